@@ -1,0 +1,1 @@
+//! Composition: configuration to a running service and back down.

@@ -1,0 +1,319 @@
+//! The configuration: what the operator wrote, checked whole, as types that cannot be wrong any more.
+//!
+//! `file` mirrors the TOML, `resolve` turns it into [`Config`] one table at a time and collects every problem,
+//! `defaults` holds each default with its reason, `secret` is the only code that reads secrets. Nothing here opens a
+//! socket or knows how a room uses its part.
+
+pub mod secret;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use self::secret::SecretRef;
+use crate::identity::name::Name;
+use crate::identity::policy::{DomainPolicy, Filter};
+
+/// The whole configuration, resolved and valid.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[collector]`
+    pub collector: Collector,
+    /// `[session]`
+    pub session: Session,
+    /// `[[domain]]`
+    pub domains: Vec<DomainPolicy>,
+    /// `[[directory_service]]`
+    pub directories: Vec<Directory>,
+    /// `[syslog]`, present if a `[[syslog_source]]` is
+    pub syslog: Option<Syslog>,
+    /// `[server]`, present if the table is
+    pub server: Option<Server>,
+    /// `[[enforcement_point]]`
+    pub enforcement_points: Vec<EnforcementPoint>,
+    /// `[filter]`
+    pub filter: Filter,
+    /// `[control]`
+    pub control: Control,
+    /// `[metrics]`
+    pub metrics: Metrics,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// `[collector]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collector {
+    /// Identifier of this Collector.
+    pub name: String,
+    /// For people.
+    pub description: String,
+    /// Where state is kept.
+    pub state_dir: PathBuf,
+}
+
+/// `[session]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// 1 min to 24 h.
+    pub logoff_time: Duration,
+    /// Rules 10.
+    pub grace: Duration,
+    /// Rules 9.
+    pub follow_device: bool,
+    /// How often the table is saved.
+    pub snapshot_interval: Duration,
+    /// Networks where several users share an address.
+    pub shared_addresses: Vec<IpNet>,
+}
+
+/// `[[directory_service]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// Unique name.
+    pub name: Name,
+    /// DNS domain.
+    pub domain: Name,
+    /// Where it is read from.
+    pub source: DirectorySource,
+    /// How often changes are read.
+    pub poll_interval: Duration,
+}
+
+/// Where a directory is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DirectorySource {
+    /// A file in LDIF; read again when it changes.
+    Ldif(PathBuf),
+    /// A server.
+    Ldap(Ldap),
+}
+
+/// How a directory server is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ldap {
+    /// In order of preference; empty: DNS SRV.
+    pub hosts: Vec<String>,
+    /// 636 or 389 unless configured.
+    pub port: u16,
+    /// How the connection is protected.
+    pub tls: LdapTls,
+    /// Root certificates; default: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Account of the simple bind: UPN, `DOMAIN\user` or DN.
+    pub user: String,
+    /// Its password.
+    pub password: SecretRef,
+    /// Entries a page, 10 to 1000.
+    pub page_size: u32,
+}
+
+/// How an LDAP connection is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LdapTls {
+    /// TLS from the first byte.
+    Ldaps,
+    /// TLS after the StartTLS operation.
+    StartTls,
+    /// Clear text; only with `allow_password_in_clear_text`.
+    None,
+}
+
+/// `[syslog]`, its sources and templates.
+#[derive(Clone, Debug)]
+pub struct Syslog {
+    /// UDP listeners.
+    pub udp: Vec<SocketAddr>,
+    /// TCP listeners.
+    pub tcp: Vec<SocketAddr>,
+    /// TLS listeners.
+    pub tls: Vec<SocketAddr>,
+    /// Certificate of the TLS listeners.
+    pub certificate: Option<CertificateFiles>,
+    /// Client certificates must be signed by one of these.
+    pub client_ca_file: Option<PathBuf>,
+    /// `[[syslog_source]]`
+    pub sources: Vec<SyslogSource>,
+    /// `[[syslog_template]]`
+    pub templates: Vec<SyslogTemplate>,
+}
+
+/// A certificate chain and its key, PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// Chain, leaf first.
+    pub certificate: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+}
+
+/// `[[syslog_source]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyslogSource {
+    /// Unique name: the producer.
+    pub name: String,
+    /// Addresses and networks it sends from.
+    pub senders: Vec<IpNet>,
+    /// Templates, tried in order; built-in or configured.
+    pub templates: Vec<String>,
+    /// Domain of names that carry none.
+    pub domain: Option<Name>,
+    /// Scope: addresses it may speak for; empty: all.
+    pub networks: Vec<IpNet>,
+    /// Scope: domains it may speak for; empty: all.
+    pub domains: Vec<Name>,
+    /// Transports it may use.
+    pub transports: Transports,
+    /// Names that its TLS client certificate must carry one of; empty: any.
+    pub client_names: Vec<String>,
+    /// Which time counts.
+    pub time: SyslogTime,
+    /// Zone of stamps without one: an IANA name, `UTC`, or empty for the machine's.
+    pub timezone: String,
+    /// Globs of groups it may assert.
+    pub roles: Vec<String>,
+}
+
+/// Transports of a syslog source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transports {
+    /// UDP.
+    pub udp: bool,
+    /// TCP.
+    pub tcp: bool,
+    /// TLS.
+    pub tls: bool,
+}
+
+/// Which time of a syslog message counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyslogTime {
+    /// The stamp of the message, within limits (rules 5).
+    Message,
+    /// The moment it arrived.
+    Received,
+}
+
+/// `[[syslog_template]]`, as written; compiled by the syslog room.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyslogTemplate {
+    /// Unique name.
+    pub name: String,
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+    /// Rules, tried in order; the first that matches decides.
+    #[serde(rename = "rule")]
+    pub rules: Vec<SyslogRule>,
+}
+
+/// `[[syslog_template.rule]]`
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyslogRule {
+    /// For people and evidence; default: `EVENT-N`.
+    #[serde(default)]
+    pub name: String,
+    /// What a matching line means.
+    pub event: SyslogEvent,
+    /// Regular expression with captures `user domain address device group timestamp`.
+    pub pattern: String,
+}
+
+/// What a matching line means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyslogEvent {
+    /// A user logged on (strong).
+    Logon,
+    /// A user logged off.
+    Logoff,
+    /// A device took the address.
+    DeviceLogon,
+    /// A device gave the address back.
+    DeviceLogoff,
+    /// A user was seen (weak).
+    Identity,
+    /// The line matched and means nothing: stops the search, counted as `ignored`.
+    Ignore,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// HTTPS listeners.
+    pub listen: Vec<SocketAddr>,
+    /// Default: self-signed, made in `state_dir`.
+    pub certificate: Option<CertificateFiles>,
+    /// Life of an access token.
+    pub token_lifetime: Duration,
+    /// Plain HTTP listeners, for debugging.
+    pub debug_http_listen: Vec<SocketAddr>,
+}
+
+/// `[[enforcement_point]]`
+#[derive(Clone, Debug)]
+pub struct EnforcementPoint {
+    /// Unique name.
+    pub name: String,
+    /// Where it calls from.
+    pub addresses: Vec<IpNet>,
+    /// Unique over all roles.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: SecretRef,
+    /// What it is told.
+    pub filter: PointFilter,
+}
+
+/// `[enforcement_point.filter]`; an empty include means everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PointFilter {
+    /// Only these addresses.
+    pub include_addresses: Vec<IpNet>,
+    /// Never these addresses.
+    pub exclude_addresses: Vec<IpNet>,
+    /// Only users of these domains (any name of the domain).
+    pub domains: Vec<Name>,
+    /// Globs of the groups that may appear in `roles` (rules 19).
+    pub groups: Vec<String>,
+}
+
+/// `[control]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Group that may use the socket.
+    pub group: String,
+    /// The socket.
+    pub socket: PathBuf,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Listeners of the Prometheus page.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// A level, or directives as in `info,jims::directory=debug`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// For journald: priority prefix, no time.
+    Journald,
+}

@@ -1,0 +1,1 @@
+//! The local socket: versioned JSON lines between the service and its commands.

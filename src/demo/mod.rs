@@ -1,0 +1,1 @@
+//! A self-contained site that shows `jims` working through its real sockets.

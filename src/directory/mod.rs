@@ -1,0 +1,1 @@
+//! Directory services: LDAP or LDIF in, directory batches out.

@@ -1,0 +1,1 @@
+//! The Server that firewalls ask: tokens, queries, cookies, shapes.

@@ -1,0 +1,103 @@
+//! The operator's decisions that the table obeys: logoff time, domains, scopes, filters.
+//!
+//! Built from the configuration and replaced whole at reload; pure data with pure questions.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::address::Networks;
+use super::event::ProducerName;
+use super::name::Name;
+
+/// What the table obeys.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// How long after its last evidence a session ends, 1 min to 24 h.
+    pub logoff_time: Duration,
+    /// A machine account's Kerberos evidence carries its user to a new address (rules 9).
+    pub follow_device: bool,
+    /// Where several users share an address: a device only, never a user, is reported.
+    pub shared_addresses: Networks,
+    /// Configured domains with their other names.
+    pub domains: Vec<DomainPolicy>,
+    /// Configured directories: (name, domain). Data of a directory that is not here leaves at once (rules 24).
+    pub directories: Vec<(Name, Name)>,
+    /// For each producer that is not a domain controller, what it may speak for (rules 12). A producer not named here
+    /// may speak for everything except groups.
+    pub scopes: BTreeMap<ProducerName, Scope>,
+    /// What is left out of the table.
+    pub filter: Filter,
+}
+
+/// A domain and its other names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainPolicy {
+    /// DNS name.
+    pub name: Name,
+    /// NetBIOS name, if configured; else the directory tells.
+    pub netbios: Option<Name>,
+    /// Other qualifiers that mean this domain.
+    pub aliases: Vec<Name>,
+}
+
+/// What a producer may speak for.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Addresses it may speak for; `None`: all.
+    pub networks: Option<Networks>,
+    /// Domains it may speak for; `None`: all.
+    pub domains: Option<Vec<Name>>,
+    /// Groups it may assert.
+    pub roles: Globs,
+}
+
+/// What is left out of the table, system-wide. An empty include means everything.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only these addresses, if any are named.
+    pub include_addresses: Networks,
+    /// Never these.
+    pub exclude_addresses: Networks,
+    /// Matched against `user`, `DOMAIN\user` and UPN.
+    pub exclude_users: Globs,
+    /// Matched against `device` and `DOMAIN\device`.
+    pub exclude_devices: Globs,
+    /// Groups that never appear as roles.
+    pub exclude_groups: Globs,
+}
+
+/// A set of case-insensitive globs (`*`, `?`).
+#[derive(Clone, Debug, Default)]
+pub struct Globs(globset::GlobSet);
+
+impl Globs {
+    /// Compiles the patterns.
+    ///
+    /// # Errors
+    /// The first pattern that is no glob, with the reason.
+    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, globset::Error> {
+        let mut set = globset::GlobSetBuilder::new();
+        for pattern in patterns {
+            set.add(
+                globset::GlobBuilder::new(pattern)
+                    .case_insensitive(true)
+                    .backslash_escape(false)
+                    .literal_separator(false)
+                    .build()?,
+            );
+        }
+        set.build().map(Self)
+    }
+
+    /// Whether one of the globs matches the text.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        !self.0.is_empty() && self.0.is_match(text)
+    }
+
+    /// Whether there are no globs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

@@ -1,0 +1,135 @@
+//! What readers see of the table: borrowed views, rendered elsewhere.
+//!
+//! A view is valid while the reader holds the table; outputs turn it into their own shapes at once.
+
+use std::net::IpAddr;
+
+use super::event::{ProducerName, Strength};
+use super::time::UtcMillis;
+
+/// Position in the journal; 0 is before everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Seq(pub u64);
+
+/// A life of the journal: positions of different epochs cannot be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epoch(pub u64);
+
+/// What the table holds for one address.
+#[derive(Clone, Debug)]
+pub struct AddressView<'a> {
+    /// The address.
+    pub address: IpAddr,
+    /// Last change of what would be reported for it.
+    pub changed: Seq,
+    /// Whether several users share it; then `user` is never reported.
+    pub shared: bool,
+    /// The user's session.
+    pub user: Option<UserSession<'a>>,
+    /// The device's session.
+    pub device: Option<DeviceSession<'a>>,
+    /// Whether a firewall may hold a user entry for it from before (a user ended or was displaced by none): then a
+    /// `logout` goes before anything else (rules 17).
+    pub user_ended_at: Option<UtcMillis>,
+}
+
+/// A user's session.
+#[derive(Clone, Debug)]
+pub struct UserSession<'a> {
+    /// The user.
+    pub user: UserView<'a>,
+    /// When the session began.
+    pub since: UtcMillis,
+    /// The evidence that holds it.
+    pub evidence: EvidenceView<'a>,
+    /// When it ends without new evidence.
+    pub deadline: UtcMillis,
+}
+
+/// A device's session.
+#[derive(Clone, Debug)]
+pub struct DeviceSession<'a> {
+    /// The device.
+    pub device: DeviceView<'a>,
+    /// When the session began.
+    pub since: UtcMillis,
+    /// The evidence that holds it.
+    pub evidence: EvidenceView<'a>,
+    /// When it ends without new evidence.
+    pub deadline: UtcMillis,
+}
+
+/// A user, with or without a session.
+#[derive(Clone, Debug)]
+pub struct UserView<'a> {
+    /// As the directory writes it, else in lower case.
+    pub name: &'a str,
+    /// DNS domain.
+    pub domain: &'a str,
+    /// `sAMAccountName`s of his groups, transitively, sorted; foreign ones as `domain\group` (rules 13).
+    pub roles: Vec<&'a str>,
+    /// What the directory says of him.
+    pub standing: Standing,
+}
+
+/// A device, with or without a session.
+#[derive(Clone, Debug)]
+pub struct DeviceView<'a> {
+    /// First label, as the directory writes it, else in lower case.
+    pub name: &'a str,
+    /// DNS domain.
+    pub domain: &'a str,
+    /// Groups of the computer account, transitively, sorted.
+    pub groups: Vec<&'a str>,
+    /// `operatingSystem`.
+    pub os: Option<&'a str>,
+    /// `operatingSystemVersion`.
+    pub os_version: Option<&'a str>,
+}
+
+/// The evidence that holds a session.
+#[derive(Clone, Debug)]
+pub struct EvidenceView<'a> {
+    /// Who said so.
+    pub producer: &'a ProducerName,
+    /// Which record.
+    pub record: &'a str,
+    /// When it happened.
+    pub occurred_at: UtcMillis,
+    /// When we heard.
+    pub received_at: UtcMillis,
+    /// What it is worth.
+    pub strength: Strength,
+}
+
+/// What the directory says of a user (rules 14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has him.
+    InDirectory,
+    /// It never had him, or there is no directory for his domain.
+    NotInDirectory,
+    /// It had him and lost him, or has him disabled.
+    Gone,
+}
+
+/// Counts of what is active and of what was read (rules 28).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Domains known.
+    pub domains: usize,
+    /// Users with a session now.
+    pub users: usize,
+    /// Devices with a session now.
+    pub devices: usize,
+    /// Groups read.
+    pub groups: usize,
+    /// User and device sessions.
+    pub sessions: usize,
+    /// User objects read from directories.
+    pub directory_users: usize,
+    /// Computer objects read from directories.
+    pub directory_devices: usize,
+    /// Addresses that are kept as ended.
+    pub tombstones: usize,
+}

@@ -1,0 +1,3 @@
+//! The `jims` binary: see the library's first page for the map.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The only sockets: listeners, TLS, HTTP, the local socket.

@@ -1,0 +1,1 @@
+//! Identity producers: each a task, its conversation and an `interpret`.

@@ -1,0 +1,108 @@
+//! The one writer of the identity core, its queue, and the handle of its readers.
+//!
+//! Producers and directories put [`Delivery`]s into the bounded [`Intake`]; the writer task applies them in order;
+//! outputs hold a [`Reader`], which cannot write. What became of each event goes to a lossy broadcast (rules 21).
+
+use std::sync::Arc;
+
+use parking_lot::{RwLock, RwLockReadGuard};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::identity::{Applied, Batch, Core};
+
+/// How many batches may wait; a full queue pushes back on producers.
+pub const QUEUE_BATCHES: usize = 1024;
+
+/// One batch on its way to the core, with the place for the answer.
+#[derive(Debug)]
+pub struct Delivery {
+    /// What to apply.
+    pub batch: Batch,
+    /// Who wants to know what became of it.
+    pub done: Option<oneshot::Sender<Applied>>,
+}
+
+/// Where producers put batches.
+#[derive(Clone, Debug)]
+pub struct Intake(mpsc::Sender<Delivery>);
+
+/// The writer is gone: the process is stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the table takes no more events: jims is stopping")]
+pub struct Stopped;
+
+/// Why a batch was not taken at once.
+#[derive(Debug)]
+pub enum NotTaken {
+    /// The queue is full; the batch is handed back.
+    Full(Batch),
+    /// The process is stopping.
+    Stopped,
+}
+
+impl Intake {
+    /// The queue's two ends.
+    #[must_use]
+    pub fn channel() -> (Self, mpsc::Receiver<Delivery>) {
+        let (sender, receiver) = mpsc::channel(QUEUE_BATCHES);
+        (Self(sender), receiver)
+    }
+
+    /// Waits for room, then queues the batch.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the process is stopping.
+    pub async fn send(&self, batch: Batch) -> Result<(), Stopped> {
+        self.0
+            .send(Delivery { batch, done: None })
+            .await
+            .map_err(|_| Stopped)
+    }
+
+    /// Queues the batch if there is room now.
+    ///
+    /// # Errors
+    /// The batch itself if the queue is full.
+    pub fn try_send(&self, batch: Batch) -> Result<(), NotTaken> {
+        self.0
+            .try_send(Delivery { batch, done: None })
+            .map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(delivery) => NotTaken::Full(delivery.batch),
+                mpsc::error::TrySendError::Closed(_) => NotTaken::Stopped,
+            })
+    }
+
+    /// Queues the batch and waits until it is applied.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the process is stopping.
+    pub async fn apply(&self, batch: Batch) -> Result<Applied, Stopped> {
+        let (done, answer) = oneshot::channel();
+        self.0
+            .send(Delivery {
+                batch,
+                done: Some(done),
+            })
+            .await
+            .map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+}
+
+/// A reader's handle of the core.
+#[derive(Clone, Debug)]
+pub struct Reader(Arc<RwLock<Core>>);
+
+impl Reader {
+    /// A handle of the core; the writer keeps the other.
+    #[must_use]
+    pub fn new(core: Arc<RwLock<Core>>) -> Self {
+        Self(core)
+    }
+
+    /// The core, for as short as can be: the writer waits meanwhile. Never hold it across an `await`.
+    #[must_use]
+    pub fn read(&self) -> RwLockReadGuard<'_, Core> {
+        self.0.read()
+    }
+}

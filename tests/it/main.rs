@@ -1,0 +1,1 @@
+//! Integration tests: the library and the binary as users run it.

@@ -1,0 +1,1 @@
+//! Simulation: a seeded world against the identity core and a naive reference.
