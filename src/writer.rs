@@ -32,10 +32,10 @@ pub struct Intake(mpsc::Sender<Delivery>);
 pub struct Stopped;
 
 /// Why a batch was not taken at once.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotTaken {
-    /// The queue is full; the batch is handed back.
-    Full(Batch),
+    /// The queue is full; the batch is dropped, and its author counts it.
+    Full,
     /// The process is stopping.
     Stopped,
 }
@@ -62,12 +62,12 @@ impl Intake {
     /// Queues the batch if there is room now.
     ///
     /// # Errors
-    /// The batch itself if the queue is full.
+    /// The queue is full, or the process is stopping.
     pub fn try_send(&self, batch: Batch) -> Result<(), NotTaken> {
         self.0
             .try_send(Delivery { batch, done: None })
             .map_err(|refused| match refused {
-                mpsc::error::TrySendError::Full(delivery) => NotTaken::Full(delivery.batch),
+                mpsc::error::TrySendError::Full(_) => NotTaken::Full,
                 mpsc::error::TrySendError::Closed(_) => NotTaken::Stopped,
             })
     }
@@ -101,7 +101,6 @@ impl Reader {
     }
 
     /// The core, for as short as can be: the writer waits meanwhile. Never hold it across an `await`.
-    #[must_use]
     pub fn read(&self) -> RwLockReadGuard<'_, Core> {
         self.0.read()
     }

@@ -2,6 +2,13 @@
 //!
 //! Tokio is used here and in `net/`; nothing here knows what an identity is.
 
+pub mod backoff;
 pub mod clock;
+pub mod readiness;
 pub mod report;
+pub mod service;
+pub mod shutdown;
+pub mod state_dir;
 pub mod strangers;
+pub mod supervisor;
+pub mod telemetry;

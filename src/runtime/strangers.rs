@@ -33,9 +33,12 @@ pub struct Stranger {
     pub last: UtcMillis,
 }
 
+/// How often a stranger tried, and when last.
+type Attempts = (u64, UtcMillis);
+
 /// The strangers of a process.
 #[derive(Clone, Debug, Default)]
-pub struct Strangers(Arc<Mutex<HashMap<(Tried, IpAddr), (u64, UtcMillis)>>>);
+pub struct Strangers(Arc<Mutex<HashMap<(Tried, IpAddr), Attempts>>>);
 
 impl Strangers {
     /// Remembers one attempt.
