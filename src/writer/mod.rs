@@ -1,17 +1,28 @@
 //! The one writer of the identity core, its queue, and the handle of its readers.
 //!
 //! Producers and directories put [`Delivery`]s into the bounded [`Intake`]; the writer task applies them in order;
-//! outputs hold a [`Reader`], which cannot write. What became of each event goes to a lossy broadcast (rules 21).
+//! outputs hold a [`Reader`], which cannot write. What became of each event goes to a lossy broadcast, [`Outcomes`].
+//! What an event means is decided in `identity/`, never here.
+
+mod metrics;
+mod task;
 
 use std::sync::Arc;
 
 use parking_lot::{RwLock, RwLockReadGuard};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::identity::outcome::Outcome;
+use crate::identity::policy::Policy;
 use crate::identity::{Applied, Batch, Core};
+
+pub use self::task::{Writer, WriterParts};
 
 /// How many batches may wait; a full queue pushes back on producers.
 pub const QUEUE_BATCHES: usize = 1024;
+
+/// How many batches of outcomes a slow listener may fall behind before it misses some.
+pub const OUTCOME_BATCHES: usize = 256;
 
 /// One batch on its way to the core, with the place for the answer.
 #[derive(Debug)]
@@ -103,5 +114,33 @@ impl Reader {
     /// The core, for as short as can be: the writer waits meanwhile. Never hold it across an `await`.
     pub fn read(&self) -> RwLockReadGuard<'_, Core> {
         self.0.read()
+    }
+}
+
+/// Where listeners hear what became of events; one that falls behind is told how many batches it missed.
+#[derive(Clone, Debug)]
+pub struct Outcomes(broadcast::Sender<Arc<[Outcome]>>);
+
+impl Outcomes {
+    /// Hears everything from now on.
+    #[must_use]
+    pub fn listen(&self) -> broadcast::Receiver<Arc<[Outcome]>> {
+        self.0.subscribe()
+    }
+}
+
+/// Hands a new policy to the writer.
+#[derive(Clone, Debug)]
+pub struct PolicyGate(mpsc::Sender<(Policy, oneshot::Sender<()>)>);
+
+impl PolicyGate {
+    /// Replaces the policy; returns when the whole table obeys it.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the process is stopping.
+    pub async fn replace(&self, policy: Policy) -> Result<(), Stopped> {
+        let (done, answer) = oneshot::channel();
+        self.0.send((policy, done)).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
     }
 }

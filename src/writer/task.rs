@@ -1,0 +1,230 @@
+//! The writer task: takes batches in order, applies them in short slices, wakes for deadlines.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::metrics::{EventMetrics, set_totals};
+use super::{Delivery, Intake, OUTCOME_BATCHES, Outcomes, PolicyGate, Reader};
+use crate::identity::outcome::Outcome;
+use crate::identity::policy::Policy;
+use crate::identity::{Applied, Batch, Core};
+use crate::runtime::clock;
+
+/// Events applied in one hold of the lock: some hundred microseconds.
+const SLICE_EVENTS: usize = 256;
+
+/// Deadlines and tombstones ended in one hold of the lock.
+const SLICE_DEADLINES: usize = 1024;
+
+/// The longest the writer sleeps: it sees a jump of the clock this late at most, and feeds the gauges.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// The task that owns the core.
+pub struct Writer {
+    core: Arc<RwLock<Core>>,
+    deliveries: mpsc::Receiver<Delivery>,
+    policies: mpsc::Receiver<(Policy, oneshot::Sender<()>)>,
+    outcomes: broadcast::Sender<Arc<[Outcome]>>,
+    revision: Arc<AtomicU64>,
+    metrics: EventMetrics,
+    written: Vec<Outcome>,
+}
+
+/// What the rest of the process holds of the writer.
+#[derive(Clone, Debug)]
+pub struct WriterParts {
+    /// Where producers put batches.
+    pub intake: Intake,
+    /// How outputs read.
+    pub reader: Reader,
+    /// What became of events.
+    pub outcomes: Outcomes,
+    /// How a reload changes the policy.
+    pub policy: PolicyGate,
+    /// Grows whenever the table may have changed: a snapshot of the same revision need not be written again.
+    pub revision: Arc<AtomicU64>,
+}
+
+/// A batch made the core panic: its table cannot be trusted any more.
+#[derive(Debug)]
+pub struct Panicked {
+    /// What was being applied, for the file that is written aside.
+    pub what: String,
+}
+
+impl Writer {
+    /// A writer over a core, and the handles for everybody else.
+    #[must_use]
+    pub fn new(core: Core) -> (Self, WriterParts) {
+        let core = Arc::new(RwLock::new(core));
+        let (intake, deliveries) = Intake::channel();
+        let (policy, policies) = mpsc::channel(1);
+        let (outcomes, _) = broadcast::channel(OUTCOME_BATCHES);
+        let revision = Arc::new(AtomicU64::new(0));
+        let parts = WriterParts {
+            intake,
+            reader: Reader::new(Arc::clone(&core)),
+            outcomes: Outcomes(outcomes.clone()),
+            policy: PolicyGate(policy),
+            revision: Arc::clone(&revision),
+        };
+        let metrics = EventMetrics::default();
+        (
+            Self {
+                core,
+                deliveries,
+                policies,
+                outcomes,
+                revision,
+                metrics,
+                written: Vec::new(),
+            },
+            parts,
+        )
+    }
+
+    /// Applies batches until `stop`, then what is queued, then ends.
+    ///
+    /// # Errors
+    /// [`Panicked`] as soon as the core panics; nothing is applied after that.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Panicked> {
+        loop {
+            let sleep = self.sleep_for();
+            if sleep.is_zero() {
+                self.advance()?;
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some((policy, done)) = self.policies.recv() => {
+                    self.replace_policy(policy)?;
+                    let _gone = done.send(());
+                }
+                delivery = self.deliveries.recv() => match delivery {
+                    Some(delivery) => self.deliver(delivery).await?,
+                    None => break,
+                },
+                () = tokio::time::sleep(sleep) => self.advance()?,
+            }
+        }
+        self.deliveries.close();
+        while let Some(delivery) = self.deliveries.recv().await {
+            self.deliver(delivery).await?;
+        }
+        Ok(())
+    }
+
+    async fn deliver(&mut self, delivery: Delivery) -> Result<(), Panicked> {
+        let Delivery { batch, done } = delivery;
+        let mut total = Applied::default();
+        for slice in slices(batch) {
+            let applied = self.apply(slice)?;
+            total.applied += applied.applied;
+            total.ignored += applied.ignored;
+            total.full_read_wanted |= applied.full_read_wanted;
+            tokio::task::yield_now().await;
+        }
+        if let Some(done) = done {
+            let _gone = done.send(total);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, batch: Batch) -> Result<Applied, Panicked> {
+        let what = describe(&batch);
+        self.write(what, |core, outcomes| {
+            core.apply(batch, clock::utc_now(), outcomes)
+        })
+    }
+
+    fn advance(&mut self) -> Result<(), Panicked> {
+        let what = || "deadlines".to_owned();
+        self.write(what, |core, outcomes| {
+            core.advance(clock::utc_now(), SLICE_DEADLINES, outcomes)
+        })?;
+        set_totals(&self.core.read().totals());
+        Ok(())
+    }
+
+    fn replace_policy(&mut self, policy: Policy) -> Result<(), Panicked> {
+        let what = || "a new policy".to_owned();
+        self.write(what, |core, outcomes| {
+            core.set_policy(policy, clock::utc_now(), outcomes)
+        })
+    }
+
+    /// One hold of the lock; then counts and tells what came of it.
+    fn write<T>(
+        &mut self,
+        what: impl FnOnce() -> String,
+        work: impl FnOnce(&mut Core, &mut Vec<Outcome>) -> T,
+    ) -> Result<T, Panicked> {
+        self.written.clear();
+        let outcomes = &mut self.written;
+        let core = &self.core;
+        let result = catch_unwind(AssertUnwindSafe(|| work(&mut core.write(), outcomes)));
+        let value = result.map_err(|_| Panicked { what: what() })?;
+        self.revision.fetch_add(1, Ordering::Release);
+        self.metrics.count(&self.written, clock::utc_now());
+        if !self.written.is_empty() && self.outcomes.receiver_count() > 0 {
+            let _nobody = self.outcomes.send(Arc::from(self.written.as_slice()));
+        }
+        Ok(value)
+    }
+
+    fn sleep_for(&self) -> Duration {
+        let due = self.core.read().poll_timeout();
+        due.map_or(LONGEST_SLEEP, |(at, _)| {
+            at.since(clock::utc_now()).min(LONGEST_SLEEP)
+        })
+    }
+}
+
+/// The batch in pieces that each take one short hold of the lock; the bookmark goes with the last.
+fn slices(batch: Batch) -> impl Iterator<Item = Batch> {
+    let (mut events, mut bookmark, mut whole) = match batch {
+        Batch::Events { events, bookmark } => (events.into_iter().peekable(), bookmark, None),
+        other => (Vec::new().into_iter().peekable(), None, Some(other)),
+    };
+    let mut first = whole.is_none();
+    std::iter::from_fn(move || {
+        if let Some(whole) = whole.take() {
+            return Some(whole);
+        }
+        let slice: Vec<_> = events.by_ref().take(SLICE_EVENTS).collect();
+        if slice.is_empty() && !std::mem::take(&mut first) {
+            return None;
+        }
+        first = false;
+        let bookmark = if events.peek().is_none() {
+            bookmark.take()
+        } else {
+            None
+        };
+        Some(Batch::Events {
+            events: slice,
+            bookmark,
+        })
+    })
+}
+
+/// What a batch is, in a few words that are cheap to keep until it is applied.
+fn describe(batch: &Batch) -> impl FnOnce() -> String + use<> {
+    let (kind, first) = match batch {
+        Batch::Events { events, .. } => (
+            "events",
+            events
+                .first()
+                .map(|e| (e.producer.clone(), e.record.clone(), e.occurred_at)),
+        ),
+        Batch::Directory(_) => ("directory", None),
+        Batch::LogOff(_) => ("log-off", None),
+    };
+    move || format!("{kind}, first {first:?}")
+}
