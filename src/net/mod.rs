@@ -1,1 +1,4 @@
 //! The only sockets: listeners, TLS, HTTP, the local socket.
+
+pub mod self_signed;
+pub mod tls;

@@ -1,0 +1,659 @@
+//! TLS: certificates from files with reload, the configuration of servers and of clients, errors with a remedy.
+//!
+//! Everything that speaks TLS takes its rustls configuration from here, so that provider, versions and trust are decided
+//! once. Listening and connecting happen elsewhere; certificates of our own making are in [`super::self_signed`].
+
+use std::fs;
+use std::io::Read;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use tokio_rustls::TlsAcceptor;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+
+use crate::config::CertificateFiles;
+use crate::identity::time::UtcMillis;
+
+/// Longest PEM file that is read, in bytes.
+const MAX_PEM_BYTES: u64 = 1 << 20;
+
+/// What an HTTPS server offers, in order of preference.
+pub const ALPN_HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
+/// What a server offers that speaks no HTTP.
+pub const ALPN_NONE: &[&[u8]] = &[];
+
+/// Why a certificate, a key or a list of roots cannot be used.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("could not read the {what} {}: {source}", path.display())]
+    Read {
+        /// `certificate`, `key` or `CA file`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file holds no PEM section of the kind wanted.
+    #[error("the {what} {} holds no {} in PEM form", path.display(), if *what == "key" { "key" } else { "certificate" })]
+    NotPem {
+        /// `certificate`, `key` or `CA file`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The key is protected by a passphrase.
+    #[error("the key {} is encrypted with a passphrase", path.display())]
+    EncryptedKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Everybody on the machine can read the key.
+    #[error("the key {} can be read by everybody on this machine", path.display())]
+    ReadableKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Certificate and key are of two pairs.
+    #[error("the key {} does not belong to the certificate {}", key.display(), certificate.display())]
+    KeyMismatch {
+        /// The chain.
+        certificate: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
+    /// The certificate is not valid any more.
+    #[error("the certificate {} expired on {on}", path.display())]
+    Expired {
+        /// The file.
+        path: PathBuf,
+        /// The day, as in `2026-01-17`.
+        on: String,
+    },
+    /// The certificate is not valid yet.
+    #[error("the certificate {} is not valid before {on}", path.display())]
+    NotYetValid {
+        /// The file.
+        path: PathBuf,
+        /// The day.
+        on: String,
+    },
+    /// The TLS library does not take it.
+    #[error("the {what} {} cannot be used: {reason}", path.display())]
+    Refused {
+        /// `certificate`, `key` or `CA file`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// This machine has no root certificates.
+    #[error("this machine has no root certificates")]
+    NoSystemRoots,
+    /// A certificate of our own could not be made or stored.
+    #[error("could not make a self-signed certificate in {}: {reason}", folder.display())]
+    SelfSigned {
+        /// Where it was to be stored.
+        folder: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl TlsError {
+    /// What the operator can try.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Read { source, .. } => match source.kind() {
+                std::io::ErrorKind::NotFound => "check the path".to_owned(),
+                std::io::ErrorKind::PermissionDenied => {
+                    "let the account that jims runs as read the file".to_owned()
+                }
+                _ => "check the file and its disk".to_owned(),
+            },
+            Self::NotPem { what: "key", path } => format!(
+                "the file must hold a section `-----BEGIN PRIVATE KEY-----`; a DER key becomes one with `openssl pkey -inform DER -in {}`",
+                path.display()
+            ),
+            Self::NotPem { path, .. } => format!(
+                "the file must hold a section `-----BEGIN CERTIFICATE-----`; a DER certificate becomes one with `openssl x509 -inform DER -in {}`",
+                path.display()
+            ),
+            Self::EncryptedKey { path } => format!(
+                "store it without passphrase, readable by jims only: `openssl pkey -in {} -out NEW`",
+                path.display()
+            ),
+            Self::ReadableKey { path } => format!("`chmod o-rwx {}`", path.display()),
+            Self::KeyMismatch { .. } => {
+                "put the certificate that was issued for this key, leaf first, before the certificates of its issuers"
+                    .to_owned()
+            }
+            Self::Expired { .. } => "renew the certificate".to_owned(),
+            Self::NotYetValid { .. } => "check the clock of this machine".to_owned(),
+            Self::Refused { .. } => {
+                "RSA of 2048 bits or more, ECDSA P-256 or P-384, and Ed25519 are supported".to_owned()
+            }
+            Self::NoSystemRoots => {
+                "install the package `ca-certificates`, or name the issuer's certificate in `ca_file`".to_owned()
+            }
+            Self::SelfSigned { folder, .. } => format!(
+                "make {} writable for the account that jims runs as, or configure a certificate",
+                folder.display()
+            ),
+        }
+    }
+}
+
+/// What people want to know of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// Where it came from.
+    pub path: PathBuf,
+    /// SHA-256 over the certificate, as in `AB:CD:…`.
+    pub fingerprint: String,
+    /// First moment of its life.
+    pub not_before: UtcMillis,
+    /// Last moment of its life.
+    pub not_after: UtcMillis,
+    /// DNS names and addresses it is for.
+    pub names: Vec<String>,
+}
+
+impl CertificateFacts {
+    /// The error if the certificate is not valid at the instant.
+    ///
+    /// # Errors
+    /// [`TlsError::Expired`] or [`TlsError::NotYetValid`].
+    pub fn check_validity(&self, now: UtcMillis) -> Result<(), TlsError> {
+        let path = self.path.clone();
+        if now > self.not_after {
+            let on = day(self.not_after);
+            return Err(TlsError::Expired { path, on });
+        }
+        if now < self.not_before {
+            let on = day(self.not_before);
+            return Err(TlsError::NotYetValid { path, on });
+        }
+        Ok(())
+    }
+}
+
+/// How a TLS server is to be set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerTlsOptions {
+    /// Chain and key.
+    pub files: CertificateFiles,
+    /// If given, clients must show a certificate that one of these issued.
+    pub client_ca_file: Option<PathBuf>,
+    /// Protocols offered by ALPN.
+    pub alpn: &'static [&'static [u8]],
+}
+
+/// The TLS side of a listener: the certificate in use, replaced without a restart.
+#[derive(Debug)]
+pub struct ServerTls {
+    options: ServerTlsOptions,
+    current: ArcSwap<Loaded>,
+    /// Reloads happen one after the other.
+    reloading: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    config: Arc<ServerConfig>,
+    facts: CertificateFacts,
+    /// SHA-256 over the files, to see whether they changed.
+    content: [u8; 32],
+}
+
+impl ServerTls {
+    /// Reads the files. A certificate out of its time is accepted, for most firewalls do not look: ask
+    /// [`CertificateFacts::check_validity`] and tell the operator.
+    ///
+    /// # Errors
+    /// What is wrong with the files.
+    pub fn load(options: ServerTlsOptions) -> Result<Arc<Self>, TlsError> {
+        install_provider();
+        let loaded = load(&options)?;
+        Ok(Arc::new(Self {
+            options,
+            current: ArcSwap::from_pointee(loaded),
+            reloading: Mutex::new(()),
+        }))
+    }
+
+    /// Looks at the files again; `true` if another certificate is in use now. Connections keep theirs.
+    ///
+    /// # Errors
+    /// What is wrong with the new files, expiry among it; the old certificate stays in use.
+    pub fn reload(&self, now: UtcMillis) -> Result<bool, TlsError> {
+        let _one_at_a_time = self.reloading.lock();
+        let loaded = load(&self.options)?;
+        if loaded.content == self.current.load().content {
+            return Ok(false);
+        }
+        loaded.facts.check_validity(now)?;
+        self.current.store(Arc::new(loaded));
+        Ok(true)
+    }
+
+    /// What accepts one connection, with the certificate in use now.
+    #[must_use]
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.current.load().config))
+    }
+
+    /// What is known of the certificate in use.
+    #[must_use]
+    pub fn certificate(&self) -> CertificateFacts {
+        self.current.load().facts.clone()
+    }
+
+    /// What the server was set up with.
+    #[must_use]
+    pub fn options(&self) -> &ServerTlsOptions {
+        &self.options
+    }
+}
+
+/// The configuration of a TLS client that trusts the certificates of a file, or the system's.
+///
+/// # Errors
+/// The file cannot be used, or the system has no roots.
+pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+    install_provider();
+    let roots = match ca_file {
+        Some(path) => roots_from_file(path)?,
+        None => system_roots()?,
+    };
+    Ok(Arc::new(
+        ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth(),
+    ))
+}
+
+/// Makes ring the process's cryptography; any further call does nothing.
+pub fn install_provider() {
+    // Fails only if a provider is installed already, which is what we want.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The names of a certificate: DNS names and addresses of its SAN, else its common name.
+#[must_use]
+pub fn certificate_names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    X509Certificate::from_der(certificate)
+        .map(|(_, parsed)| names(&parsed))
+        .unwrap_or_default()
+}
+
+/// SHA-256 over a certificate, as people compare it: `AB:CD:…`.
+#[must_use]
+pub fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(95);
+    for (index, byte) in Sha256::digest(certificate).iter().enumerate() {
+        let colon = if index == 0 { "" } else { ":" };
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{colon}{byte:02X}");
+    }
+    text
+}
+
+/// Reads certificate files and says what they hold, as [`ServerTls::load`] does, for a check of the configuration.
+///
+/// # Errors
+/// What is wrong with the files.
+pub fn check_files(options: &ServerTlsOptions) -> Result<CertificateFacts, TlsError> {
+    install_provider();
+    load(options).map(|loaded| loaded.facts)
+}
+
+fn load(options: &ServerTlsOptions) -> Result<Loaded, TlsError> {
+    let (certificate_path, key_path) = (&options.files.certificate, &options.files.key);
+    let certificate_pem = read_pem("certificate", certificate_path)?;
+    let key_pem = zeroize::Zeroizing::new(read_pem("key", key_path)?);
+    refuse_readable_key(key_path)?;
+    let chain = certificates("certificate", certificate_path, &certificate_pem)?;
+    let key = private_key(key_path, &key_pem)?;
+    let facts = facts(certificate_path, &chain[0])?;
+    let mut hash = Sha256::new();
+    hash.update(&certificate_pem);
+    hash.update(key_pem.as_slice());
+
+    let builder = ServerConfig::builder();
+    let builder = match &options.client_ca_file {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            hash.update(read_pem("CA file", path)?);
+            let roots = Arc::new(roots_from_file(path)?);
+            let verifier = WebPkiClientVerifier::builder(roots)
+                .build()
+                .map_err(|refused| TlsError::Refused {
+                    what: "CA file",
+                    path: path.clone(),
+                    reason: refused.to_string(),
+                })?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .map_err(|refused| match refused {
+            rustls::Error::InconsistentKeys(_) => TlsError::KeyMismatch {
+                certificate: certificate_path.clone(),
+                key: key_path.clone(),
+            },
+            rustls::Error::InvalidCertificate(reason) => TlsError::Refused {
+                what: "certificate",
+                path: certificate_path.clone(),
+                reason: reason.to_string(),
+            },
+            other => TlsError::Refused {
+                what: "key",
+                path: key_path.clone(),
+                reason: other.to_string(),
+            },
+        })?;
+    config.alpn_protocols = options.alpn.iter().map(|p| p.to_vec()).collect();
+    Ok(Loaded {
+        config: Arc::new(config),
+        facts,
+        content: hash.finalize().into(),
+    })
+}
+
+fn read_pem(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    let read = || {
+        let mut content = Vec::new();
+        fs::File::open(path)?
+            .take(MAX_PEM_BYTES)
+            .read_to_end(&mut content)?;
+        Ok(content)
+    };
+    read().map_err(|source| TlsError::Read {
+        what,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn refuse_readable_key(path: &Path) -> Result<(), TlsError> {
+    let mode = fs::metadata(path)
+        .map_err(|source| TlsError::Read {
+            what: "key",
+            path: path.to_owned(),
+            source,
+        })?
+        .permissions()
+        .mode();
+    if mode & 0o004 != 0 {
+        return Err(TlsError::ReadableKey {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn certificates(
+    what: &'static str,
+    path: &Path,
+    pem: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let not_pem = || TlsError::NotPem {
+        what,
+        path: path.to_owned(),
+    };
+    let list: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| not_pem())?;
+    if list.is_empty() {
+        return Err(not_pem());
+    }
+    Ok(list)
+}
+
+fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
+        let encrypted = [&b"ENCRYPTED PRIVATE KEY"[..], b"Proc-Type: 4,ENCRYPTED"]
+            .iter()
+            .any(|mark| pem.windows(mark.len()).any(|window| window == *mark));
+        let path = path.to_owned();
+        if encrypted {
+            TlsError::EncryptedKey { path }
+        } else {
+            TlsError::NotPem { what: "key", path }
+        }
+    })
+}
+
+fn roots_from_file(path: &Path) -> Result<RootCertStore, TlsError> {
+    const WHAT: &str = "CA file";
+    let pem = read_pem(WHAT, path)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(WHAT, path, &pem)? {
+        roots
+            .add(certificate)
+            .map_err(|refused| TlsError::Refused {
+                what: WHAT,
+                path: path.to_owned(),
+                reason: refused.to_string(),
+            })?;
+    }
+    Ok(roots)
+}
+
+fn system_roots() -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    // Systems carry single roots that no library takes; only having none at all is a fault.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(TlsError::NoSystemRoots);
+    }
+    Ok(roots)
+}
+
+fn facts(path: &Path, certificate: &CertificateDer<'_>) -> Result<CertificateFacts, TlsError> {
+    let (_, parsed) =
+        X509Certificate::from_der(certificate).map_err(|wrong| TlsError::Refused {
+            what: "certificate",
+            path: path.to_owned(),
+            reason: wrong.to_string(),
+        })?;
+    let millis = |seconds: i64| UtcMillis(seconds.saturating_mul(1000));
+    Ok(CertificateFacts {
+        path: path.to_owned(),
+        fingerprint: fingerprint(certificate),
+        not_before: millis(parsed.validity().not_before.timestamp()),
+        not_after: millis(parsed.validity().not_after.timestamp()),
+        names: names(&parsed),
+    })
+}
+
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let alternative = certificate.subject_alternative_name().ok().flatten();
+    let mut list: Vec<String> = alternative
+        .iter()
+        .flat_map(|extension| &extension.value.general_names)
+        .filter_map(|name| match name {
+            GeneralName::DNSName(dns) => Some((*dns).to_owned()),
+            GeneralName::IPAddress(bytes) => address(bytes),
+            _ => None,
+        })
+        .collect();
+    if list.is_empty() {
+        let common = certificate.subject().iter_common_name();
+        list.extend(common.filter_map(|name| name.as_str().ok().map(str::to_owned)));
+    }
+    list
+}
+
+fn address(bytes: &[u8]) -> Option<String> {
+    let address = if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
+        IpAddr::from(v4)
+    } else {
+        IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?)
+    };
+    Some(address.to_string())
+}
+
+fn day(instant: UtcMillis) -> String {
+    jiff::Timestamp::from_millisecond(instant.0).map_or_else(
+        |_| "an impossible day".to_owned(),
+        |stamp| stamp.strftime("%Y-%m-%d").to_string(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::self_signed::{SelfSigned, self_signed};
+    use crate::runtime::clock::utc_now;
+
+    fn made(folder: &Path) -> CertificateFiles {
+        let names = SelfSigned {
+            names: vec!["jims.example.com".to_owned()],
+            addresses: vec!["192.0.2.7".parse().unwrap()],
+        };
+        self_signed(folder, &names, utc_now()).unwrap()
+    }
+
+    fn options(files: CertificateFiles) -> ServerTlsOptions {
+        ServerTlsOptions {
+            files,
+            client_ca_file: None,
+            alpn: ALPN_HTTP,
+        }
+    }
+
+    #[test]
+    fn a_made_certificate_loads_and_tells_its_facts() {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = ServerTls::load(options(made(folder.path()))).unwrap();
+        let facts = tls.certificate();
+        assert_eq!(facts.names, ["jims.example.com", "192.0.2.7"]);
+        assert_eq!(facts.fingerprint.len(), 95);
+        assert!(facts.check_validity(utc_now()).is_ok());
+        assert!(matches!(
+            facts.check_validity(UtcMillis(facts.not_after.0 + 1)),
+            Err(TlsError::Expired { .. })
+        ));
+        assert!(matches!(
+            facts.check_validity(UtcMillis(facts.not_before.0 - 1)),
+            Err(TlsError::NotYetValid { .. })
+        ));
+    }
+
+    #[test]
+    fn every_broken_file_is_a_sentence_with_a_remedy() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (mine, other) = (made(one.path()), made(two.path()));
+        let says = |files: CertificateFiles| {
+            let error = check_files(&options(files)).unwrap_err();
+            assert!(!error.remedy().is_empty());
+            error
+                .to_string()
+                .replace(&*one.path().to_string_lossy(), "D")
+        };
+        let with_key = |key: &Path| CertificateFiles {
+            key: key.to_owned(),
+            ..mine.clone()
+        };
+        let mixed = says(with_key(&other.key));
+        assert!(
+            mixed.contains("does not belong to the certificate"),
+            "{mixed}"
+        );
+
+        let missing = says(with_key(&one.path().join("none.pem")));
+        assert!(
+            missing.starts_with("could not read the key D/none.pem"),
+            "{missing}"
+        );
+
+        let text = one.path().join("text.pem");
+        let write = |content: &str, mode| {
+            fs::write(&text, content).unwrap();
+            fs::set_permissions(&text, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        write("hello", 0o600);
+        assert_eq!(
+            says(with_key(&text)),
+            "the key D/text.pem holds no key in PEM form"
+        );
+        let no_certificate = CertificateFiles {
+            certificate: text.clone(),
+            ..mine.clone()
+        };
+        assert_eq!(
+            says(no_certificate),
+            "the certificate D/text.pem holds no certificate in PEM form"
+        );
+        write(
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+            0o600,
+        );
+        assert_eq!(
+            says(with_key(&text)),
+            "the key D/text.pem is encrypted with a passphrase"
+        );
+        write(&fs::read_to_string(&mine.key).unwrap(), 0o644);
+        assert_eq!(
+            says(with_key(&text)),
+            "the key D/text.pem can be read by everybody on this machine"
+        );
+    }
+
+    #[test]
+    fn a_broken_new_certificate_keeps_the_old_one() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (mine, other) = (made(one.path()), made(two.path()));
+        let tls = ServerTls::load(options(mine.clone())).unwrap();
+        let before = tls.certificate();
+        assert!(!tls.reload(utc_now()).unwrap(), "nothing changed");
+
+        fs::copy(&other.certificate, &mine.certificate).unwrap();
+        assert!(matches!(
+            tls.reload(utc_now()),
+            Err(TlsError::KeyMismatch { .. })
+        ));
+        assert_eq!(tls.certificate(), before);
+
+        fs::copy(&other.key, &mine.key).unwrap();
+        let much_later = UtcMillis(before.not_after.0 + 86_400_000 * 365);
+        assert!(matches!(
+            tls.reload(much_later),
+            Err(TlsError::Expired { .. })
+        ));
+        assert_eq!(tls.certificate(), before);
+        assert!(tls.reload(utc_now()).unwrap());
+        assert_ne!(tls.certificate().fingerprint, before.fingerprint);
+    }
+
+    #[test]
+    fn a_client_trusts_a_file_of_certificates() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = made(folder.path());
+        assert!(client_config(Some(&files.certificate)).is_ok());
+        let wrong = client_config(Some(&files.key)).unwrap_err();
+        assert!(
+            wrong.to_string().contains("holds no certificate"),
+            "{wrong}"
+        );
+    }
+}
