@@ -1,0 +1,380 @@
+//! One `jims` with its folder, the firewall that asks it, and the directory behind it.
+
+pub mod rsyslog;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Where `jims` listens in every lab test.
+pub const JIMS: &str = "127.77.0.30";
+/// Where the firewall calls from.
+pub const FIREWALL: &str = "127.77.0.41";
+/// The domain controller.
+pub const DC: &str = "127.77.0.10";
+
+/// Ends a wait that will never be over: far more than any step takes.
+const GUARD: Duration = Duration::from_secs(60);
+
+/// The folder that `tests/run` made.
+pub fn lab() -> PathBuf {
+    std::env::var_os("JIMS_LAB")
+        .expect("JIMS_LAB is set by tests/run, which starts the peers")
+        .into()
+}
+
+/// The certificate authority of the lab.
+pub fn ca_file() -> PathBuf {
+    lab().join("ad/tls/ca.pem")
+}
+
+/// Waits until `probe` gives something.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(start.elapsed() < GUARD, "waited {GUARD:?} for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Runs a command and returns what it printed; it must succeed.
+#[track_caller]
+pub fn succeed(command: &mut Command) -> String {
+    let output = command.output().expect("the command starts");
+    assert!(
+        output.status.success(),
+        "{command:?} failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// `samba-tool` on the lab's directory.
+#[track_caller]
+pub fn samba_tool(arguments: &[&str]) -> String {
+    let url = lab().join("ad/private/sam.ldb");
+    let configuration = lab().join("ad/etc/smb.conf");
+    succeed(
+        Command::new("/usr/bin/samba-tool")
+            .args(arguments)
+            .arg("-H")
+            .arg(url)
+            .arg(format!("--configfile={}", configuration.display())),
+    )
+}
+
+/// One `jims` process and its folder.
+pub struct Site {
+    /// Holds configuration, secrets, state and log.
+    pub folder: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+impl Site {
+    /// A folder with a configuration: the common part and `extra` tables.
+    pub fn new(extra: &str) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("site.")
+            .tempdir_in(lab())
+            .expect("folder");
+        let site = Self {
+            folder,
+            child: None,
+        };
+        site.secret("directory.secret", "Svc-Jims!1");
+        site.secret("firewall.secret", "s3cret-firewall");
+        site.configure(extra);
+        site
+    }
+
+    /// A file below the site's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a secret that only its owner can read.
+    pub fn secret(&self, name: &str, value: &str) {
+        fs::write(self.path(name), value).expect("secret");
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).expect("mode");
+    }
+
+    /// Writes the configuration.
+    pub fn configure(&self, extra: &str) {
+        let tls = lab().join("ad/tls");
+        let text = format!(
+            r#"schema = 1
+[collector]
+name = "lab"
+state_dir = "state"
+[session]
+snapshot_interval = "1s"
+[server]
+listen = ["{JIMS}:8443"]
+certificate_file = "{tls}/cert.pem"
+key_file = "{tls}/key.pem"
+[control]
+socket = "control.sock"
+[metrics]
+listen = ["{JIMS}:9592"]
+[[enforcement_point]]
+name = "srx-lab"
+addresses = ["{FIREWALL}"]
+client_id = "srx-lab"
+client_secret_file = "firewall.secret"
+[syslog]
+udp = ["{JIMS}:5514"]
+tcp = ["{JIMS}:5514"]
+tls = ["{JIMS}:6514"]
+certificate_file = "{tls}/cert.pem"
+key_file = "{tls}/key.pem"
+[[syslog_source]]
+name = "vpn"
+senders = ["127.0.0.1", "{JIMS}"]
+templates = ["juniper-secure-connect"]
+domain = "corp.example.com"
+networks = ["10.0.0.0/8"]
+{extra}
+"#,
+            tls = tls.display()
+        );
+        fs::write(self.path("jims.toml"), text).expect("configuration");
+    }
+
+    /// The binary with this site's configuration.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jims"));
+        command
+            .arg("--config")
+            .arg(self.path("jims.toml"))
+            .env_remove("NOTIFY_SOCKET");
+        command
+    }
+
+    /// Starts `jims run`, without waiting.
+    pub fn start(&mut self) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .expect("log");
+        let errors = log.try_clone().expect("log");
+        let mut command = self.command();
+        command
+            .arg("run")
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors);
+        self.child = Some(command.spawn().expect("jims starts"));
+    }
+
+    /// Starts `jims run` and waits until it answers queries.
+    pub fn start_ready(&mut self) {
+        self.start();
+        self.wait_ready();
+    }
+
+    /// Waits until `/readyz` says 200.
+    pub fn wait_ready(&mut self) {
+        wait_for("readiness", || {
+            self.assert_running();
+            (self.curl(&["-o", "/dev/null", "-w", "%{http_code}"], "/readyz") == "200")
+                .then_some(())
+        });
+    }
+
+    #[track_caller]
+    fn assert_running(&mut self) {
+        let child = self.child.as_mut().expect("jims was started");
+        if let Some(status) = child.try_wait().expect("status") {
+            panic!("jims ended with {status}: {}", self.log());
+        }
+    }
+
+    /// What `jims` wrote to its log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("jims was started").id()
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        succeed(
+            Command::new("kill")
+                .arg(format!("-{name}"))
+                .arg(self.pid().to_string()),
+        );
+    }
+
+    /// Ends the process by SIGTERM; it must end well.
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        let status = self
+            .child
+            .take()
+            .expect("jims was started")
+            .wait()
+            .expect("status");
+        assert!(status.success(), "jims ended with {status}: {}", self.log());
+    }
+
+    /// Ends the process by SIGKILL.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("jims was started");
+        child.kill().expect("kill");
+        child.wait().expect("status");
+    }
+
+    /// Runs a command of this site and returns what came of it.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command()
+            .args(arguments)
+            .output()
+            .expect("jims starts")
+    }
+
+    /// Runs a command with `--json` and parses its answer.
+    #[track_caller]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(arguments);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!(
+                "{arguments:?}: {error}: {} {}",
+                text(&output.stdout),
+                text(&output.stderr)
+            )
+        })
+    }
+
+    /// curl from the firewall's address: what the server answered.
+    pub fn curl(&self, arguments: &[&str], path: &str) -> String {
+        let output = Command::new("curl")
+            .args([
+                "--silent",
+                "--show-error",
+                "--max-time",
+                "20",
+                "--interface",
+                FIREWALL,
+            ])
+            .arg("--cacert")
+            .arg(ca_file())
+            .args(arguments)
+            .arg(format!("https://{JIMS}:8443{path}"))
+            .output()
+            .expect("curl starts");
+        text(&output.stdout)
+    }
+
+    /// An access token.
+    #[track_caller]
+    pub fn token(&self) -> String {
+        let form = "grant_type=client_credentials&client_id=srx-lab&client_secret=s3cret-firewall";
+        let answer = self.curl(&["--data", form], "/api/oauth_token/oauth");
+        let answer: Value = serde_json::from_str(&answer)
+            .unwrap_or_else(|e| panic!("{e}: {answer}: {}", self.log()));
+        answer["access_token"].as_str().expect("token").to_owned()
+    }
+
+    /// A query with a token.
+    #[track_caller]
+    pub fn query(&self, token: &str, path: &str) -> Value {
+        let answer = self.curl(
+            &["-H", &format!("Authorization: Bearer {token}")],
+            &format!("/api/user_query/v2/{path}"),
+        );
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{path}: {error}: {answer}"))
+    }
+
+    /// The first entry that an IP query gives.
+    pub fn entry(&self, token: &str, address: &str) -> Option<Value> {
+        self.query(token, &format!("ip/{address}"))["report_entries"]
+            .get(0)
+            .cloned()
+    }
+
+    /// Waits until an IP query gives this user.
+    #[track_caller]
+    pub fn wait_user(&self, token: &str, address: &str, user: &str) -> Value {
+        wait_for(&format!("{user} at {address}"), || {
+            self.entry(token, address)
+                .filter(|entry| entry["user-name"] == user)
+        })
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+        if std::thread::panicking() {
+            drop(writeln!(std::io::stderr(), "log of jims:\n{}", self.log()));
+        }
+    }
+}
+
+/// The directory table that every directory test begins with.
+pub fn directory(more: &str) -> String {
+    format!(
+        r#"[[directory_service]]
+name = "corp"
+domain = "corp.example.com"
+hosts = ["{DC}"]
+ca_file = "{ca}"
+user = "svc-jims@corp.example.com"
+password_file = "directory.secret"
+poll_interval = "1s"
+{more}
+"#,
+        ca = ca_file().display()
+    )
+}
+
+/// A Secure Connect tunnel going up, as `iked` words it.
+pub fn tunnel_up(user: &str, address: &str) -> String {
+    tunnel("IKE_VPN_UP_ALARM_USER", "up", user, address)
+}
+
+/// The same tunnel going down.
+pub fn tunnel_down(user: &str, address: &str) -> String {
+    tunnel("IKE_VPN_DOWN_ALARM_USER", "down", user, address)
+}
+
+fn tunnel(message: &str, state: &str, user: &str, address: &str) -> String {
+    format!(
+        "{message}: VPN RA-VPN from 198.51.100.7 is {state}. Local-ip: 192.0.2.1, gateway name: RA-GW, vpn name: RA-VPN, \
+         tunnel-id: 500051, local tunnel-if: st0.0, remote tunnel-ip: Not-Available, Local IKE-ID: 192.0.2.1, \
+         Remote IKE-ID: ra@corp.example.com, AAA username: {user}, VR id: 0, Traffic-selector: TS1, \
+         Traffic-selector local ID: ipv4(0,0-65535,0.0.0.0-255.255.255.255), \
+         Traffic-selector remote ID: ipv4(0,0-65535,{address}-{address}), SA Type: Static{end}",
+        end = if state == "down" {
+            ", Reason: IPSec SAs cleared as corresponding IKE SA deleted"
+        } else {
+            ""
+        }
+    )
+}
+
+/// Bytes as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Whether a path exists; for waits.
+pub fn exists(path: &Path) -> Option<()> {
+    path.exists().then_some(())
+}
