@@ -18,6 +18,8 @@ pub enum Kind {
     Syslog,
     /// A directory service.
     Directory,
+    /// The saving of the table in the state folder.
+    Snapshot,
 }
 
 /// How a task is doing (product: silence is not an outage).

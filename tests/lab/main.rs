@@ -4,7 +4,10 @@
 //! then is this target built. The peers are Samba, rsyslog, `logger` and curl; everything binds loopback addresses in
 //! 127.77.0.0/16, and the tests run one at a time.
 
-#![cfg(feature = "lab")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests measure time and hold ports of their own"
+)]
 
 mod support;
 
