@@ -1,4 +1,5 @@
 //! The only sockets: listeners, TLS, HTTP, the local socket.
 
+pub mod listener;
 pub mod self_signed;
 pub mod tls;
