@@ -8,6 +8,7 @@
     clippy::disallowed_methods,
     reason = "tests measure time and hold ports of their own"
 )]
+#![expect(clippy::print_stdout, reason = "what was measured is printed")]
 
 mod support;
 

@@ -31,28 +31,7 @@ fn after_kill_9_under_load_the_snapshot_is_whole_and_old_cookies_get_a_full_repo
         .as_str()
         .expect("cookie")
         .to_owned();
-    // Everything so far is in a snapshot once one was written after it.
-    let snapshot = wait_for("a snapshot file", || {
-        std::fs::read_dir(site.path("state"))
-            .ok()?
-            .flatten()
-            .find(|file| {
-                file.file_name().to_string_lossy().starts_with("snapshot")
-                    && !file.file_name().to_string_lossy().ends_with(".new")
-            })
-    });
-    let before = snapshot
-        .metadata()
-        .and_then(|m| m.modified())
-        .expect("time");
-    wait_for("a snapshot after the load", || {
-        let now = std::fs::metadata(snapshot.path())
-            .and_then(|m| m.modified())
-            .ok()?;
-        let whole = site.json(&["status", "--json"])["totals"]["sessions"] == 5_000;
-        (whole && (now > before || snapshot.metadata().is_ok_and(|m| m.len() > 100_000)))
-            .then_some(())
-    });
+    wait_for_snapshot(&site);
 
     let load = std::thread::spawn(|| {
         send((5_000..200_000).map(|n| tunnel_up(&format!("u{:06}", n % 2000), &address(n))))
@@ -76,9 +55,33 @@ fn after_kill_9_under_load_the_snapshot_is_whole_and_old_cookies_get_a_full_repo
         .entry(&site.token(), &address(17))
         .expect("the session is back");
     assert_eq!(entry["user-name"], "u000017");
-    // Every entry of the full report is whole: nothing half loaded.
+    assert_whole(&site, answer, sessions);
+}
+
+/// Waits until a snapshot holds the 5,000 sessions.
+fn wait_for_snapshot(site: &Site) {
+    let modified = || {
+        std::fs::metadata(site.path("state/snapshot"))
+            .and_then(|m| m.modified())
+            .ok()
+    };
+    wait_for("all sessions", || {
+        (site.json(&["status", "--json"])["totals"]["sessions"] == 5_000).then_some(())
+    });
+    // One may have begun before the last session came; the one after it has them all.
+    for _ in 0..2 {
+        let before = modified();
+        wait_for("a further snapshot", || {
+            send(std::iter::once(tunnel_up("u000000", &address(0)))).expect("sent");
+            (modified() != before).then_some(())
+        });
+    }
+}
+
+/// Follows the report to its end: each address once, every entry whole.
+fn assert_whole(site: &Site, first: serde_json::Value, sessions: u64) {
     let token = site.token();
-    let mut answer = answer;
+    let mut answer = first;
     let mut seen = std::collections::BTreeSet::new();
     loop {
         for entry in answer["report_entries"].as_array().expect("entries") {
@@ -95,10 +98,10 @@ fn after_kill_9_under_load_the_snapshot_is_whole_and_old_cookies_get_a_full_repo
             assert_eq!(entry["domain-name"], "corp.example.com");
             assert!(entry["roles"].to_string().contains("G-ALL"), "{entry}");
         }
-        let cookie = answer["cookie"].as_str().expect("cookie").to_owned();
         if answer["more"] != true {
             break;
         }
+        let cookie = answer["cookie"].as_str().expect("cookie").to_owned();
         answer = site.query(
             &token,
             &format!("users/endpoints?cookie={cookie}&entry_count=1000"),

@@ -1,6 +1,6 @@
 //! One `jims` with its folder, the firewall that asks it, and the directory behind it.
 
-pub mod rsyslog;
+pub(crate) mod rsyslog;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,30 +12,30 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// Where `jims` listens in every lab test.
-pub const JIMS: &str = "127.77.0.30";
+pub(crate) const JIMS: &str = "127.77.0.30";
 /// Where the firewall calls from.
-pub const FIREWALL: &str = "127.77.0.41";
+pub(crate) const FIREWALL: &str = "127.77.0.41";
 /// The domain controller.
-pub const DC: &str = "127.77.0.10";
+pub(crate) const DC: &str = "127.77.0.10";
 
 /// Ends a wait that will never be over: far more than any step takes.
 const GUARD: Duration = Duration::from_secs(60);
 
 /// The folder that `tests/run` made.
-pub fn lab() -> PathBuf {
+pub(crate) fn lab() -> PathBuf {
     std::env::var_os("JIMS_LAB")
         .expect("JIMS_LAB is set by tests/run, which starts the peers")
         .into()
 }
 
 /// The certificate authority of the lab.
-pub fn ca_file() -> PathBuf {
+pub(crate) fn ca_file() -> PathBuf {
     lab().join("ad/tls/ca.pem")
 }
 
 /// Waits until `probe` gives something.
 #[track_caller]
-pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = probe() {
@@ -48,7 +48,7 @@ pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 
 /// Runs a command and returns what it printed; it must succeed.
 #[track_caller]
-pub fn succeed(command: &mut Command) -> String {
+pub(crate) fn succeed(command: &mut Command) -> String {
     let output = command.output().expect("the command starts");
     assert!(
         output.status.success(),
@@ -60,7 +60,7 @@ pub fn succeed(command: &mut Command) -> String {
 
 /// `samba-tool` on the lab's directory.
 #[track_caller]
-pub fn samba_tool(arguments: &[&str]) -> String {
+pub(crate) fn samba_tool(arguments: &[&str]) -> String {
     let url = lab().join("ad/private/sam.ldb");
     let configuration = lab().join("ad/etc/smb.conf");
     succeed(
@@ -73,15 +73,15 @@ pub fn samba_tool(arguments: &[&str]) -> String {
 }
 
 /// One `jims` process and its folder.
-pub struct Site {
+pub(crate) struct Site {
     /// Holds configuration, secrets, state and log.
-    pub folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
     child: Option<Child>,
 }
 
 impl Site {
     /// A folder with a configuration: the common part and `extra` tables.
-    pub fn new(extra: &str) -> Self {
+    pub(crate) fn new(extra: &str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("site.")
             .tempdir_in(lab())
@@ -97,18 +97,18 @@ impl Site {
     }
 
     /// A file below the site's folder.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes a secret that only its owner can read.
-    pub fn secret(&self, name: &str, value: &str) {
+    pub(crate) fn secret(&self, name: &str, value: &str) {
         fs::write(self.path(name), value).expect("secret");
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).expect("mode");
     }
 
     /// Writes the configuration.
-    pub fn configure(&self, extra: &str) {
+    pub(crate) fn configure(&self, extra: &str) {
         let tls = lab().join("ad/tls");
         let text = format!(
             r#"schema = 1
@@ -150,7 +150,7 @@ networks = ["10.0.0.0/8"]
     }
 
     /// The binary with this site's configuration.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jims"));
         command
             .arg("--config")
@@ -160,7 +160,7 @@ networks = ["10.0.0.0/8"]
     }
 
     /// Starts `jims run`, without waiting.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let log = File::options()
             .create(true)
             .append(true)
@@ -177,13 +177,13 @@ networks = ["10.0.0.0/8"]
     }
 
     /// Starts `jims run` and waits until it answers queries.
-    pub fn start_ready(&mut self) {
+    pub(crate) fn start_ready(&mut self) {
         self.start();
         self.wait_ready();
     }
 
     /// Waits until `/readyz` says 200.
-    pub fn wait_ready(&mut self) {
+    pub(crate) fn wait_ready(&mut self) {
         wait_for("readiness", || {
             self.assert_running();
             (self.curl(&["-o", "/dev/null", "-w", "%{http_code}"], "/readyz") == "200")
@@ -200,17 +200,17 @@ networks = ["10.0.0.0/8"]
     }
 
     /// What `jims` wrote to its log.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
     /// The process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("jims was started").id()
     }
 
     /// Sends a signal by name.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         succeed(
             Command::new("kill")
                 .arg(format!("-{name}"))
@@ -219,7 +219,7 @@ networks = ["10.0.0.0/8"]
     }
 
     /// Ends the process by SIGTERM; it must end well.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.signal("TERM");
         let status = self
             .child
@@ -231,14 +231,14 @@ networks = ["10.0.0.0/8"]
     }
 
     /// Ends the process by SIGKILL.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().expect("jims was started");
         child.kill().expect("kill");
         child.wait().expect("status");
     }
 
     /// Runs a command of this site and returns what came of it.
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command()
             .args(arguments)
             .output()
@@ -247,7 +247,7 @@ networks = ["10.0.0.0/8"]
 
     /// Runs a command with `--json` and parses its answer.
     #[track_caller]
-    pub fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let output = self.run(arguments);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
             panic!(
@@ -259,7 +259,7 @@ networks = ["10.0.0.0/8"]
     }
 
     /// curl from the firewall's address: what the server answered.
-    pub fn curl(&self, arguments: &[&str], path: &str) -> String {
+    pub(crate) fn curl(&self, arguments: &[&str], path: &str) -> String {
         let output = Command::new("curl")
             .args([
                 "--silent",
@@ -280,7 +280,7 @@ networks = ["10.0.0.0/8"]
 
     /// An access token.
     #[track_caller]
-    pub fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         let form = "grant_type=client_credentials&client_id=srx-lab&client_secret=s3cret-firewall";
         let answer = self.curl(&["--data", form], "/api/oauth_token/oauth");
         let answer: Value = serde_json::from_str(&answer)
@@ -290,7 +290,7 @@ networks = ["10.0.0.0/8"]
 
     /// A query with a token.
     #[track_caller]
-    pub fn query(&self, token: &str, path: &str) -> Value {
+    pub(crate) fn query(&self, token: &str, path: &str) -> Value {
         let answer = self.curl(
             &["-H", &format!("Authorization: Bearer {token}")],
             &format!("/api/user_query/v2/{path}"),
@@ -299,7 +299,7 @@ networks = ["10.0.0.0/8"]
     }
 
     /// The first entry that an IP query gives.
-    pub fn entry(&self, token: &str, address: &str) -> Option<Value> {
+    pub(crate) fn entry(&self, token: &str, address: &str) -> Option<Value> {
         self.query(token, &format!("ip/{address}"))["report_entries"]
             .get(0)
             .cloned()
@@ -307,7 +307,7 @@ networks = ["10.0.0.0/8"]
 
     /// Waits until an IP query gives this user.
     #[track_caller]
-    pub fn wait_user(&self, token: &str, address: &str, user: &str) -> Value {
+    pub(crate) fn wait_user(&self, token: &str, address: &str, user: &str) -> Value {
         wait_for(&format!("{user} at {address}"), || {
             self.entry(token, address)
                 .filter(|entry| entry["user-name"] == user)
@@ -328,7 +328,7 @@ impl Drop for Site {
 }
 
 /// The directory table that every directory test begins with.
-pub fn directory(more: &str) -> String {
+pub(crate) fn directory(more: &str) -> String {
     format!(
         r#"[[directory_service]]
 name = "corp"
@@ -345,12 +345,12 @@ poll_interval = "1s"
 }
 
 /// A Secure Connect tunnel going up, as `iked` words it.
-pub fn tunnel_up(user: &str, address: &str) -> String {
+pub(crate) fn tunnel_up(user: &str, address: &str) -> String {
     tunnel("IKE_VPN_UP_ALARM_USER", "up", user, address)
 }
 
 /// The same tunnel going down.
-pub fn tunnel_down(user: &str, address: &str) -> String {
+pub(crate) fn tunnel_down(user: &str, address: &str) -> String {
     tunnel("IKE_VPN_DOWN_ALARM_USER", "down", user, address)
 }
 
@@ -370,11 +370,11 @@ fn tunnel(message: &str, state: &str, user: &str, address: &str) -> String {
 }
 
 /// Bytes as text.
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Whether a path exists; for waits.
-pub fn exists(path: &Path) -> Option<()> {
+pub(crate) fn exists(path: &Path) -> Option<()> {
     path.exists().then_some(())
 }

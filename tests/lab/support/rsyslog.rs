@@ -8,7 +8,7 @@ use super::{JIMS, ca_file, exists, succeed, wait_for};
 
 /// How rsyslog forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forward {
+pub(crate) enum Forward {
     /// RFC 3164 over UDP.
     Udp,
     /// Octet-counted RFC 5424 over TCP.
@@ -18,14 +18,14 @@ pub enum Forward {
 }
 
 /// A running rsyslog.
-pub struct Rsyslog {
+pub(crate) struct Rsyslog {
     folder: tempfile::TempDir,
     child: Child,
 }
 
 impl Rsyslog {
     /// Starts one that forwards everything to `jims`.
-    pub fn start(forward: Forward) -> Self {
+    pub(crate) fn start(forward: Forward) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("rsyslog.")
             .tempdir_in(super::lab())
@@ -72,7 +72,7 @@ input(type="imuxsock" Socket="{socket}" CreatePath="on" RateLimit.Interval="0")
     }
 
     /// Gives rsyslog one line as program `iked`, by `logger`.
-    pub fn log(&self, line: &str) {
+    pub(crate) fn log(&self, line: &str) {
         succeed(Command::new("logger").arg("-u").arg(self.socket()).args([
             "-t",
             "iked",
