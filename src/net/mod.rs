@@ -1,5 +1,6 @@
 //! The only sockets: listeners, TLS, HTTP, the local socket.
 
 pub mod listener;
+pub mod local_socket;
 pub mod self_signed;
 pub mod tls;
