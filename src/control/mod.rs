@@ -1,1 +1,13 @@
-//! The local socket: versioned JSON lines between the service and its commands.
+//! The operator's door into a running `jims`: a local socket that speaks versioned JSON lines.
+//!
+//! [`protocol`] is what crosses the socket, [`server`] answers it inside `jims run`, [`client`] asks. The table is only
+//! read here; what changes it goes through the writer's queue like everything else.
+
+pub mod client;
+mod lines;
+pub mod protocol;
+mod query;
+pub mod server;
+mod status;
+
+pub use self::server::{ControlServer, Desk, Site};

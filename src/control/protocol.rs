@@ -1,0 +1,498 @@
+//! What crosses the control socket: newline-delimited JSON, one object a line, UTF-8.
+//!
+//! The service speaks first, with [`Hello`]. Then the client sends a [`Request`] and gets one [`Answer`], as often as it
+//! likes; after `tail` come [`Answer::Tail`] lines until one side closes. Unknown fields are ignored, so both sides may
+//! add some within a version; a client closes when the version is not its own. `jims … --json` prints the inner object
+//! of an answer, so these names are what scripts see.
+//!
+//! Times are RFC 3339 in UTC. Types here are separate from those of the table; nothing here decides anything.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::identity::time::UtcMillis;
+
+/// The version of this protocol.
+pub const VERSION: u32 = 1;
+
+/// The longest request line in bytes.
+pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
+
+/// The longest answer line in bytes that a client reads.
+pub const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// The most sessions, users or devices in one answer; `truncated` says that there were more.
+pub const MAX_LISTED: usize = 1000;
+
+/// The first line of the service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Version of the running `jims`.
+    pub jims: String,
+    /// Version of the protocol, [`VERSION`].
+    pub protocol: u32,
+}
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// How is everything? Answered with [`Answer::Status`].
+    Status,
+    /// Where is a user, who is at an address? Answered with [`Answer::Query`].
+    Query {
+        /// A user (`alice`, `CORP\alice`, `alice@corp.example.com`), an address, or a device.
+        who: String,
+        /// The enforcement point whose view is wanted too.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        point: Option<String>,
+    },
+    /// Ends sessions. Answered with [`Answer::LogOff`].
+    LogOff {
+        /// As in [`Request::Query`].
+        who: String,
+    },
+    /// Reads the configuration again. Answered with [`Answer::Done`] or an error that holds every problem.
+    Reload,
+    /// Streams what happens from now on as [`Answer::Tail`].
+    Tail,
+    /// Changes what is logged until the next start or reload. Answered with [`Answer::Done`].
+    LogLevel {
+        /// A level, or directives as in `info,jims::directory=debug`.
+        level: String,
+    },
+}
+
+/// What the service answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Answer {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::Query`].
+    Query(Box<Query>),
+    /// To [`Request::LogOff`].
+    LogOff(LogOff),
+    /// It is done.
+    Done {
+        /// What was done, for people.
+        detail: String,
+    },
+    /// One line of the tail.
+    Tail(Tail),
+    /// It cannot be answered or done.
+    Error(Refusal),
+}
+
+/// Why something cannot be answered or done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// One sentence.
+    pub message: String,
+    /// What to try; may be empty.
+    #[serde(default)]
+    pub remedy: String,
+}
+
+/// How everything is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the running `jims`.
+    pub version: String,
+    /// When this was written.
+    pub at: Timestamp,
+    /// This process.
+    pub collector: CollectorStatus,
+    /// What is active now.
+    pub totals: Totals,
+    /// What was read from directories.
+    pub directory: DirectoryTotals,
+    /// Directory services.
+    pub directories: Vec<SourceStatus>,
+    /// Identity producers.
+    pub producers: Vec<SourceStatus>,
+    /// The HTTPS side; null if this process is no Server.
+    pub server: Option<ServerStatus>,
+    /// Firewalls.
+    pub enforcement_points: Vec<PointStatus>,
+    /// Servers and Secure Edge that this Collector pushes to; none in this version.
+    pub pushes: Vec<serde_json::Value>,
+    /// Collectors that push to this Server; none in this version.
+    pub collectors: Vec<serde_json::Value>,
+    /// Addresses that asked or sent without being configured, the latest first.
+    pub strangers: Vec<StrangerStatus>,
+    /// Everything that an operator should act on.
+    pub attention: Vec<Attention>,
+    /// State of the cluster; null if there is none.
+    pub cluster: Option<serde_json::Value>,
+}
+
+/// This process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectorStatus {
+    /// Collector identifier.
+    pub name: String,
+    /// For people.
+    pub description: String,
+    /// `starting` until queries are answered, then `ready`.
+    pub state: String,
+    /// What is waited for while starting.
+    pub waiting_for: Vec<String>,
+    /// When it started.
+    pub started: Timestamp,
+}
+
+/// What is active now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Domains known.
+    pub domains: usize,
+    /// Users with a session.
+    pub users: usize,
+    /// Devices with a session.
+    pub devices: usize,
+    /// Groups read.
+    pub groups: usize,
+    /// User and device sessions.
+    pub sessions: usize,
+}
+
+/// What was read from directories.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryTotals {
+    /// User objects.
+    pub users: usize,
+    /// Computer objects.
+    pub devices: usize,
+    /// Group objects.
+    pub groups: usize,
+}
+
+/// A directory service or an identity producer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Configured name.
+    pub name: String,
+    /// `directory` or `syslog`.
+    pub kind: String,
+    /// `starting`, `active`, `quiet`, `degraded` or `down`.
+    pub state: String,
+    /// What it is doing, for people.
+    pub detail: String,
+    /// Records received.
+    pub received: u64,
+    /// Records that became events.
+    pub interpreted: u64,
+    /// Records that mean nothing, by reason.
+    pub ignored: BTreeMap<String, u64>,
+    /// Records lost, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// When the last record arrived.
+    pub last_received: Option<Timestamp>,
+    /// What is wrong.
+    pub fault: Option<FaultStatus>,
+}
+
+/// What is wrong with a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultStatus {
+    /// One sentence.
+    pub message: String,
+    /// What to try.
+    pub remedy: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The HTTPS side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Where it listens.
+    pub listen: Vec<String>,
+    /// SHA-256 of the certificate, hexadecimal.
+    pub fingerprint: String,
+    /// Whether the certificate is a self-signed one that `jims` made.
+    pub self_signed: bool,
+    /// Where plain HTTP is spoken.
+    pub debug_http: Vec<String>,
+}
+
+/// A firewall.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PointStatus {
+    /// Configured name.
+    pub name: String,
+    /// Addresses and networks it calls from.
+    pub addresses: Vec<String>,
+    /// `never` asked, `active`, `quiet` (nothing asked for a while) or `refused` (its last login failed).
+    pub state: String,
+    /// When it last asked with a valid token.
+    pub last_query: Option<Timestamp>,
+    /// Where it last asked from.
+    pub last_address: Option<IpAddr>,
+    /// Queries answered, by kind.
+    pub queries: BTreeMap<String, u64>,
+    /// Logins that failed.
+    pub failed_logins: u64,
+    /// Changes it has not fetched yet, if it follows the batch query.
+    pub behind: Option<u64>,
+}
+
+/// An address that asked or sent without being configured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrangerStatus {
+    /// Its address.
+    pub address: IpAddr,
+    /// `syslog` or `query`.
+    pub tried: String,
+    /// How often.
+    pub count: u64,
+    /// When last.
+    pub last: Timestamp,
+    /// What to put into the configuration if it should be heard.
+    pub paste: String,
+}
+
+/// Something that an operator should act on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attention {
+    /// What is not as it should be: one sentence.
+    pub what: String,
+    /// What to try; may hold several lines.
+    pub remedy: String,
+    /// Since when, if that is known.
+    pub since: Option<Timestamp>,
+}
+
+/// What is known of somebody or something.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Query {
+    /// What was asked.
+    pub who: String,
+    /// When this was written.
+    pub at: Timestamp,
+    /// One entry an address, sorted.
+    pub sessions: Vec<Session>,
+    /// Users of that name, with or without a session.
+    pub users: Vec<KnownUser>,
+    /// Devices of that name, with or without a session.
+    pub devices: Vec<KnownDevice>,
+    /// Whether lists were cut at [`MAX_LISTED`].
+    pub truncated: bool,
+    /// What the enforcement point would be told; null unless asked for.
+    #[serde(rename = "for")]
+    pub point: Option<PointView>,
+}
+
+/// What is believed of one address. The times and the evidence are the user's; of an address without a user, the
+/// device's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The address.
+    pub address: IpAddr,
+    /// The user's logon name; null if only a device is known.
+    pub user: Option<String>,
+    /// DNS domain of the user, else of the device.
+    pub domain: String,
+    /// The device's name, if one is known.
+    pub device: Option<String>,
+    /// The user's groups, transitively; of an address without a user, the device's.
+    pub groups: Vec<String>,
+    /// When the session began.
+    pub since: Timestamp,
+    /// The evidence that holds it.
+    pub last_evidence: Evidence,
+    /// When it ends without new evidence.
+    pub deadline: Timestamp,
+    /// `active`; `shared` if several users share the address, so that firewalls are told the device only.
+    pub state: String,
+    /// `in-directory`, `not-in-directory` or `gone`; null without a user.
+    pub standing: Option<String>,
+    /// The device's own session, where there is one.
+    pub device_session: Option<DeviceSession>,
+}
+
+/// A device's session at an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceSession {
+    /// DNS domain.
+    pub domain: String,
+    /// Its groups, transitively.
+    pub groups: Vec<String>,
+    /// Operating system.
+    pub os: Option<String>,
+    /// Version of the operating system.
+    pub os_version: Option<String>,
+    /// When it began.
+    pub since: Timestamp,
+    /// The evidence that holds it.
+    pub last_evidence: Evidence,
+    /// When it ends without new evidence.
+    pub deadline: Timestamp,
+}
+
+/// Why something is believed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Which producer said so.
+    pub producer: String,
+    /// Which of its records.
+    pub record: String,
+    /// `strong` or `weak`.
+    pub strength: String,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// When we heard.
+    pub received_at: Timestamp,
+}
+
+/// A user, with or without a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownUser {
+    /// Logon name.
+    pub user: String,
+    /// DNS domain.
+    pub domain: String,
+    /// Groups, transitively.
+    pub groups: Vec<String>,
+    /// `in-directory`, `not-in-directory` or `gone`.
+    pub standing: String,
+    /// Where he has a session.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A device, with or without a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownDevice {
+    /// Name.
+    pub device: String,
+    /// DNS domain.
+    pub domain: String,
+    /// Groups, transitively.
+    pub groups: Vec<String>,
+    /// Operating system.
+    pub os: Option<String>,
+    /// Version of the operating system.
+    pub os_version: Option<String>,
+    /// Where it has a session.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What an enforcement point would be told of the addresses in a [`Query`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PointView {
+    /// The enforcement point.
+    pub name: String,
+    /// Its `report_entries`, as the wire has them.
+    pub report_entries: Vec<serde_json::Value>,
+}
+
+/// What a log-off ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogOff {
+    /// What was asked.
+    pub who: String,
+    /// The sessions that ended; empty if there was none.
+    pub ended: Vec<Ended>,
+}
+
+/// One session that ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Where.
+    pub address: IpAddr,
+    /// The user who had it.
+    pub user: Option<String>,
+    /// The device that had it.
+    pub device: Option<String>,
+    /// DNS domain.
+    pub domain: String,
+}
+
+/// One line of the tail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "tail", rename_all = "kebab-case")]
+pub enum Tail {
+    /// What became of an event or a deadline.
+    Outcome {
+        /// When it happened.
+        occurred_at: Timestamp,
+        /// Who said so.
+        producer: String,
+        /// Which record.
+        record: String,
+        /// The address, if one is known.
+        address: Option<IpAddr>,
+        /// Whom it is about.
+        subject: String,
+        /// `logged-on`, `renewed`, `logged-off` or `ignored`.
+        verdict: String,
+        /// Why, or who was displaced; may be empty.
+        detail: String,
+    },
+    /// A syslog line that nobody could read, escaped.
+    Unparsed {
+        /// When it arrived.
+        received_at: Timestamp,
+        /// The syslog source.
+        source: String,
+        /// The line.
+        line: String,
+        /// Why.
+        reason: String,
+    },
+    /// Lines were left out because the client reads too slowly.
+    Skipped {
+        /// How many pieces of the stream, each of one or more lines.
+        count: u64,
+    },
+}
+
+/// The instant as the protocol writes it.
+#[must_use]
+pub fn timestamp(at: UtcMillis) -> Timestamp {
+    let limit = if at.0 < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    };
+    Timestamp::from_millisecond(at.0).unwrap_or(limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_look_as_documented() {
+        let written = |request: &Request| serde_json::to_string(request).expect("json");
+        assert_eq!(written(&Request::Status), r#"{"request":"status"}"#);
+        assert_eq!(
+            written(&Request::LogOff {
+                who: "CORP\\alice".into()
+            }),
+            r#"{"request":"log-off","who":"CORP\\alice"}"#
+        );
+        let query: Request =
+            serde_json::from_str(r#"{"request":"query","who":"alice","for":"srx","later":1}"#)
+                .expect("unknown fields are ignored");
+        assert_eq!(
+            query,
+            Request::Query {
+                who: "alice".into(),
+                point: Some("srx".into())
+            }
+        );
+    }
+
+    #[test]
+    fn times_are_utc_and_never_fail() {
+        let written = |ms| timestamp(UtcMillis(ms)).to_string();
+        assert_eq!(written(1_732_357_800_250), "2024-11-23T10:30:00.25Z");
+        assert_eq!(timestamp(UtcMillis(i64::MAX)), Timestamp::MAX);
+        assert_eq!(timestamp(UtcMillis(i64::MIN)), Timestamp::MIN);
+    }
+}

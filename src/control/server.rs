@@ -1,0 +1,336 @@
+//! The side of the control socket that answers, inside `jims run`.
+//!
+//! One task accepts; each connection is a task of its own, bounded in number, line length and silence. Every request
+//! that changes something is logged with the peer's user id and without user names.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::BufReader;
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
+
+use super::lines::{self, LineError};
+use super::protocol::{
+    Answer, Attention, Hello, LogOff, MAX_REQUEST_BYTES, PointStatus, PointView, Query, Refusal,
+    Request, ServerStatus, Tail, VERSION, timestamp,
+};
+use super::{query, status};
+use crate::config;
+use crate::identity::Batch;
+use crate::identity::outcome::{Outcome, Verdict};
+use crate::identity::time::UtcMillis;
+use crate::net::local_socket::{Access, LocalListener, LocalSocketError};
+use crate::runtime::clock;
+use crate::runtime::readiness::Readiness;
+use crate::runtime::report::Reports;
+use crate::runtime::strangers::Strangers;
+use crate::runtime::supervisor::Tasks;
+use crate::writer::{Intake, Outcomes, Reader};
+
+/// Connections at a time; operators and their scripts, not firewalls.
+const MAX_CONNECTIONS: usize = 64;
+
+/// How long a connection may be silent between requests.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How long a line may take to leave.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Pause after the system refused to accept (out of file descriptors, mostly).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// What the answers are made from.
+#[derive(Debug)]
+pub struct Desk<S> {
+    /// Who we are.
+    pub collector: config::Collector,
+    /// Who may open the socket.
+    pub access: Access,
+    /// When this process started.
+    pub started: UtcMillis,
+    /// The table.
+    pub reader: Reader,
+    /// Where log-offs go.
+    pub intake: Intake,
+    /// What became of events.
+    pub outcomes: Outcomes,
+    /// How sources do.
+    pub reports: Reports,
+    /// Who asked or sent without being configured.
+    pub strangers: Strangers,
+    /// Whether queries are answered.
+    pub readiness: Readiness,
+    /// What only the composition of the process knows.
+    pub site: S,
+}
+
+/// What the composition of the process answers for the rooms that this one does not know.
+pub trait Site: Send + Sync + 'static {
+    /// The HTTPS side, if there is one.
+    fn server(&self) -> Option<ServerStatus>;
+    /// The enforcement points.
+    fn points(&self) -> Vec<PointStatus>;
+    /// The `report_entries` that a point would be told of the addresses; `None` if there is no such point.
+    fn told(&self, point: &str, addresses: &[std::net::IpAddr]) -> Option<Vec<Value>>;
+    /// What else an operator should act on: held removals, snapshots set aside or not written.
+    fn attention(&self) -> Vec<Attention>;
+    /// Syslog lines that nobody could read, from now on.
+    fn unparsed(&self) -> broadcast::Receiver<Unparsed>;
+    /// Reads the configuration again; what was done, for people.
+    fn reload(&self) -> impl Future<Output = Result<String, Refusal>> + Send;
+    /// Changes what is logged.
+    ///
+    /// # Errors
+    /// The level is not understood.
+    fn set_log_level(&self, level: &str) -> Result<(), Refusal>;
+}
+
+/// A syslog line that nobody could read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unparsed {
+    /// When it arrived.
+    pub received_at: UtcMillis,
+    /// The syslog source.
+    pub source: Arc<str>,
+    /// The line, escaped, cut to a sensible length.
+    pub line: String,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// A bound control socket.
+#[derive(Debug)]
+pub struct ControlServer {
+    listener: LocalListener,
+    access: Access,
+}
+
+impl ControlServer {
+    /// Makes the socket.
+    ///
+    /// # Errors
+    /// Another process answers there, or the system refuses.
+    pub fn bind(control: &config::Control) -> Result<Self, LocalSocketError> {
+        let (listener, access) = LocalListener::bind(&control.socket, &control.group)?;
+        Ok(Self { listener, access })
+    }
+
+    /// Who may open the socket, for [`Desk::access`].
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Answers until `stop`.
+    pub async fn run<S: Site>(self, desk: Desk<S>, tasks: Tasks, stop: CancellationToken) {
+        let desk = Arc::new(desk);
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {
+            let (stream, uid) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept on the control socket");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                tracing::warn!(
+                    uid,
+                    "refused a control connection: {MAX_CONNECTIONS} are open"
+                );
+                continue;
+            };
+            let connection = Connection {
+                stream: BufReader::new(stream),
+                uid,
+                desk: Arc::clone(&desk),
+            };
+            let stop = stop.clone();
+            tasks.spawn("control connection", async move {
+                if let Some(Err(error)) = stop.run_until_cancelled(connection.run()).await {
+                    tracing::debug!(uid, %error, "control connection ended");
+                }
+                drop(place);
+            });
+        }
+    }
+}
+
+/// One conversation.
+struct Connection<S> {
+    stream: BufReader<UnixStream>,
+    uid: u32,
+    desk: Arc<Desk<S>>,
+}
+
+impl<S: Site> Connection<S> {
+    async fn run(mut self) -> Result<(), LineError> {
+        let hello = Hello {
+            jims: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: VERSION,
+        };
+        lines::write(self.stream.get_mut(), &hello, WRITE_TIMEOUT).await?;
+        loop {
+            let request = lines::read(&mut self.stream, MAX_REQUEST_BYTES, IDLE_TIMEOUT).await;
+            let answer = match request {
+                Ok(None) => return Ok(()),
+                Ok(Some(Request::Tail)) => return self.tail().await,
+                Ok(Some(request)) => self.answer(request).await,
+                Err(LineError::Malformed(error)) => refuse(
+                    format!("cannot understand the request: {error}"),
+                    "send one JSON object a line, as in `{\"request\":\"status\"}`",
+                ),
+                Err(error @ LineError::TooLong { .. }) => {
+                    let answer = refuse(error.to_string(), "send shorter requests");
+                    self.say(&answer).await?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            };
+            self.say(&answer).await?;
+        }
+    }
+
+    async fn say(&mut self, answer: &Answer) -> Result<(), LineError> {
+        lines::write(self.stream.get_mut(), answer, WRITE_TIMEOUT).await
+    }
+
+    async fn answer(&self, request: Request) -> Answer {
+        let desk = &self.desk;
+        match request {
+            Request::Status => Answer::Status(Box::new(status::status(desk, clock::utc_now()))),
+            Request::Query { who, point } => self.query(&who, point),
+            Request::LogOff { who } => self.log_off(&who).await,
+            Request::Reload => {
+                tracing::info!(uid = self.uid, "reload asked for on the control socket");
+                match desk.site.reload().await {
+                    Ok(detail) => Answer::Done { detail },
+                    Err(refusal) => Answer::Error(refusal),
+                }
+            }
+            Request::LogLevel { level } => match desk.site.set_log_level(&level) {
+                Ok(()) => {
+                    tracing::info!(uid = self.uid, level, "log level changed");
+                    Answer::Done {
+                        detail: format!("the log level is {level}"),
+                    }
+                }
+                Err(refusal) => Answer::Error(refusal),
+            },
+            Request::Tail => refuse("a tail has its own connection".to_owned(), ""),
+        }
+    }
+
+    fn query(&self, who: &str, point: Option<String>) -> Answer {
+        let mut found = self.find(who);
+        if let Some(name) = point {
+            let mut addresses: Vec<_> = found.sessions.iter().map(|s| s.address).collect();
+            if let Ok(address) = found.who.parse::<std::net::IpAddr>() {
+                addresses = vec![address.to_canonical()];
+            }
+            let Some(report_entries) = self.desk.site.told(&name, &addresses) else {
+                return refuse(
+                    format!("there is no enforcement point `{name}`"),
+                    "`jims status` lists them",
+                );
+            };
+            found.point = Some(PointView {
+                name,
+                report_entries,
+            });
+        }
+        Answer::Query(Box::new(found))
+    }
+
+    async fn log_off(&self, who: &str) -> Answer {
+        let before = self.find(who);
+        for target in query::log_off_targets(&before) {
+            if let Err(stopped) = self.desk.intake.apply(Batch::LogOff(target)).await {
+                return refuse(stopped.to_string(), "ask again when it has started");
+            }
+        }
+        let ended = query::ended(&self.desk.reader.read(), &before.sessions);
+        tracing::info!(
+            uid = self.uid,
+            sessions = ended.len(),
+            "log-off by an operator"
+        );
+        Answer::LogOff(LogOff {
+            who: before.who,
+            ended,
+        })
+    }
+
+    fn find(&self, who: &str) -> Query {
+        query::query(&self.desk.reader.read(), who, clock::utc_now())
+    }
+
+    /// Tells what happens until the client goes.
+    async fn tail(mut self) -> Result<(), LineError> {
+        let mut outcomes = self.desk.outcomes.listen();
+        let mut unparsed = self.desk.site.unparsed();
+        loop {
+            let said: Vec<Tail> = tokio::select! {
+                heard = outcomes.recv() => match heard {
+                    Ok(batch) => batch.iter().map(outcome).collect(),
+                    Err(broadcast::error::RecvError::Lagged(count)) => vec![Tail::Skipped { count }],
+                    Err(broadcast::error::RecvError::Closed) => return Ok(()),
+                },
+                Ok(line) = next_unparsed(&mut unparsed) => vec![line],
+                gone = lines::read::<Request>(&mut self.stream, MAX_REQUEST_BYTES, Duration::MAX) => {
+                    return gone.map(|_anything| ());
+                }
+            };
+            for tail in said {
+                self.say(&Answer::Tail(tail)).await?;
+            }
+        }
+    }
+}
+
+/// The next line nobody could read; `Err` when there will be none.
+async fn next_unparsed(lines: &mut broadcast::Receiver<Unparsed>) -> Result<Tail, ()> {
+    match lines.recv().await {
+        Ok(line) => Ok(Tail::Unparsed {
+            received_at: timestamp(line.received_at),
+            source: line.source.to_string(),
+            line: line.line,
+            reason: line.reason.to_owned(),
+        }),
+        Err(broadcast::error::RecvError::Lagged(count)) => Ok(Tail::Skipped { count }),
+        Err(broadcast::error::RecvError::Closed) => Err(()),
+    }
+}
+
+fn outcome(outcome: &Outcome) -> Tail {
+    let (verdict, detail) = match &outcome.verdict {
+        Verdict::LoggedOn { displaced: None } => ("logged-on", String::new()),
+        Verdict::LoggedOn {
+            displaced: Some(who),
+        } => ("logged-on", format!("displaced {who}")),
+        Verdict::Renewed => ("renewed", String::new()),
+        Verdict::LoggedOff(reason) => ("logged-off", reason.as_str().to_owned()),
+        Verdict::Ignored(reason) => ("ignored", reason.as_str().to_owned()),
+    };
+    Tail::Outcome {
+        occurred_at: timestamp(outcome.occurred_at),
+        producer: outcome.producer.to_string(),
+        record: outcome.record.to_string(),
+        address: outcome.address,
+        subject: outcome.subject.to_string(),
+        verdict: verdict.to_owned(),
+        detail,
+    }
+}
+
+fn refuse(message: String, remedy: &str) -> Answer {
+    Answer::Error(Refusal {
+        message,
+        remedy: remedy.to_owned(),
+    })
+}

@@ -1,0 +1,221 @@
+//! How everything is, and what an operator should act on.
+//!
+//! Collects what the rooms report about themselves into one answer; decides nothing but what deserves attention.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::protocol::{
+    Attention, CollectorStatus, DirectoryTotals, FaultStatus, ServerStatus, SourceStatus, Status,
+    StrangerStatus, Totals, timestamp,
+};
+use super::server::{Desk, Site};
+use crate::identity::time::UtcMillis;
+use crate::net::local_socket::Access;
+use crate::runtime::report::{Health, Kind, Reading};
+use crate::runtime::strangers::{Stranger, Tried};
+
+/// How many strangers get a line of their own under attention; the list of strangers has them all.
+const STRANGERS_SHOWN: usize = 5;
+
+/// The whole status.
+pub(super) fn status<S: Site>(desk: &Desk<S>, now: UtcMillis) -> Status {
+    let totals = desk.reader.read().totals();
+    let readings = desk.reports.read();
+    let server = desk.site.server();
+    let strangers = desk.strangers.read();
+    let waiting_for = desk.readiness.waiting_for();
+    let ready = desk.readiness.is_ready();
+    let mut attention = Vec::new();
+    if !ready {
+        attention.push(not_ready(&waiting_for));
+    }
+    attention.extend(readings.iter().filter_map(faulty));
+    attention.extend(server.as_ref().and_then(plain_http));
+    attention.extend(owner_only(&desk.access));
+    attention.extend(desk.site.attention());
+    attention.extend(unknown_addresses(&strangers));
+    let of_kind = |kind: Kind| {
+        let wanted = readings.iter().filter(|r| r.kind == kind);
+        wanted.map(source).collect()
+    };
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        at: timestamp(now),
+        collector: CollectorStatus {
+            name: desk.collector.name.clone(),
+            description: desk.collector.description.clone(),
+            state: if ready { "ready" } else { "starting" }.to_owned(),
+            waiting_for,
+            started: timestamp(desk.started),
+        },
+        totals: Totals {
+            domains: totals.domains,
+            users: totals.users,
+            devices: totals.devices,
+            groups: totals.groups,
+            sessions: totals.sessions,
+        },
+        directory: DirectoryTotals {
+            users: totals.directory_users,
+            devices: totals.directory_devices,
+            groups: totals.groups,
+        },
+        directories: of_kind(Kind::Directory),
+        producers: of_kind(Kind::Syslog),
+        server,
+        enforcement_points: desk.site.points(),
+        pushes: Vec::new(),
+        collectors: Vec::new(),
+        strangers: strangers.iter().map(stranger).collect(),
+        attention,
+        cluster: None,
+    }
+}
+
+fn source(reading: &Reading) -> SourceStatus {
+    let by_reason = |counts: &BTreeMap<&'static str, u64>| {
+        let owned = counts
+            .iter()
+            .map(|(reason, count)| ((*reason).to_owned(), *count));
+        owned.collect()
+    };
+    SourceStatus {
+        name: reading.name.clone(),
+        kind: kind(reading.kind).to_owned(),
+        state: reading.health.as_str().to_owned(),
+        detail: reading.detail.clone(),
+        received: reading.received,
+        interpreted: reading.interpreted,
+        ignored: by_reason(&reading.ignored),
+        dropped: by_reason(&reading.dropped),
+        last_received: reading.last_received.map(timestamp),
+        fault: reading.fault.as_ref().map(|fault| FaultStatus {
+            message: fault.message.clone(),
+            remedy: fault.remedy.clone(),
+            since: timestamp(fault.since),
+        }),
+    }
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Syslog => "syslog",
+        Kind::Directory => "directory",
+        Kind::Snapshot => "snapshot",
+    }
+}
+
+fn stranger(stranger: &Stranger) -> StrangerStatus {
+    StrangerStatus {
+        address: stranger.address,
+        tried: match stranger.tried {
+            Tried::Syslog => "syslog",
+            Tried::Query => "query",
+        }
+        .to_owned(),
+        count: stranger.count,
+        last: timestamp(stranger.last),
+        paste: paste(stranger.tried, stranger.address),
+    }
+}
+
+/// A table for the configuration that would make the stranger known.
+fn paste(tried: Tried, address: IpAddr) -> String {
+    let name: String = address
+        .to_string()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    match tried {
+        Tried::Syslog => format!(
+            "[[syslog_source]]\nname = \"sender-{name}\"\nsenders = [\"{address}\"]\n\
+             templates = [\"…\"] # `jims syslog-test LINE` says which one reads its lines"
+        ),
+        Tried::Query => format!(
+            "[[enforcement_point]]\nname = \"firewall-{name}\"\naddresses = [\"{address}\"]\n\
+             client_id = \"firewall-{name}\"\nclient_secret_file = \"/etc/jims/firewall-{name}.secret\""
+        ),
+    }
+}
+
+fn not_ready(waiting_for: &[String]) -> Attention {
+    let on = if waiting_for.is_empty() {
+        "the start to finish".to_owned()
+    } else {
+        waiting_for.join(", ")
+    };
+    Attention {
+        what: format!("not ready, firewalls are answered 503: waiting for {on}"),
+        remedy: "wait; a directory that cannot be read is given up after 30 s".to_owned(),
+        since: None,
+    }
+}
+
+fn faulty(reading: &Reading) -> Option<Attention> {
+    let named = format!("{} `{}`", kind(reading.kind), reading.name);
+    if let Some(fault) = &reading.fault {
+        return Some(Attention {
+            what: format!("{named} is {}: {}", reading.health.as_str(), fault.message),
+            remedy: fault.remedy.clone(),
+            since: Some(timestamp(fault.since)),
+        });
+    }
+    matches!(reading.health, Health::Degraded | Health::Down).then(|| Attention {
+        what: format!("{named} is {}", reading.health.as_str()),
+        remedy: "look at the log of `jims run`".to_owned(),
+        since: None,
+    })
+}
+
+fn plain_http(server: &ServerStatus) -> Option<Attention> {
+    (!server.debug_http.is_empty()).then(|| Attention {
+        what: format!(
+            "plain HTTP is spoken on {}: secrets and names pass in clear text",
+            server.debug_http.join(", ")
+        ),
+        remedy: "remove `debug_http_listen` from [server] when the test is over".to_owned(),
+        since: None,
+    })
+}
+
+fn owner_only(access: &Access) -> Option<Attention> {
+    let Access::OwnerOnly { reason } = access else {
+        return None;
+    };
+    Some(Attention {
+        what: format!("only the user that runs jims can open the control socket: {reason}"),
+        remedy: "create the group and restart, or name another `group` in [control]".to_owned(),
+        since: None,
+    })
+}
+
+fn unknown_addresses(strangers: &[Stranger]) -> Vec<Attention> {
+    let mut list: Vec<Attention> = strangers
+        .iter()
+        .take(STRANGERS_SHOWN)
+        .map(|s| {
+            let did = match s.tried {
+                Tried::Syslog => "sends syslog",
+                Tried::Query => "asks for reports",
+            };
+            Attention {
+                what: format!(
+                    "{} {did} and is not configured ({} times)",
+                    s.address, s.count
+                ),
+                remedy: paste(s.tried, s.address),
+                since: None,
+            }
+        })
+        .collect();
+    let more = strangers.len().saturating_sub(STRANGERS_SHOWN);
+    if more > 0 {
+        list.push(Attention {
+            what: format!("{more} more addresses sent or asked and are not configured"),
+            remedy: "`jims status --json` lists them under `strangers`".to_owned(),
+            since: None,
+        });
+    }
+    list
+}
