@@ -1,1 +1,8 @@
 //! Pure formats and protocol machines, walled as if a crate of its own.
+//!
+//! Bytes in, values out: no sockets, no clocks, no tasks, and nothing of what an identity is. Nothing here panics on
+//! input, and everything is bounded before it is allocated.
+
+#![warn(clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
+
+pub mod syslog;
