@@ -3,6 +3,7 @@
 //! Built from the configuration and replaced whole at reload; pure data with pure questions.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use super::address::Networks;
@@ -10,7 +11,7 @@ use super::event::ProducerName;
 use super::name::Name;
 
 /// What the table obeys.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// How long after its last evidence a session ends, 1 min to 24 h.
     pub logoff_time: Duration,
@@ -41,7 +42,7 @@ pub struct DomainPolicy {
 }
 
 /// What a producer may speak for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Addresses it may speak for; `None`: all.
     pub networks: Option<Networks>,
@@ -52,7 +53,7 @@ pub struct Scope {
 }
 
 /// What is left out of the table, system-wide. An empty include means everything.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Only these addresses, if any are named.
     pub include_addresses: Networks,
@@ -66,9 +67,12 @@ pub struct Filter {
     pub exclude_groups: Globs,
 }
 
-/// A set of case-insensitive globs (`*`, `?`).
-#[derive(Clone, Debug, Default)]
-pub struct Globs(globset::GlobSet);
+/// A set of case-insensitive globs (`*`, `?`). Two sets are equal if they were made of the same patterns.
+#[derive(Clone, Default)]
+pub struct Globs {
+    patterns: Vec<String>,
+    set: globset::GlobSet,
+}
 
 impl Globs {
     /// Compiles the patterns.
@@ -77,7 +81,9 @@ impl Globs {
     /// The first pattern that is no glob, with the reason.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, globset::Error> {
         let mut set = globset::GlobSetBuilder::new();
+        let mut kept = Vec::new();
         for pattern in patterns {
+            kept.push(pattern.to_owned());
             set.add(
                 globset::GlobBuilder::new(pattern)
                     .case_insensitive(true)
@@ -86,18 +92,41 @@ impl Globs {
                     .build()?,
             );
         }
-        set.build().map(Self)
+        Ok(Self {
+            patterns: kept,
+            set: set.build()?,
+        })
     }
 
     /// Whether one of the globs matches the text.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
-        !self.0.is_empty() && self.0.is_match(text)
+        !self.set.is_empty() && self.set.is_match(text)
     }
 
     /// Whether there are no globs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.set.is_empty()
+    }
+
+    /// The patterns, as given.
+    #[must_use]
+    pub fn patterns(&self) -> &[String] {
+        &self.patterns
+    }
+}
+
+impl PartialEq for Globs {
+    fn eq(&self, other: &Self) -> bool {
+        self.patterns == other.patterns
+    }
+}
+
+impl Eq for Globs {}
+
+impl fmt::Debug for Globs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.patterns).finish()
     }
 }
