@@ -1,23 +1,50 @@
 //! The configuration: what the operator wrote, checked whole, as types that cannot be wrong any more.
 //!
-//! `file` mirrors the TOML, `resolve` turns it into [`Config`] one table at a time and collects every problem,
-//! `defaults` holds each default with its reason, `secret` is the only code that reads secrets. Nothing here opens a
-//! socket or knows how a room uses its part.
+//! `file` reads the TOML as a tree that knows its lines, `value` how each kind of value is written, `resolve` turns it
+//! into [`Config`] one table at a time and collects every problem, `defaults` holds each default with its reason,
+//! `difference` says what a reload has to do, `secret` is the only code that reads secrets. Nothing here opens a socket
+//! or knows how a room uses its part.
 
+pub mod defaults;
+pub mod difference;
+mod file;
+pub mod problem;
+mod resolve;
 pub mod secret;
+mod suggest;
+mod value;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use self::difference::{Difference, difference};
+pub use self::problem::{Problem, Problems};
 use self::secret::SecretRef;
 use crate::identity::name::Name;
 use crate::identity::policy::{DomainPolicy, Filter};
 
+/// A configuration that can be run, and what may be a mistake in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What may be a mistake.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads and checks a configuration file, and the files that it names.
+///
+/// # Errors
+/// Every problem of the file at once.
+pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    resolve::load(path)
+}
+
 /// The whole configuration, resolved and valid.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// `[collector]`
     pub collector: Collector,
@@ -41,6 +68,23 @@ pub struct Config {
     pub metrics: Metrics,
     /// `[log]`
     pub log: Log,
+}
+
+impl Config {
+    /// Checks a configuration given as text. `path` is named in problems, and its folder is where relative paths start;
+    /// the file need not exist.
+    ///
+    /// # Errors
+    /// Every problem at once.
+    pub fn from_toml(text: &str, path: &Path) -> Result<Loaded, Problems> {
+        resolve::from_toml(text, path)
+    }
+
+    /// What the table obeys.
+    #[must_use]
+    pub fn policy(&self) -> crate::identity::policy::Policy {
+        resolve::policy(self)
+    }
 }
 
 /// `[collector]`
@@ -122,7 +166,7 @@ pub enum LdapTls {
 }
 
 /// `[syslog]`, its sources and templates.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Syslog {
     /// UDP listeners.
     pub udp: Vec<SocketAddr>,
@@ -205,6 +249,9 @@ pub struct SyslogTemplate {
     /// For people.
     #[serde(default)]
     pub description: String,
+    /// What its patterns see.
+    #[serde(default)]
+    pub input: SyslogInput,
     /// Rules, tried in order; the first that matches decides.
     #[serde(rename = "rule")]
     pub rules: Vec<SyslogRule>,
@@ -221,6 +268,33 @@ pub struct SyslogRule {
     pub event: SyslogEvent,
     /// Regular expression with captures `user domain address device group timestamp`.
     pub pattern: String,
+    /// How the captures were escaped by the sender.
+    #[serde(default)]
+    pub unescape: Unescape,
+}
+
+/// What the patterns of a template see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyslogInput {
+    /// The text of the message.
+    #[default]
+    Text,
+    /// The JSON object in the message, flattened: one line `path=value` a scalar, sorted by path.
+    Json,
+}
+
+/// How captures were escaped by the sender.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unescape {
+    /// Not at all.
+    #[default]
+    None,
+    /// As in a JSON string.
+    Json,
+    /// As in a URL: `%5C`.
+    Percent,
 }
 
 /// What a matching line means.
@@ -255,7 +329,7 @@ pub struct Server {
 }
 
 /// `[[enforcement_point]]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnforcementPoint {
     /// Unique name.
     pub name: String,

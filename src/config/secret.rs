@@ -117,7 +117,10 @@ impl SecretError {
         match self {
             Self::Unreadable { path, source } => match source.kind() {
                 std::io::ErrorKind::NotFound => {
-                    format!("put the secret alone on the first line of {}", path.display())
+                    format!(
+                        "put the secret alone on the first line of {}",
+                        path.display()
+                    )
                 }
                 std::io::ErrorKind::PermissionDenied => format!(
                     "let the account that runs jims read it: chgrp jims {0} && chmod 0640 {0}",
@@ -130,9 +133,9 @@ impl SecretError {
             Self::TooLarge(_) => "name the file that holds the secret alone".to_owned(),
             Self::NotText(_) => "write the secret as UTF-8 text on the first line".to_owned(),
             Self::Empty(_) => "write the secret on the first line".to_owned(),
-            Self::NoVariable(name) => format!(
-                "set {name} where jims is started, or use a file or a systemd credential"
-            ),
+            Self::NoVariable(name) => {
+                format!("set {name} where jims is started, or use a file or a systemd credential")
+            }
             Self::NoCredentials(name) => format!(
                 "add LoadCredential={name}:/path/to/file to the systemd unit, or use a file"
             ),

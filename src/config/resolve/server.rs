@@ -1,0 +1,259 @@
+//! `[server]`, `[[enforcement_point]]`, and that no two listeners want the same port.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::{KnownDomains, Unique, known_domain};
+use crate::config::defaults;
+use crate::config::file::{Spot, Table, Value};
+use crate::config::{CertificateFiles, EnforcementPoint, PointFilter, Server};
+
+pub(super) fn server(root: &Table<'_>) -> Option<Server> {
+    let table = root.table("server");
+    let listen = if table.value("listen").is_some() {
+        table.list("listen", Value::listener)
+    } else {
+        vec![defaults::any(defaults::SERVER_PORT)]
+    };
+    let server = Server {
+        listen,
+        certificate: certificate(&table),
+        token_lifetime: table
+            .read("token_lifetime", |value| {
+                value.duration(Duration::from_mins(5)..=Duration::from_hours(7 * 24))
+            })
+            .unwrap_or(defaults::TOKEN_LIFETIME),
+        debug_http_listen: table.list("debug_http_listen", Value::listener),
+    };
+    if let Some(value) = table.value("debug_http_listen")
+        && !server.debug_http_listen.is_empty()
+    {
+        value.spot.warning(
+            "tokens and user names cross the network in clear text here",
+            "plain HTTP is for debugging",
+            "remove it when you are done",
+        );
+    }
+    table.finish();
+    table.present().then_some(server)
+}
+
+/// `certificate_file` and `key_file`: both or neither.
+pub(super) fn certificate(table: &Table<'_>) -> Option<CertificateFiles> {
+    let certificate = table.value("certificate_file");
+    let key = table.value("key_file");
+    let given = |value: &Option<Value<'_>>| {
+        value
+            .as_ref()
+            .is_some_and(|value| value.inner.as_str() != Some(""))
+    };
+    let lonely = |value: &Value<'_>, other: &str| {
+        value.spot.error(
+            format!("there is no {other}"),
+            "a certificate and its private key belong together",
+            format!("add {other} beside it"),
+        );
+    };
+    match (given(&certificate), given(&key)) {
+        (true, false) => certificate
+            .iter()
+            .for_each(|value| lonely(value, "key_file")),
+        (false, true) => key
+            .iter()
+            .for_each(|value| lonely(value, "certificate_file")),
+        _ => {}
+    }
+    let files: (Option<PathBuf>, Option<PathBuf>) = (
+        certificate.and_then(|value| value.certificate_file()),
+        key.and_then(|value| value.key_file()),
+    );
+    Some(CertificateFiles {
+        certificate: files.0?,
+        key: files.1?,
+    })
+}
+
+pub(super) fn points(
+    root: &Table<'_>,
+    names: &mut Unique,
+    known: &KnownDomains,
+) -> Vec<EnforcementPoint> {
+    let mut points = Vec::new();
+    let mut client_ids = Unique::new("a client id stands for one client");
+    let mut callers: BTreeMap<IpNet, String> = BTreeMap::new();
+    for table in root.tables("enforcement_point") {
+        let name = table.required("name", "\"srx-branch-1\"", |value| {
+            let name = value.entry_name()?;
+            names.take(&name, &value.spot);
+            Some(name)
+        });
+        let addresses = addresses(&table, &mut callers);
+        let client_id = table.required("client_id", "\"srx-branch-1\"", |value| {
+            let id = client_id(value)?;
+            client_ids.take(&id, &value.spot);
+            Some(id)
+        });
+        let client_secret = table.secret([
+            "client_secret",
+            "client_secret_file",
+            "client_secret_env",
+            "client_secret_credential",
+        ]);
+        let filter = point_filter(&table.table("filter"), known);
+        table.finish();
+        if let (Some(name), Some(client_id), Some(client_secret)) = (name, client_id, client_secret)
+        {
+            points.push(EnforcementPoint {
+                name,
+                addresses,
+                client_id,
+                client_secret,
+                filter,
+            });
+        }
+    }
+    points
+}
+
+/// Where a point calls from; an address belongs to one point.
+fn addresses(table: &Table<'_>, callers: &mut BTreeMap<IpNet, String>) -> Vec<IpNet> {
+    let entries = table
+        .required("addresses", "[\"192.0.2.1\"]", |value| {
+            let entries = value.entries()?;
+            if entries.is_empty() {
+                value.spot.error(
+                    "no address is named",
+                    "only known addresses are answered",
+                    "name the address that the firewall calls from",
+                );
+            }
+            Some(entries)
+        })
+        .unwrap_or_default();
+    let mut own = Vec::new();
+    for value in entries {
+        let Some(network) = value.network() else {
+            continue;
+        };
+        let other = callers
+            .iter()
+            .find(|(taken, _)| taken.contains(&network) || network.contains(*taken));
+        if let Some((taken, owner)) = other {
+            value.spot.error(
+                format!("{network} overlaps {taken} of {owner}"),
+                "a query is answered for the one point that its address belongs to",
+                "give each address to one point",
+            );
+        }
+        own.push((
+            network,
+            format!("{} ({})", value.spot.key, value.spot.line()),
+        ));
+    }
+    let networks = own.iter().map(|(network, _)| *network).collect();
+    callers.extend(own);
+    networks
+}
+
+fn client_id(value: &Value<'_>) -> Option<String> {
+    let id = value.some_text()?;
+    if id.contains(':') || id.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        value.spot.error(
+            format!("\"{id}\" cannot be a client id"),
+            "HTTP Basic ends it at the first colon, and blanks get lost",
+            "use letters, digits, '-', '_' and '.'",
+        );
+        return None;
+    }
+    Some(id)
+}
+
+fn point_filter(table: &Table<'_>, known: &KnownDomains) -> PointFilter {
+    let filter = PointFilter {
+        include_addresses: table.list("include_addresses", Value::network),
+        exclude_addresses: table.list("exclude_addresses", Value::network),
+        domains: table.list("domains", |value| known_domain(value, known)),
+        groups: table.list("groups", Value::glob),
+    };
+    table.finish();
+    filter
+}
+
+/// Every listener of the file and those that stand by default, each against all before it.
+pub(super) fn listeners_differ(root: &Table<'_>) {
+    let mut taken: Vec<(SocketAddr, bool, String)> = Vec::new();
+    let syslog = root.value("syslog_source").is_some();
+    let server = root.value("server").is_some();
+    let of = |running: bool, table: &'static str, keys: &[&'static str], default_port| {
+        let mut found = Vec::new();
+        let table = root.table(table);
+        for key in keys.iter().copied().filter(|_| running) {
+            match table.value(key) {
+                Some(value) => found.extend(written(&value).into_iter().map(|(a, s)| (key, a, s))),
+                None if matches!(key, "udp" | "tcp" | "listen") && default_port != 0 => {
+                    found.push((key, defaults::any(default_port), table.spot.clone()));
+                }
+                None => {}
+            }
+        }
+        found
+    };
+    let all = [
+        of(
+            syslog,
+            "syslog",
+            &["udp", "tcp", "tls"],
+            defaults::SYSLOG_PORT,
+        ),
+        of(
+            server,
+            "server",
+            &["listen", "debug_http_listen"],
+            defaults::SERVER_PORT,
+        ),
+        of(true, "metrics", &["listen"], 0),
+    ];
+    for (key, address, spot) in all.into_iter().flatten() {
+        let udp = key == "udp";
+        let clash = taken
+            .iter()
+            .find(|(other, other_udp, _)| udp == *other_udp && same_port(*other, address));
+        if let Some((other, _, owner)) = clash {
+            spot.error(
+                format!("{address} clashes with {other} of {owner}"),
+                "one port of an address has one listener",
+                "choose another port, or another address",
+            );
+        }
+        taken.push((address, udp, spot.key.clone()));
+    }
+}
+
+fn written<'a>(value: &Value<'a>) -> Vec<(SocketAddr, Spot<'a>)> {
+    let Some(array) = value.inner.as_array() else {
+        return Vec::new();
+    };
+    // Entries that are no listeners were reported when the table was read.
+    let entries = value
+        .entries()
+        .filter(|_| !array.is_empty())
+        .unwrap_or_default();
+    entries
+        .into_iter()
+        .filter_map(|entry| Some((entry.inner.as_str()?.parse().ok()?, entry.spot)))
+        .collect()
+}
+
+/// Whether two listeners would get in each other's way. `[::]` takes IPv4 too; port 0 is any free port.
+fn same_port(a: SocketAddr, b: SocketAddr) -> bool {
+    let everything = |ip: IpAddr| ip == IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
+    let same_address = a.ip().to_canonical() == b.ip().to_canonical()
+        || everything(a.ip())
+        || everything(b.ip())
+        || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+    a.port() == b.port() && a.port() != 0 && same_address
+}
