@@ -5,4 +5,5 @@
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
 
+pub mod ldap;
 pub mod syslog;
