@@ -1,5 +1,7 @@
 //! The only sockets: listeners, TLS, HTTP, the local socket.
 
+pub mod ldap;
+pub mod ldap_error;
 pub mod listener;
 pub mod local_socket;
 pub mod self_signed;
