@@ -4,5 +4,6 @@ pub mod ldap;
 pub mod ldap_error;
 pub mod listener;
 pub mod local_socket;
+pub mod resolve;
 pub mod self_signed;
 pub mod tls;
