@@ -225,20 +225,47 @@ pub struct ServerStatus {
 pub struct PointStatus {
     /// Configured name.
     pub name: String,
-    /// Addresses and networks it calls from.
+    /// What it calls itself.
+    pub client_id: String,
+    /// Addresses and networks it may call from.
     pub addresses: Vec<String>,
-    /// `never` asked, `active`, `quiet` (nothing asked for a while) or `refused` (its last login failed).
+    /// `never` asked, `active`, `quiet` (nothing asked for a while) or `refused` (its last request was).
     pub state: String,
-    /// When it last asked with a valid token.
+    /// When it last got an answer.
     pub last_query: Option<Timestamp>,
-    /// Where it last asked from.
+    /// Where it then called from.
     pub last_address: Option<IpAddr>,
-    /// Queries answered, by kind.
-    pub queries: BTreeMap<String, u64>,
-    /// Logins that failed.
-    pub failed_logins: u64,
-    /// Changes it has not fetched yet, if it follows the batch query.
+    /// When it last got a token.
+    pub last_token: Option<Timestamp>,
+    /// When its last batch query was answered.
+    pub last_batch: Option<Timestamp>,
+    /// When its last IP query was answered.
+    pub last_ip: Option<Timestamp>,
+    /// When its last user query was answered.
+    pub last_user: Option<Timestamp>,
+    /// When its last full report began.
+    pub last_full: Option<Timestamp>,
+    /// Changes it had not fetched yet at its last batch query.
     pub behind: Option<u64>,
+    /// Requests answered.
+    pub answered: u64,
+    /// Entries sent.
+    pub entries_sent: u64,
+    /// Requests refused.
+    pub refused: u64,
+    /// The last refusal.
+    pub last_refused: Option<RefusedStatus>,
+    /// Tokens that are good now.
+    pub tokens: usize,
+}
+
+/// A request that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedStatus {
+    /// When.
+    pub at: Timestamp,
+    /// The word for why.
+    pub reason: String,
 }
 
 /// An address that asked or sent without being configured.
