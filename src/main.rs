@@ -1,3 +1,7 @@
 //! The `jims` binary: see the library's first page for the map.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    jims::cli::main()
+}

@@ -1,1 +1,126 @@
-//! The commands: one file each, rendering and exit codes.
+//! The command line: one file a command, its arguments and its help together.
+//!
+//! stdout is the answer, stderr the rest. `exit` says what exit codes mean, `render` how text is laid out and made safe
+//! for a terminal, `config_file` which configuration and which socket is meant. Commands ask a running service through
+//! `control::client` only.
+
+mod ask;
+mod completions;
+mod config_file;
+mod exit;
+mod log_off;
+mod man;
+mod query_user;
+mod render;
+mod status;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use self::exit::{Exit, Failure};
+
+/// Tells firewalls who is behind every IP address.
+///
+/// jims reads Active Directory and syslog, keeps a table of who is at which address, and answers firewalls that ask.
+#[derive(Debug, Parser)]
+#[command(name = "jims", version, propagate_version = true, after_long_help = EXAMPLES)]
+struct Cli {
+    /// Configuration file [default: /etc/jims/config.toml]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "JIMS_CONFIG",
+        hide_env_values = true
+    )]
+    config: Option<PathBuf>,
+    /// When to use colour; nothing is said by colour alone
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+    /// Log more: -v for debug (user names and addresses appear), -vv for everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  jims run --check              is the configuration right?
+  jims run                      the service
+  jims status                   how is it?
+  jims query-user alice         where is alice, and why do we think so?
+  jims query-user 10.1.2.50     who is there?
+
+Exit codes: 0 yes or done; 1 asked, and the answer is no (status: something needs
+attention); 2 error (status: the service does not answer).";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Status(status::Args),
+    QueryUser(query_user::Args),
+    LogOff(log_off::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Color {
+    /// If the output is a terminal and `NO_COLOR` is not set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The command line's definition, for the generated completions and manual pages.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Parses the command line, runs the command, renders what went wrong.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.color {
+        Color::Auto => anstream::ColorChoice::Auto,
+        Color::Always => anstream::ColorChoice::Always,
+        Color::Never => anstream::ColorChoice::Never,
+    }
+    .write_global();
+    let mut out = anstream::stdout().lock();
+    let done = run(cli, &mut out).and_then(|exit| Ok(out.flush().map(|()| exit)?));
+    match done {
+        Ok(exit) => exit.into(),
+        Err(failure) if failure.is_closed_pipe() => Exit::Yes.into(),
+        Err(failure) => {
+            // Nowhere is left to complain if stderr is closed too.
+            let _closed = write!(anstream::stderr(), "{}", failure.render());
+            Exit::Error.into()
+        }
+    }
+}
+
+fn run(cli: Cli, out: &mut impl Write) -> Result<Exit, Failure> {
+    let config = cli.config.as_deref();
+    match cli.command {
+        Command::Status(args) => status::run(&args, config, out),
+        Command::QueryUser(args) => query_user::run(args, config, out),
+        Command::LogOff(args) => log_off::run(args, config, out),
+        Command::Completions(args) => completions::run(&args, out),
+        Command::Man(args) => man::run(&args, out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
+}

@@ -1,0 +1,250 @@
+//! How text is laid out for people, and made safe for their terminal.
+//!
+//! Everything that came from outside passes through [`escape`]: no control or text-direction character reaches a
+//! terminal. Widths are columns on a terminal, not characters. Nothing is cut: what does not fit goes to a further line.
+
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Style};
+use jiff::Timestamp;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Columns of the screen that everything fits on.
+pub(super) const WIDTH: usize = 80;
+
+/// The least that a column is squeezed to.
+const MIN_COLUMN: usize = 6;
+
+/// Columns between two columns of a table.
+const GAP: usize = 2;
+
+/// Headings.
+pub(super) const HEADING: Style = Style::new().bold();
+
+/// What wants an operator.
+pub(super) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+
+/// The text with control and text-direction characters written as escapes.
+pub(super) fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        let direction = matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || direction || matches!(c, '\u{2028}' | '\u{2029}') {
+            safe.extend(c.escape_unicode());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// The text in lines of at most `width` columns, broken between words, within a word only if it is too long.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last().map_or("", String::as_str);
+        let start = line.is_empty();
+        if !start && line.width() + 1 + word.width() <= width {
+            append(&mut lines, " ");
+            append(&mut lines, word);
+            continue;
+        }
+        if !start {
+            lines.push(String::new());
+        }
+        for c in word.chars() {
+            let used = lines.last().map_or(0, |l| l.width());
+            if used > 0 && used + c.width().unwrap_or(0) > width {
+                lines.push(String::new());
+            }
+            append(&mut lines, c.encode_utf8(&mut [0; 4]));
+        }
+    }
+    lines
+}
+
+fn append(lines: &mut [String], text: &str) {
+    if let Some(last) = lines.last_mut() {
+        last.push_str(text);
+    }
+}
+
+/// `label  text`, the text folded to the screen and indented under itself; escaped.
+pub(super) fn field(indent: usize, label: &str, label_width: usize, text: &str) -> String {
+    let column = indent + label_width + GAP;
+    let folded = wrap(&escape(text), WIDTH.saturating_sub(column).max(MIN_COLUMN));
+    let mut rendered = String::new();
+    for (number, line) in folded.iter().enumerate() {
+        let label = if number == 0 { label } else { "" };
+        let left = format!("{:indent$}{}", "", padded(label, label_width + GAP));
+        rendered.push_str(format!("{left}{line}").trim_end());
+        rendered.push('\n');
+    }
+    rendered
+}
+
+/// The text folded to the screen; escaped.
+pub(super) fn paragraph(text: &str) -> String {
+    indented(0, text)
+}
+
+/// The text folded to the screen behind `indent` blanks; escaped.
+pub(super) fn indented(indent: usize, text: &str) -> String {
+    let folded = wrap(&escape(text), WIDTH - indent);
+    let lines = folded.iter().map(|line| format!("{:indent$}{line}\n", ""));
+    lines.collect()
+}
+
+/// Rows under a heading, columns as wide as needed, the widest squeezed until all fits the screen; cells are escaped.
+pub(super) fn table(indent: usize, heading: &[&str], rows: &[Vec<String>]) -> String {
+    let heading: Vec<String> = heading.iter().map(|&h| h.to_owned()).collect();
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| escape(cell)).collect())
+        .collect();
+    let widths = widths(indent, &heading, &rows);
+    let mut text = line_of_table(indent, &heading, &widths);
+    for row in &rows {
+        text.push_str(&line_of_table(indent, row, &widths));
+    }
+    text
+}
+
+fn widths(indent: usize, heading: &[String], rows: &[Vec<String>]) -> Vec<usize> {
+    let natural = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|c| c.width()).max().unwrap_or(0)
+    };
+    let mut widths: Vec<usize> = (0..heading.len())
+        .map(|column| natural(column).max(heading[column].width()))
+        .collect();
+    let room = WIDTH.saturating_sub(indent + GAP * heading.len().saturating_sub(1));
+    while widths.iter().sum::<usize>() > room {
+        let Some(widest) = widths.iter_mut().max().filter(|w| **w > MIN_COLUMN) else {
+            break;
+        };
+        *widest -= 1;
+    }
+    widths
+}
+
+fn line_of_table(indent: usize, cells: &[String], widths: &[usize]) -> String {
+    let folded: Vec<Vec<String>> = cells
+        .iter()
+        .zip(widths)
+        .map(|(cell, width)| wrap(cell, *width))
+        .collect();
+    let height = folded.iter().map(Vec::len).max().unwrap_or(0);
+    let mut text = String::new();
+    for line in 0..height {
+        let mut row = " ".repeat(indent);
+        for (cell, width) in folded.iter().zip(widths) {
+            row.push_str(&padded(
+                cell.get(line).map_or("", String::as_str),
+                width + GAP,
+            ));
+        }
+        text.push_str(row.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn padded(text: &str, width: usize) -> String {
+    let blanks = width.saturating_sub(text.width());
+    format!("{text}{}", " ".repeat(blanks))
+}
+
+/// The instant to the second, in UTC.
+pub(super) fn instant(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// How long ago, or how far ahead, seen from `now`.
+pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
+    let seconds = now.as_second() - at.as_second();
+    let length = span(Duration::from_secs(seconds.unsigned_abs()));
+    if seconds < 0 {
+        format!("in {length}")
+    } else {
+        format!("{length} ago")
+    }
+}
+
+/// A length of time in its two largest units.
+pub(super) fn span(length: Duration) -> String {
+    let seconds = length.as_secs();
+    let units = [
+        (seconds / 86_400, "d"),
+        (seconds / 3_600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
+    let first = units.iter().position(|(n, _)| *n > 0).unwrap_or(3);
+    let shown = units.iter().skip(first).take(2).filter(|(n, _)| *n > 0);
+    let parts: Vec<String> = shown.map(|(n, unit)| format!("{n} {unit}")).collect();
+    if parts.is_empty() {
+        "0 s".to_owned()
+    } else {
+        parts.join(" ")
+    }
+}
+
+/// A number with its noun in the right form.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {noun}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_from_outside_moves_the_cursor() {
+        assert_eq!(escape("a\u{1b}[31mb\r\n"), "a\\u{1b}[31mb\\u{d}\\u{a}");
+        assert_eq!(escape("al\u{202e}ice"), "al\\u{202e}ice");
+        assert_eq!(escape("Łukasz 山田"), "Łukasz 山田");
+    }
+
+    #[test]
+    fn a_table_fits_the_screen_whatever_is_in_it() {
+        let rows = vec![
+            vec!["山田太郎".to_owned(), "active".to_owned(), "x".repeat(120)],
+            vec![
+                "vpn".to_owned(),
+                "a word and another that is very long indeed".to_owned(),
+                "y".to_owned(),
+            ],
+        ];
+        let text = table(2, &["NAME", "STATE", "DETAIL"], &rows);
+        for line in text.lines() {
+            assert!(line.width() <= WIDTH, "{line}");
+        }
+        assert_eq!(text.matches('x').count(), 120, "nothing is cut");
+        let columns: Vec<usize> = text
+            .lines()
+            .take(2)
+            .map(|l| l.find("STATE").or(l.find("active")).expect("column"))
+            .collect();
+        assert_eq!(columns[0], 12, "{text}");
+        assert_eq!(
+            text.lines().nth(1).expect("row")[..columns[1]].width(),
+            12,
+            "wide characters take two columns"
+        );
+    }
+
+    #[test]
+    fn lengths_of_time_read_well() {
+        let of = |seconds| span(Duration::from_secs(seconds));
+        assert_eq!(of(0), "0 s");
+        assert_eq!(of(59), "59 s");
+        assert_eq!(of(3_720), "1 h 2 min");
+        assert_eq!(of(3_601), "1 h");
+        assert_eq!(of(2 * 86_400 + 3_600), "2 d 1 h");
+    }
+}

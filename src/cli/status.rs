@@ -1,0 +1,341 @@
+//! `jims status`: how everything is, and what needs attention.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use super::ask;
+use super::exit::{Exit, Failure};
+use super::render::{HEADING, WARNING, count, field, paragraph, relative, span, table};
+use crate::control::protocol::{
+    Answer, PointStatus, Request, ServerStatus, SourceStatus, Status, StrangerStatus,
+};
+
+/// Show totals, directories, producers, firewalls, strangers, and what needs attention
+///
+/// Exit codes: 0 all is well; 1 something needs attention; 2 the service does not answer.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  jims status
+  jims status --json | jq .totals
+  jims status > /dev/null || echo 'look at jims'")]
+pub(super) struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks and prints.
+pub(super) fn run(
+    args: &Args,
+    config: Option<&Path>,
+    out: &mut impl Write,
+) -> Result<Exit, Failure> {
+    let Answer::Status(status) = ask::ask(config, &Request::Status)? else {
+        return Err(ask::unexpected());
+    };
+    if args.json {
+        ask::print_json(&status, out)?;
+    } else {
+        write!(out, "{}", render(&status))?;
+    }
+    Ok(if status.attention.is_empty() {
+        Exit::Yes
+    } else {
+        Exit::No
+    })
+}
+
+fn render(status: &Status) -> String {
+    let mut text = head(status);
+    let mut group = |title: &str, body: String| {
+        if !body.is_empty() {
+            text.push_str(&format!("\n{HEADING}{title}{HEADING:#}\n{body}"));
+        }
+    };
+    group("Directories", directories(status));
+    group("Producers", producers(status));
+    group(
+        "Server",
+        status.server.as_ref().map(server).unwrap_or_default(),
+    );
+    group("Enforcement points", points(status));
+    group("Strangers", strangers(status));
+    text.push_str(&attention(status));
+    text
+}
+
+fn head(status: &Status) -> String {
+    let collector = &status.collector;
+    let up = status.at.as_second() - collector.started.as_second();
+    let up = span(Duration::from_secs(u64::try_from(up).unwrap_or(0)));
+    let mut title = format!("jims {} on {}", status.version, collector.name);
+    if !collector.description.is_empty() {
+        title.push_str(&format!(" ({})", collector.description));
+    }
+    let totals = &status.totals;
+    let directory = &status.directory;
+    let active = format!(
+        "{} ({}, {}) in {}",
+        count(totals.sessions, "session"),
+        count(totals.users, "user"),
+        count(totals.devices, "device"),
+        count(totals.domains, "domain"),
+    );
+    let read = format!(
+        "{}, {}, {}",
+        count(directory.users, "user"),
+        count(directory.devices, "device"),
+        count(directory.groups, "group"),
+    );
+    let state = format!("{}, up {up}", collector.state);
+    paragraph(&format!("{title}: {state}"))
+        + &field(2, "active", 9, &active)
+        + &field(2, "directory", 9, &read)
+}
+
+fn rows<T>(list: &[T], row: impl Fn(&T) -> Vec<String>) -> Vec<Vec<String>> {
+    list.iter().map(row).collect()
+}
+
+fn when(at: Option<jiff::Timestamp>, status: &Status) -> String {
+    at.map_or_else(|| "never".to_owned(), |at| relative(at, status.at))
+}
+
+fn directories(status: &Status) -> String {
+    if status.directories.is_empty() {
+        return String::new();
+    }
+    let row = |d: &SourceStatus| {
+        vec![
+            d.name.clone(),
+            d.state.clone(),
+            d.received.to_string(),
+            when(d.last_received, status),
+            d.detail.clone(),
+        ]
+    };
+    let heading = ["NAME", "STATE", "READ", "LAST", "DETAIL"];
+    table(2, &heading, &rows(&status.directories, row))
+}
+
+fn producers(status: &Status) -> String {
+    if status.producers.is_empty() {
+        return String::new();
+    }
+    let row = |p: &SourceStatus| {
+        vec![
+            p.name.clone(),
+            p.state.clone(),
+            p.received.to_string(),
+            p.interpreted.to_string(),
+            p.ignored.values().sum::<u64>().to_string(),
+            p.dropped.values().sum::<u64>().to_string(),
+            when(p.last_received, status),
+        ]
+    };
+    let heading = [
+        "NAME", "STATE", "RECEIVED", "EVENTS", "IGNORED", "DROPPED", "LAST",
+    ];
+    table(2, &heading, &rows(&status.producers, row))
+}
+
+fn server(server: &ServerStatus) -> String {
+    let certificate = if server.self_signed {
+        format!("self-signed, SHA-256 {}", server.fingerprint)
+    } else {
+        format!("SHA-256 {}", server.fingerprint)
+    };
+    let mut text = field(2, "https", 11, &server.listen.join(", "));
+    if !server.debug_http.is_empty() {
+        text.push_str(&field(2, "plain http", 11, &server.debug_http.join(", ")));
+    }
+    text + &field(2, "certificate", 11, &certificate)
+}
+
+fn points(status: &Status) -> String {
+    if status.enforcement_points.is_empty() {
+        return String::new();
+    }
+    let row = |p: &PointStatus| {
+        vec![
+            p.name.clone(),
+            p.state.clone(),
+            p.answered.to_string(),
+            p.behind.map_or_else(|| "-".to_owned(), |n| n.to_string()),
+            p.refused.to_string(),
+            when(p.last_query, status),
+        ]
+    };
+    let heading = ["NAME", "STATE", "ANSWERED", "BEHIND", "REFUSED", "LAST"];
+    table(2, &heading, &rows(&status.enforcement_points, row))
+}
+
+fn strangers(status: &Status) -> String {
+    if status.strangers.is_empty() {
+        return String::new();
+    }
+    let row = |s: &StrangerStatus| {
+        vec![
+            s.address.to_string(),
+            s.tried.clone(),
+            s.count.to_string(),
+            when(Some(s.last), status),
+        ]
+    };
+    let heading = ["ADDRESS", "TRIED", "TIMES", "LAST"];
+    table(2, &heading, &rows(&status.strangers, row))
+}
+
+fn attention(status: &Status) -> String {
+    if status.attention.is_empty() {
+        return "\nNothing needs attention.\n".to_owned();
+    }
+    let mut text = format!(
+        "\n{WARNING}Attention ({}){WARNING:#}\n",
+        status.attention.len()
+    );
+    for item in &status.attention {
+        let since = item
+            .since
+            .map(|at| format!(" ({})", relative(at, status.at)));
+        let what = format!("{}{}", item.what, since.unwrap_or_default());
+        text.push_str(&field(2, "!", 1, &what));
+        for (number, line) in item.remedy.lines().enumerate() {
+            let label = if number == 0 { "try" } else { "" };
+            text.push_str(&field(5, label, 3, line));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::protocol::{
+        Attention, CollectorStatus, DirectoryTotals, FaultStatus, Totals, timestamp,
+    };
+    use crate::identity::time::UtcMillis;
+    use std::collections::BTreeMap;
+    use unicode_width::UnicodeWidthStr;
+
+    fn at(seconds: i64) -> jiff::Timestamp {
+        timestamp(UtcMillis((1_764_000_000 + seconds) * 1000))
+    }
+
+    fn source(name: &str, kind: &str, state: &str) -> SourceStatus {
+        SourceStatus {
+            name: name.into(),
+            kind: kind.into(),
+            state: state.into(),
+            detail: String::new(),
+            received: 1_234_567,
+            interpreted: 1_200_000,
+            ignored: BTreeMap::from([("no-rule".into(), 34_000), ("out-of-scope".into(), 567)]),
+            dropped: BTreeMap::new(),
+            last_received: Some(at(3_590)),
+            fault: None,
+        }
+    }
+
+    fn status() -> Status {
+        let mut corp = source("corp", "directory", "down");
+        corp.detail = "dc1.corp.example.com, then dc2.corp.example.com".into();
+        corp.fault = Some(FaultStatus {
+            message: "the bind was refused".into(),
+            remedy: "look at the password".into(),
+            since: at(3_000),
+        });
+        Status {
+            version: "0.1.0".into(),
+            at: at(3_600),
+            collector: CollectorStatus {
+                name: "hq".into(),
+                description: "Zürich".into(),
+                state: "ready".into(),
+                waiting_for: vec![],
+                started: at(0),
+            },
+            totals: Totals {
+                domains: 1,
+                users: 14,
+                devices: 9,
+                groups: 40,
+                sessions: 23,
+            },
+            directory: DirectoryTotals {
+                users: 2_013,
+                devices: 120,
+                groups: 40,
+            },
+            directories: vec![corp],
+            producers: vec![
+                source(
+                    "vpn-gateways-of-the-whole-company-in-every-country-we-are-in",
+                    "syslog",
+                    "active",
+                ),
+                source("東京のゲートウェイ", "syslog", "quiet"),
+            ],
+            server: Some(ServerStatus {
+                listen: vec!["[::]:443".into()],
+                fingerprint: "ab".repeat(32),
+                self_signed: true,
+                debug_http: vec![],
+            }),
+            enforcement_points: vec![PointStatus {
+                name: "srx-branch-1".into(),
+                client_id: "srx-branch-1".into(),
+                addresses: vec!["192.0.2.1".into()],
+                state: "active".into(),
+                last_query: Some(at(3_595)),
+                last_address: None,
+                last_token: None,
+                last_batch: Some(at(3_595)),
+                last_ip: None,
+                last_user: None,
+                last_full: None,
+                behind: Some(0),
+                answered: 703,
+                entries_sent: 40,
+                refused: 0,
+                last_refused: None,
+                tokens: 1,
+            }],
+            pushes: vec![],
+            collectors: vec![],
+            strangers: vec![StrangerStatus {
+                address: "10.0.0.5".parse().expect("address"),
+                tried: "syslog".into(),
+                count: 12,
+                last: at(3_540),
+                paste: String::new(),
+            }],
+            attention: vec![Attention {
+                what: "directory `corp` is down: the bind was\u{1b}[2J refused".into(),
+                remedy: "[[syslog_source]]\nname = \"sender-10-0-0-5\"".into(),
+                since: Some(at(3_000)),
+            }],
+            cluster: None,
+        }
+    }
+
+    #[test]
+    fn the_screen_fits_80_columns_and_needs_no_colour() {
+        let text = anstream::adapter::strip_str(&render(&status())).to_string();
+        assert!(text.lines().all(|line| line.width() <= 80), "{text}");
+        assert!(!text.contains('\u{1b}'));
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_quiet_site_says_that_all_is_well() {
+        let mut status = status();
+        status.attention.clear();
+        status.producers.clear();
+        let text = render(&status);
+        assert!(text.ends_with("\nNothing needs attention.\n"));
+        assert!(!text.contains("Producers"));
+    }
+}
