@@ -1,1 +1,3 @@
 //! Identity producers: each a task, its conversation and an `interpret`.
+
+pub mod syslog;
