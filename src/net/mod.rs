@@ -1,5 +1,6 @@
 //! The only sockets: listeners, TLS, HTTP, the local socket.
 
+pub mod http;
 pub mod ldap;
 pub mod ldap_error;
 pub mod listener;

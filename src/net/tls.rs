@@ -207,10 +207,9 @@ pub struct ServerTlsOptions {
 /// The TLS side of a listener: the certificate in use, replaced without a restart.
 #[derive(Debug)]
 pub struct ServerTls {
-    options: ServerTlsOptions,
+    /// Held while files are read: reloads happen one after the other.
+    options: Mutex<ServerTlsOptions>,
     current: ArcSwap<Loaded>,
-    /// Reloads happen one after the other.
-    reloading: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -231,9 +230,8 @@ impl ServerTls {
         install_provider();
         let loaded = load(&options)?;
         Ok(Arc::new(Self {
-            options,
+            options: Mutex::new(options),
             current: ArcSwap::from_pointee(loaded),
-            reloading: Mutex::new(()),
         }))
     }
 
@@ -242,14 +240,19 @@ impl ServerTls {
     /// # Errors
     /// What is wrong with the new files, expiry among it; the old certificate stays in use.
     pub fn reload(&self, now: UtcMillis) -> Result<bool, TlsError> {
-        let _one_at_a_time = self.reloading.lock();
-        let loaded = load(&self.options)?;
-        if loaded.content == self.current.load().content {
-            return Ok(false);
-        }
-        loaded.facts.check_validity(now)?;
-        self.current.store(Arc::new(loaded));
-        Ok(true)
+        let options = self.options.lock();
+        self.load_again(&options, now)
+    }
+
+    /// Takes other files from now on; `true` if another certificate is in use now.
+    ///
+    /// # Errors
+    /// What is wrong with them; the old files stay in use.
+    pub fn replace(&self, new: ServerTlsOptions, now: UtcMillis) -> Result<bool, TlsError> {
+        let mut options = self.options.lock();
+        let changed = self.load_again(&new, now)?;
+        *options = new;
+        Ok(changed)
     }
 
     /// What accepts one connection, with the certificate in use now.
@@ -264,10 +267,14 @@ impl ServerTls {
         self.current.load().facts.clone()
     }
 
-    /// What the server was set up with.
-    #[must_use]
-    pub fn options(&self) -> &ServerTlsOptions {
-        &self.options
+    fn load_again(&self, options: &ServerTlsOptions, now: UtcMillis) -> Result<bool, TlsError> {
+        let loaded = load(options)?;
+        if loaded.content == self.current.load().content {
+            return Ok(false);
+        }
+        loaded.facts.check_validity(now)?;
+        self.current.store(Arc::new(loaded));
+        Ok(true)
     }
 }
 

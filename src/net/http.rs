@@ -1,0 +1,364 @@
+//! HTTP servers: our own accept loop under an axum router, with every wait and every size bounded.
+//!
+//! A caller cannot hold more than its share: handshake, head, whole request and connection each have a deadline, and
+//! connections are limited in all and for each address. Handlers find who calls in the extension [`Peer`]. What is
+//! answered is decided by the router's owner.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use super::listener::{Accepted, Acceptor};
+use super::tls::ServerTls;
+use crate::runtime::supervisor::Tasks;
+
+/// Who calls, in canonical form; an extension of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// The bounds of an HTTP server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections in all; more wait in the kernel.
+    pub connections: usize,
+    /// Connections of one address; more are closed at once.
+    pub connections_per_address: usize,
+    /// Until the TLS handshake must be done.
+    pub handshake: Duration,
+    /// Until the head of a request must be there, and how long an idle connection is kept.
+    pub head: Duration,
+    /// Until a request with its body must be read and answered.
+    pub request: Duration,
+    /// The life of a connection; after it, the request in hand is finished and the connection closed.
+    pub connection: Duration,
+    /// How long a closing connection may finish its request.
+    pub drain: Duration,
+    /// Largest body of a request, in bytes.
+    pub body_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            connections_per_address: 128,
+            handshake: Duration::from_secs(10),
+            // Longer than the longest interval between two queries of a firewall, so that it keeps its connection.
+            head: Duration::from_secs(75),
+            request: Duration::from_secs(30),
+            connection: Duration::from_secs(600),
+            drain: Duration::from_secs(5),
+            body_bytes: 64 * 1024,
+        }
+    }
+}
+
+/// Largest head of a request, in bytes.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// Requests at once in one HTTP/2 connection.
+const MAX_STREAMS: u32 = 32;
+
+/// An HTTP server on one listener.
+#[derive(Debug)]
+pub struct HttpServer {
+    /// Bound already.
+    pub listener: TcpListener,
+    /// `None`: plain HTTP.
+    pub tls: Option<Arc<ServerTls>>,
+    /// What answers.
+    pub router: Router,
+    /// The bounds.
+    pub limits: Limits,
+    /// Who owns the connections' tasks.
+    pub tasks: Tasks,
+}
+
+impl HttpServer {
+    /// Serves until `stop`; then the listener closes, and open connections finish the request in hand.
+    pub async fn run(self, stop: CancellationToken) {
+        let limits = self.limits;
+        let router = self
+            .router
+            .layer(RequestBodyLimitLayer::new(limits.body_bytes))
+            .layer(TimeoutLayer::with_status_code(
+                StatusCode::REQUEST_TIMEOUT,
+                limits.request,
+            ));
+        let acceptor = Acceptor::new(self.listener, limits.connections);
+        let shares = Shares::default();
+        while let Some(accepted) = stop.run_until_cancelled(acceptor.accept()).await {
+            let Some(share) = shares.take(accepted.peer.ip(), limits.connections_per_address)
+            else {
+                metrics::counter!("jims_http_refused_total", "reason" => "per-address")
+                    .increment(1);
+                continue;
+            };
+            let connection = Connection {
+                tls: self.tls.clone(),
+                router: router.clone(),
+                limits,
+                tasks: self.tasks.clone(),
+                stop: stop.clone(),
+            };
+            self.tasks.spawn("http connection", async move {
+                let Accepted {
+                    stream,
+                    peer,
+                    permit,
+                } = accepted;
+                connection.serve(stream, peer).await;
+                drop((permit, share));
+            });
+        }
+    }
+}
+
+/// What one connection needs.
+struct Connection {
+    tls: Option<Arc<ServerTls>>,
+    router: Router,
+    limits: Limits,
+    tasks: Tasks,
+    stop: CancellationToken,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, peer: SocketAddr) {
+        // Answers are written whole; waiting for more to send only adds delay.
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = &self.tls else {
+            return self.serve_http(stream, peer).await;
+        };
+        let handshake = timeout(self.limits.handshake, tls.acceptor().accept(stream));
+        match self.stop.run_until_cancelled(handshake).await {
+            Some(Ok(Ok(stream))) => self.serve_http(stream, peer).await,
+            Some(Ok(Err(error))) => {
+                metrics::counter!("jims_http_refused_total", "reason" => "handshake").increment(1);
+                tracing::debug!(%peer, %error, "TLS handshake failed");
+            }
+            Some(Err(_late)) => {
+                metrics::counter!("jims_http_refused_total", "reason" => "handshake-late")
+                    .increment(1);
+                tracing::debug!(%peer, "TLS handshake took too long");
+            }
+            None => {}
+        }
+    }
+
+    async fn serve_http(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        peer: SocketAddr,
+    ) {
+        let router = TowerToHyperService::new(self.router.clone());
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            router.call(request)
+        });
+        let mut builder = auto::Builder::new(Streams(self.tasks.clone()));
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.head)
+            .max_buf_size(MAX_HEAD_BYTES);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+            .keep_alive_interval(self.limits.head)
+            .keep_alive_timeout(self.limits.handshake);
+        let mut connection =
+            std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                self.drain(connection).await
+            }
+            () = tokio::time::sleep(self.limits.connection) => {
+                connection.as_mut().graceful_shutdown();
+                self.drain(connection).await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%peer, error, "HTTP connection ended early");
+        }
+    }
+
+    async fn drain<E>(&self, connection: impl Future<Output = Result<(), E>>) -> Result<(), E> {
+        timeout(self.limits.drain, connection)
+            .await
+            .unwrap_or(Ok(()))
+    }
+}
+
+/// Runs the streams of an HTTP/2 connection as tasks of the server's owner.
+#[derive(Clone)]
+struct Streams(Tasks);
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        self.0.spawn("http stream", stream);
+    }
+}
+
+/// How many connections each address has; as many entries as connections, so bounded by them.
+#[derive(Clone, Default)]
+struct Shares(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One connection of an address; dropping it gives the place back.
+struct Share {
+    shares: Shares,
+    address: IpAddr,
+}
+
+impl Shares {
+    fn take(&self, address: IpAddr, limit: usize) -> Option<Share> {
+        let mut counts = self.0.lock();
+        let count = counts.entry(address).or_default();
+        if *count >= limit {
+            return None;
+        }
+        *count += 1;
+        Some(Share {
+            shares: self.clone(),
+            address,
+        })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut counts = self.shares.0.lock();
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::Extension;
+    use axum::routing::{get, post};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const GUARD: Duration = Duration::from_secs(30);
+
+    fn router() -> Router {
+        Router::new()
+            .route(
+                "/who",
+                get(|Extension(peer): Extension<Peer>| async move { peer.0.ip().to_string() }),
+            )
+            .route(
+                "/body",
+                post(|body: axum::body::Bytes| async move { body.len().to_string() }),
+            )
+    }
+
+    async fn start(limits: Limits) -> (SocketAddr, CancellationToken, Tasks) {
+        let address = "127.77.4.1:0".parse().unwrap();
+        let listener = crate::net::listener::tcp(address, "[server] listen").unwrap();
+        let bound = listener.local_addr().unwrap();
+        let (stop, tasks) = (CancellationToken::new(), Tasks::new());
+        let server = HttpServer {
+            listener,
+            tls: None,
+            router: router(),
+            limits,
+            tasks: tasks.clone(),
+        };
+        tasks.spawn("server", server.run(stop.clone()));
+        (bound, stop, tasks)
+    }
+
+    async fn exchange(stream: &mut TcpStream, request: &str) -> String {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        timeout(GUARD, stream.read_to_end(&mut answer))
+            .await
+            .expect("the server closes")
+            .unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[tokio::test]
+    async fn handlers_know_the_peer_and_a_stop_ends_idle_connections() {
+        let (address, stop, tasks) = start(Limits::default()).await;
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let answer = exchange(
+            &mut client,
+            "GET /who HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        )
+        .await;
+        assert!(answer.ends_with("127.0.0.1"), "{answer}");
+        stop.cancel();
+        assert_eq!(exchange(&mut idle, "").await, "");
+        assert!(tasks.finish(GUARD).await.is_empty());
+        assert!(TcpStream::connect(address).await.is_err(), "closed");
+    }
+
+    #[tokio::test]
+    async fn a_huge_body_and_a_slow_head_are_refused() {
+        let limits = Limits {
+            head: Duration::from_millis(50),
+            body_bytes: 10,
+            ..Limits::default()
+        };
+        let (address, _stop, _tasks) = start(limits).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let head = "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\nhello world";
+        let answer = exchange(&mut client, head).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        let answer = exchange(&mut slow, "GET /who HTTP/1.1\r\nHo").await;
+        assert!(!answer.contains("200"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn an_address_has_only_its_share_of_connections() {
+        let limits = Limits {
+            connections_per_address: 1,
+            ..Limits::default()
+        };
+        let (address, _stop, _tasks) = start(limits).await;
+        let mut first = TcpStream::connect(address).await.unwrap();
+        first
+            .write_all(b"GET /who HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        assert!(first.read_u8().await.is_ok(), "answered, stays open");
+        let mut second = TcpStream::connect(address).await.unwrap();
+        let mut nothing = Vec::new();
+        // Closed or reset, but never answered.
+        let _ = timeout(GUARD, second.read_to_end(&mut nothing))
+            .await
+            .expect("closed");
+        assert!(nothing.is_empty());
+    }
+}
