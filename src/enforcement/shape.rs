@@ -1,0 +1,720 @@
+//! Names and forms that firewalls see: parameters, fields, JSON, XML.
+//!
+//! What Junos really sends is only partly public, so everything uncertain is here: other spellings that are known from
+//! elsewhere are taken too, and what is not known is handed back for the operator to see. What is answered is decided
+//! in [`super::query`].
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use ipnet::IpNet;
+use quick_xml::escape::escape;
+use serde::Serialize;
+
+use super::filter::{MAX_REQUEST_VALUES, RequestFilter};
+use crate::identity::address::canonical;
+use crate::identity::time::UtcMillis;
+
+/// Entries of an answer when the request names no number.
+pub const DEFAULT_ENTRIES: usize = 200;
+/// Most entries of an answer, whatever the request says.
+pub const MAX_ENTRIES: usize = 1000;
+/// Roles of an entry in XML; the Web API of Junos takes no more.
+const MAX_XML_ROLES: usize = 200;
+/// Numbers from here on are milliseconds: as seconds they would lie after the year 5000.
+const FIRST_MILLISECONDS: i64 = 100_000_000_000;
+/// Longest cookie, name or number that is looked at, in bytes.
+const MAX_VALUE_BYTES: usize = 512;
+
+const BEGIN: &[&str] = &["begintime", "begin_time", "begin-time", "timestamp"];
+const COUNT: &[&str] = &["entry_count", "entry-count", "entrycount", "count"];
+const COOKIE: &[&str] = &["cookie"];
+const DOMAIN: &[&str] = &["domain", "domains", "domain-name", "domain_name"];
+const INCLUDE: &[&str] = &["include-ip", "include_ip", "include-address", "include"];
+const EXCLUDE: &[&str] = &["exclude-ip", "exclude_ip", "exclude-address", "exclude"];
+const USER: &[&str] = &["id", "user", "user-name", "user_name", "username"];
+const ADDRESS: &[&str] = &["ip", "ip-address", "ip_address", "address"];
+const PROBE: &[&str] = &["force-probe", "force_probe"];
+
+/// Why a request is not understood; for its author and the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotUnderstood(pub String);
+
+/// A batch query.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BatchRequest {
+    /// Where to go on; goes before `begin`.
+    pub cookie: Option<String>,
+    /// From when on; 0 or before: everything.
+    pub begin: UtcMillis,
+    /// How many entries, 1 to [`MAX_ENTRIES`].
+    pub entries: usize,
+    /// The request's filter.
+    pub filter: RequestFilter,
+}
+
+/// A user query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRequest {
+    /// Name, `DOMAIN\user` or UPN.
+    pub id: String,
+    /// Domain in any of its names.
+    pub domain: Option<String>,
+    /// Where the firewall sees him.
+    pub address: Option<IpAddr>,
+}
+
+/// The parameters of a request, and those among them that nobody asked for.
+#[derive(Debug)]
+pub struct Parameters {
+    pairs: Vec<(String, String)>,
+    used: Vec<bool>,
+}
+
+impl Parameters {
+    /// The parameters as they stand in the request.
+    #[must_use]
+    pub fn new(pairs: Vec<(String, String)>) -> Self {
+        let used = vec![false; pairs.len()];
+        Self { pairs, used }
+    }
+
+    /// Reads a batch query.
+    ///
+    /// # Errors
+    /// The first parameter that is not understood.
+    pub fn batch(&mut self) -> Result<BatchRequest, NotUnderstood> {
+        let cookie = self.one(COOKIE)?.filter(|text| !text.is_empty());
+        let begin = self.one(BEGIN)?.map_or(Ok(UtcMillis(0)), |t| instant(&t))?;
+        let entries = self
+            .one(COUNT)?
+            .map_or(Ok(DEFAULT_ENTRIES), |t| entry_count(&t))?;
+        let filter = RequestFilter {
+            domains: self.many(DOMAIN)?,
+            include: networks(&self.many(INCLUDE)?)?,
+            exclude: networks(&self.many(EXCLUDE)?)?,
+        };
+        Ok(BatchRequest {
+            cookie,
+            begin,
+            entries,
+            filter,
+        })
+    }
+
+    /// Reads a user query.
+    ///
+    /// # Errors
+    /// The first parameter that is missing or not understood.
+    pub fn user(&mut self) -> Result<UserRequest, NotUnderstood> {
+        let id = self
+            .one(USER)?
+            .filter(|id| !id.trim().is_empty())
+            .ok_or_else(|| NotUnderstood("the parameter id is missing".to_owned()))?;
+        let domain = self.one(DOMAIN)?.filter(|d| !d.trim().is_empty());
+        let address = self.one(ADDRESS)?.filter(|a| !a.is_empty());
+        let address = address.map(|text| address_of(&text)).transpose()?;
+        Ok(UserRequest {
+            id: id.trim().to_owned(),
+            domain: domain.map(|d| d.trim().to_owned()),
+            address,
+        })
+    }
+
+    /// Reads the parameters of an IP query: whether a probe is wanted.
+    ///
+    /// # Errors
+    /// A value that is too long.
+    pub fn ip(&mut self) -> Result<bool, NotUnderstood> {
+        let wanted = self.one(PROBE)?;
+        Ok(wanted.is_some_and(|value| matches!(value.as_str(), "" | "1" | "true" | "yes")))
+    }
+
+    /// Names of parameters that meant nothing to us.
+    #[must_use]
+    pub fn unknown(&self) -> Vec<&str> {
+        let unused = self
+            .pairs
+            .iter()
+            .zip(&self.used)
+            .filter(|(_, used)| !**used);
+        unused.map(|((name, _), _)| name.as_str()).collect()
+    }
+
+    fn one(&mut self, names: &[&str]) -> Result<Option<String>, NotUnderstood> {
+        let mut found = None;
+        for ((name, value), used) in self.pairs.iter().zip(&mut self.used) {
+            if !names.iter().any(|n| n.eq_ignore_ascii_case(name)) {
+                continue;
+            }
+            *used = true;
+            if value.len() > MAX_VALUE_BYTES {
+                return Err(NotUnderstood(format!(
+                    "the parameter {} is too long",
+                    names[0]
+                )));
+            }
+            found.get_or_insert_with(|| value.clone());
+        }
+        Ok(found)
+    }
+
+    /// Values of a parameter that may be repeated and may hold several, separated by commas.
+    fn many(&mut self, names: &[&str]) -> Result<Vec<String>, NotUnderstood> {
+        let mut found = Vec::new();
+        for ((name, value), used) in self.pairs.iter().zip(&mut self.used) {
+            if !names.iter().any(|n| n.eq_ignore_ascii_case(name)) {
+                continue;
+            }
+            *used = true;
+            let parts = value.split(',').map(str::trim).filter(|p| !p.is_empty());
+            for part in parts {
+                if found.len() == MAX_REQUEST_VALUES || part.len() > MAX_VALUE_BYTES {
+                    return Err(NotUnderstood(format!(
+                        "the parameter {} has too many or too long values",
+                        names[0]
+                    )));
+                }
+                found.push(part.to_owned());
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Reads an address as it stands in a path or parameter; IPv6 also in brackets.
+///
+/// # Errors
+/// It is none.
+pub fn address_of(text: &str) -> Result<IpAddr, NotUnderstood> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|t| t.strip_suffix(']'))
+        .unwrap_or(text);
+    bare.parse()
+        .map(canonical)
+        .map_err(|_| NotUnderstood(format!("{} is not an address", shown(text))))
+}
+
+fn networks(texts: &[String]) -> Result<Vec<IpNet>, NotUnderstood> {
+    let network = |text: &String| {
+        let host = text.parse::<IpAddr>().map(|a| IpNet::from(canonical(a)));
+        host.or_else(|_| text.parse::<IpNet>().map(|n| n.trunc()))
+            .map_err(|_| NotUnderstood(format!("{} is neither address nor network", shown(text))))
+    };
+    texts.iter().map(network).collect()
+}
+
+fn instant(text: &str) -> Result<UtcMillis, NotUnderstood> {
+    if text.is_empty() {
+        return Ok(UtcMillis(0));
+    }
+    if let Ok(number) = text.parse::<i64>() {
+        let millis = if number >= FIRST_MILLISECONDS {
+            number
+        } else {
+            number.max(0) * 1000
+        };
+        return Ok(UtcMillis(millis));
+    }
+    // In a query a `+` of the offset arrives as a space.
+    let restored = text.replace(' ', "+");
+    text.parse::<jiff::Timestamp>()
+        .or_else(|_| restored.parse::<jiff::Timestamp>())
+        .map(|stamp| UtcMillis(stamp.as_millisecond().max(0)))
+        .map_err(|_| {
+            NotUnderstood(format!(
+                "begintime is {}, neither seconds since 1970 nor RFC 3339",
+                shown(text)
+            ))
+        })
+}
+
+fn entry_count(text: &str) -> Result<usize, NotUnderstood> {
+    match text.parse::<u64>() {
+        Ok(number) if number > 0 => {
+            Ok(usize::try_from(number).map_or(MAX_ENTRIES, |n| n.min(MAX_ENTRIES)))
+        }
+        _ => Err(NotUnderstood(format!(
+            "entry_count is {}, not a number from 1 on",
+            shown(text)
+        ))),
+    }
+}
+
+/// Foreign text inside our sentences: short and without control characters.
+fn shown(text: &str) -> String {
+    let mut short: String = text
+        .chars()
+        .take(40)
+        .flat_map(char::escape_default)
+        .collect();
+    if text.chars().nth(40).is_some() {
+        short.push('…');
+    }
+    format!("`{short}`")
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// JSON.
+    Json,
+    /// XML in the vocabulary of the Web API.
+    Xml,
+}
+
+impl Format {
+    /// What the request's `Accept` prefers; JSON if it does not say.
+    #[must_use]
+    pub fn preferred(accept: Option<&str>) -> Self {
+        let (mut json, mut xml) = (0.0_f32, 0.0_f32);
+        for range in accept.unwrap_or_default().split(',').take(32) {
+            let mut parts = range.split(';').map(str::trim);
+            let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let weight = parts
+                .find_map(|p| p.strip_prefix("q="))
+                .map_or(1.0, |q| q.parse().unwrap_or(0.0));
+            match kind.as_str() {
+                "application/xml" | "text/xml" => xml = xml.max(weight),
+                "application/json" | "application/*" | "*/*" => json = json.max(weight),
+                _ => {}
+            }
+        }
+        if xml > json { Self::Xml } else { Self::Json }
+    }
+
+    /// The `Content-Type`.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Xml => "application/xml",
+        }
+    }
+}
+
+/// One entry of an answer.
+#[derive(Clone, Copy, Debug)]
+pub enum Entry<'a> {
+    /// Who is at the address.
+    Login(&'a Login<'a>),
+    /// Nobody is there any more; goes before whatever else is said of the address.
+    Logout {
+        /// The address.
+        address: IpAddr,
+        /// When.
+        at: UtcMillis,
+    },
+}
+
+/// Who is at an address.
+#[derive(Clone, Debug)]
+pub struct Login<'a> {
+    /// The address.
+    pub address: IpAddr,
+    /// DNS domain of the user, or of the device where there is none.
+    pub domain: &'a str,
+    /// The user.
+    pub user: Option<&'a str>,
+    /// His groups, already chosen.
+    pub roles: Vec<&'a str>,
+    /// The device.
+    pub device: Option<LoginDevice<'a>>,
+    /// Since when.
+    pub at: UtcMillis,
+}
+
+/// The device at an address.
+#[derive(Clone, Debug)]
+pub struct LoginDevice<'a> {
+    /// First label of its name.
+    pub name: &'a str,
+    /// Its groups.
+    pub groups: Vec<&'a str>,
+    /// Operating system.
+    pub os: Option<&'a str>,
+    /// Its version.
+    pub os_version: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct JsonEntry<'a> {
+    ip_address: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domain_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roles: Option<&'a [&'a str]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_groups: Option<&'a [&'a str]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_os: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_os_version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    posture: Option<&'a str>,
+    timestamp: i64,
+    activity: &'a str,
+}
+
+/// Posture is not known to any producer yet.
+const POSTURE: &str = "Unknown";
+
+impl<'a> JsonEntry<'a> {
+    fn new(entry: Entry<'a>) -> Self {
+        match entry {
+            Entry::Login(login) => {
+                let device = login.device.as_ref();
+                Self {
+                    ip_address: login.address,
+                    domain_name: Some(login.domain),
+                    user_name: login.user,
+                    roles: Some(&login.roles),
+                    device_name: device.map(|d| d.name),
+                    device_groups: device.map(|d| d.groups.as_slice()),
+                    device_os: device.and_then(|d| d.os),
+                    device_os_version: device.and_then(|d| d.os_version),
+                    posture: Some(POSTURE),
+                    timestamp: login.at.unix_seconds(),
+                    activity: "login",
+                }
+            }
+            Entry::Logout { address, at } => Self {
+                ip_address: address,
+                domain_name: None,
+                user_name: None,
+                roles: None,
+                device_name: None,
+                device_groups: None,
+                device_os: None,
+                device_os_version: None,
+                posture: None,
+                timestamp: at.unix_seconds(),
+                activity: "logout",
+            },
+        }
+    }
+}
+
+/// Where a batch stands, at the end of its answer.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// For the next request.
+    pub cookie: String,
+    /// Whether there is more to ask for at once.
+    pub more: bool,
+    /// First answer of a pass from 0.
+    pub full: bool,
+}
+
+/// An answer while it is written.
+#[derive(Debug)]
+pub struct Answer {
+    format: Format,
+    bytes: Vec<u8>,
+    entries: usize,
+}
+
+impl Answer {
+    /// An answer without entries.
+    #[must_use]
+    pub fn new(format: Format) -> Self {
+        let head: &[u8] = match format {
+            Format::Json => b"{\"report_entries\":[",
+            Format::Xml => b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<userfw-entries>\n",
+        };
+        Self {
+            format,
+            bytes: head.to_vec(),
+            entries: 0,
+        }
+    }
+
+    /// How many entries it has.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// Its form.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Adds an entry.
+    pub fn push(&mut self, entry: Entry<'_>) {
+        match self.format {
+            Format::Json => {
+                if self.entries > 0 {
+                    self.bytes.push(b',');
+                }
+                serde_json::to_writer(&mut self.bytes, &JsonEntry::new(entry))
+                    .expect("writing strings and numbers to memory cannot fail");
+            }
+            Format::Xml => xml_entry(&mut self.bytes, entry),
+        }
+        self.entries += 1;
+    }
+
+    /// The whole answer; a batch says where it stands.
+    #[must_use]
+    pub fn finish(mut self, standing: Option<&Standing>) -> Bytes {
+        // A cookie has only characters that mean themselves in both forms.
+        let tail = match (self.format, standing) {
+            (Format::Json, None) => "]}".to_owned(),
+            (Format::Json, Some(Standing { cookie, more, full })) => {
+                format!("],\"cookie\":\"{cookie}\",\"more\":{more},\"full\":{full}}}")
+            }
+            (Format::Xml, None) => "</userfw-entries>\n".to_owned(),
+            (Format::Xml, Some(Standing { cookie, more, full })) => format!(
+                "  <cookie>{cookie}</cookie>\n  <more>{more}</more>\n  <full>{full}</full>\n</userfw-entries>\n"
+            ),
+        };
+        self.bytes.extend_from_slice(tail.as_bytes());
+        Bytes::from(self.bytes)
+    }
+}
+
+fn xml_entry(bytes: &mut Vec<u8>, entry: Entry<'_>) {
+    let (operation, address, at) = match entry {
+        Entry::Login(login) => ("logon", login.address, login.at),
+        Entry::Logout { address, at } => ("logoff", address, at),
+    };
+    bytes.extend_from_slice(b"  <userfw-entry>");
+    element(bytes, "source", "jims");
+    element(bytes, "timestamp", &rfc_3339(at));
+    element(bytes, "operation", operation);
+    element(bytes, "IP", &address.to_string());
+    if let Entry::Login(login) = entry {
+        element(bytes, "domain", login.domain);
+        if let Some(user) = login.user {
+            element(bytes, "user", user);
+        }
+        if !login.roles.is_empty() {
+            bytes.extend_from_slice(b"<role-list>");
+            for role in login.roles.iter().take(MAX_XML_ROLES) {
+                element(bytes, "role", role);
+            }
+            bytes.extend_from_slice(b"</role-list>");
+        }
+        element(bytes, "posture", POSTURE);
+        if let Some(device) = &login.device {
+            xml_device(bytes, device);
+        }
+    }
+    bytes.extend_from_slice(b"</userfw-entry>\n");
+}
+
+fn xml_device(bytes: &mut Vec<u8>, device: &LoginDevice<'_>) {
+    bytes.extend_from_slice(b"<end-user-attribute><device-identity>");
+    element(bytes, "value", device.name);
+    if !device.groups.is_empty() {
+        bytes.extend_from_slice(b"<groups>");
+        for group in &device.groups {
+            element(bytes, "group", group);
+        }
+        bytes.extend_from_slice(b"</groups>");
+    }
+    bytes.extend_from_slice(b"</device-identity>");
+    if let Some(os) = device.os {
+        element(bytes, "device-os", os);
+    }
+    if let Some(version) = device.os_version {
+        element(bytes, "device-os-version", version);
+    }
+    bytes.extend_from_slice(b"</end-user-attribute>");
+}
+
+fn element(bytes: &mut Vec<u8>, name: &str, text: &str) {
+    for part in ["<", name, ">", &escape(text), "</", name, ">"] {
+        bytes.extend_from_slice(part.as_bytes());
+    }
+}
+
+fn rfc_3339(instant: UtcMillis) -> String {
+    jiff::Timestamp::from_second(instant.unix_seconds())
+        .unwrap_or_default()
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters(query: &str) -> Parameters {
+        let uri: axum::http::Uri = format!("/x?{query}").parse().unwrap();
+        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri).unwrap();
+        Parameters::new(pairs.0)
+    }
+
+    fn batch(query: &str) -> Result<BatchRequest, NotUnderstood> {
+        parameters(query).batch()
+    }
+
+    #[test]
+    fn a_batch_query_has_defaults_and_a_cap() {
+        let plain = batch("").unwrap();
+        assert_eq!(
+            (plain.begin, plain.entries, plain.cookie),
+            (UtcMillis(0), 200, None)
+        );
+        assert_eq!(batch("entry_count=7").unwrap().entries, 7);
+        assert_eq!(batch("entry_count=99999999999").unwrap().entries, 1000);
+        for wrong in ["0", "-1", "many", ""] {
+            let error = batch(&format!("entry_count={wrong}")).unwrap_err();
+            assert!(error.to_string().starts_with("entry_count is `"), "{error}");
+        }
+    }
+
+    #[test]
+    fn begintime_is_seconds_or_rfc_3339() {
+        let begin = |text: &str| batch(&format!("begintime={text}")).map(|b| b.begin.0);
+        assert_eq!(begin("1732357800"), Ok(1_732_357_800_000));
+        assert_eq!(begin("1732357800123"), Ok(1_732_357_800_123));
+        assert_eq!(begin("2024-11-23T10:30:00Z"), Ok(1_732_357_800_000));
+        assert_eq!(begin("2024-11-23T11:30:00+01:00"), Ok(1_732_357_800_000));
+        assert_eq!(begin("-5"), Ok(0));
+        assert_eq!(begin(""), Ok(0));
+        assert!(begin("yesterday").is_err());
+    }
+
+    #[test]
+    fn filters_are_repeated_or_separated_by_commas() {
+        let request = batch(
+            "domain=a.example,b.example&domain=c&include-ip=10.0.0.0/8,192.0.2.1&exclude_ip=%3A%3Affff%3A10.1.1.1",
+        )
+        .unwrap();
+        assert_eq!(request.filter.domains, ["a.example", "b.example", "c"]);
+        let text = |list: &[IpNet]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            text(&request.filter.include),
+            ["10.0.0.0/8", "192.0.2.1/32"]
+        );
+        assert_eq!(text(&request.filter.exclude), ["10.1.1.1/32"]);
+        assert!(batch("include-ip=10.0.0.0/99").is_err());
+        assert!(batch(&format!("domain={}", "a,".repeat(MAX_REQUEST_VALUES + 1))).is_err());
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_handed_back() {
+        let mut parameters = parameters("begintime=0&flavour=mint&Entry_Count=5");
+        assert_eq!(parameters.batch().unwrap().entries, 5);
+        assert_eq!(parameters.unknown(), ["flavour"]);
+    }
+
+    #[test]
+    fn a_user_query_needs_an_id() {
+        let user = |query: &str| parameters(query).user();
+        let full = user("id=alice&domain=CORP&ip=::ffff:10.1.2.50").unwrap();
+        assert_eq!(full.address, Some("10.1.2.50".parse().unwrap()));
+        assert_eq!(full.domain.as_deref(), Some("CORP"));
+        assert!(user("domain=CORP").is_err());
+        assert!(user("id=%20").is_err());
+        assert!(user("id=alice&ip=here").is_err());
+        assert!(user(&format!("id={}", "a".repeat(600))).is_err());
+    }
+
+    #[test]
+    fn foreign_text_in_a_sentence_is_short_and_escaped() {
+        let error = address_of(&format!("\u{1b}[31m{}", "x".repeat(500))).unwrap_err();
+        assert!(error.0.len() < 80 && !error.0.contains('\u{1b}'), "{error}");
+    }
+
+    #[test]
+    fn xml_only_where_accept_prefers_it() {
+        let format = |accept: &str| Format::preferred(Some(accept));
+        assert_eq!(Format::preferred(None), Format::Json);
+        assert_eq!(format("*/*"), Format::Json);
+        assert_eq!(format("application/xml"), Format::Xml);
+        assert_eq!(format("application/xml, application/json"), Format::Json);
+        assert_eq!(
+            format("application/json;q=0.5, application/xml;q=0.9"),
+            Format::Xml
+        );
+        assert_eq!(format("application/xml;q=0, */*"), Format::Json);
+        assert_eq!(
+            format("text/html, application/xml;q=0.9, */*;q=0.8"),
+            Format::Xml
+        );
+    }
+
+    fn login() -> Login<'static> {
+        Login {
+            address: "10.1.2.50".parse().unwrap(),
+            domain: "corp.example.com",
+            user: Some("alice"),
+            roles: vec!["Engineering", "R&D"],
+            device: Some(LoginDevice {
+                name: "ws-0042",
+                groups: vec!["Workstations"],
+                os: Some("Windows 11"),
+                os_version: Some("10.0 (22631)"),
+            }),
+            at: UtcMillis(1_732_357_800_500),
+        }
+    }
+
+    fn logout() -> Entry<'static> {
+        Entry::Logout {
+            address: "2001:db8::7".parse().unwrap(),
+            at: UtcMillis(1_732_357_801_000),
+        }
+    }
+
+    #[test]
+    fn json_has_the_published_names() {
+        let mut answer = Answer::new(Format::Json);
+        let login = login();
+        answer.push(Entry::Login(&login));
+        answer.push(logout());
+        let standing = Standing {
+            cookie: "j1.x".to_owned(),
+            more: true,
+            full: false,
+        };
+        let text = String::from_utf8(answer.finish(Some(&standing)).to_vec()).unwrap();
+        assert_eq!(
+            text,
+            concat!(
+                r#"{"report_entries":[{"ip-address":"10.1.2.50","domain-name":"corp.example.com","user-name":"alice","#,
+                r#""roles":["Engineering","R&D"],"device-name":"ws-0042","device-groups":["Workstations"],"#,
+                r#""device-os":"Windows 11","device-os-version":"10.0 (22631)","posture":"Unknown","#,
+                r#""timestamp":1732357800,"activity":"login"},"#,
+                r#"{"ip-address":"2001:db8::7","timestamp":1732357801,"activity":"logout"}],"#,
+                r#""cookie":"j1.x","more":true,"full":false}"#
+            )
+        );
+        let empty = Answer::new(Format::Json).finish(None);
+        assert_eq!(&empty[..], br#"{"report_entries":[]}"#);
+    }
+
+    #[test]
+    fn xml_speaks_the_vocabulary_of_the_web_api() {
+        let mut answer = Answer::new(Format::Xml);
+        let login = login();
+        answer.push(Entry::Login(&login));
+        answer.push(logout());
+        let text = String::from_utf8(answer.finish(None).to_vec()).unwrap();
+        assert_eq!(
+            text,
+            concat!(
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<userfw-entries>\n",
+                "  <userfw-entry><source>jims</source><timestamp>2024-11-23T10:30:00Z</timestamp>",
+                "<operation>logon</operation><IP>10.1.2.50</IP><domain>corp.example.com</domain><user>alice</user>",
+                "<role-list><role>Engineering</role><role>R&amp;D</role></role-list><posture>Unknown</posture>",
+                "<end-user-attribute><device-identity><value>ws-0042</value><groups><group>Workstations</group></groups>",
+                "</device-identity><device-os>Windows 11</device-os><device-os-version>10.0 (22631)</device-os-version>",
+                "</end-user-attribute></userfw-entry>\n",
+                "  <userfw-entry><source>jims</source><timestamp>2024-11-23T10:30:01Z</timestamp>",
+                "<operation>logoff</operation><IP>2001:db8::7</IP></userfw-entry>\n</userfw-entries>\n"
+            )
+        );
+    }
+}
