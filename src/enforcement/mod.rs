@@ -1,9 +1,32 @@
-//! The Server that firewalls ask: tokens, queries, cookies, shapes.
+//! The Server that firewalls ask: tokens, batch, IP and user queries, over HTTPS.
+//!
+//! It reads the table and never writes it; what it learns from a firewall (a user seen at an address) goes through the
+//! intake like everybody's evidence. For each firewall it keeps nothing but a token's hash and a line for status: the
+//! firewall itself keeps the cursor, as its cookie.
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | what a firewall is told of an address, and in which order | `entries` |
+//! | names of fields and parameters, JSON, XML | `shape` |
+//! | where a pass begins and ends | `cookie`, `query` |
+//! | which status answers what | `http`, `oauth` |
+//! | who may ask | `point`, `token`, `login` |
 
 pub mod cookie;
+pub mod entries;
 pub mod filter;
+mod http;
 pub mod login;
+mod oauth;
 pub mod point;
+pub mod query;
+pub mod reading;
 pub mod requests;
+pub mod server;
 pub mod shape;
 pub mod token;
+
+pub use self::reading::PointReading;
+pub use self::requests::UnknownRequest;
+pub use self::server::{Server, ServerError, ServerParts};
+pub use self::token::TokenRecord;

@@ -1,0 +1,396 @@
+//! The HTTPS face of the Server: who may ask, what is asked, with which status it is answered.
+//!
+//! Routes, order of checks and error bodies are here; the answers come from [`super::query`], the names in them from
+//! [`super::shape`], tokens from [`super::oauth`]. Order for a query: known address (403), token (401), understood
+//! (400), ready (503).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use super::oauth;
+use super::point::Point;
+use super::query::{self, SingleAnswer};
+use super::reading::{Asked, Kind, Outcome};
+use super::requests::Raw;
+use super::server::Shared;
+use super::shape::{Format, NotUnderstood, Parameters, address_of};
+use crate::identity::Batch;
+use crate::net::http::Peer;
+use crate::runtime::clock;
+use crate::runtime::strangers::Tried;
+
+/// When a firewall that came too early should come again, in seconds.
+const RETRY_NOT_READY_S: u64 = 5;
+/// Largest body of a request, in bytes.
+pub(super) const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Parameters of a request that are looked at.
+const MAX_PARAMETERS: usize = 512;
+
+/// What answers.
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    let mut router = Router::new();
+    for prefix in ["", "/api"] {
+        let path = |rest: &str| format!("{prefix}{rest}");
+        router = router
+            .route(&path("/oauth_token/oauth"), post(token))
+            .route(&path("/user_query/v2/users/endpoints"), get(batch))
+            .route(&path("/user_query/v2/ip/{address}"), get(ip))
+            .route(&path("/user_query/v2/user"), get(user));
+    }
+    router
+        .fallback(unknown)
+        .method_not_allowed_fallback(unknown)
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&shared),
+            known_addresses,
+        ))
+        // Load balancers are no enforcement points, so these stand outside (rules 31).
+        .route("/healthz", get(async || StatusCode::OK))
+        .route("/readyz", get(ready))
+        .with_state(shared)
+}
+
+/// One request on its way to an answer.
+pub(super) struct Call<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) kind: Kind,
+    pub(super) parts: &'a Parts,
+    pub(super) address: IpAddr,
+    started: Instant,
+}
+
+/// A request is refused: its outcome, and the answer.
+pub(super) type Refusal = Box<(Outcome, Response)>;
+
+pub(super) fn refusal(outcome: Outcome, answer: impl IntoResponse) -> Refusal {
+    Box::new((outcome, answer.into_response()))
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(shared: &'a Shared, kind: Kind, parts: &'a Parts) -> Option<Self> {
+        Some(Self {
+            shared,
+            kind,
+            parts,
+            address: peer(&parts.extensions)?,
+            started: clock::monotonic_now(),
+        })
+    }
+
+    /// The point whose token the request carries.
+    fn authorised(&self) -> Result<Arc<Point>, Refusal> {
+        let now = clock::utc_now();
+        let points = self.shared.points.load();
+        let holder = bearer(&self.parts.headers).and_then(|token| {
+            let candidates = points.at(self.address);
+            let mut candidates = candidates.into_iter();
+            candidates.find(|point| self.shared.tokens.check(point, token, now))
+        });
+        holder.map(Arc::clone).ok_or_else(|| {
+            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+            let body = error_body(
+                "invalid_token",
+                "no token, an expired one, or not of this client",
+            );
+            refusal(
+                Outcome::Unauthorized,
+                (StatusCode::UNAUTHORIZED, challenge, body),
+            )
+        })
+    }
+
+    fn ready(&self) -> Result<(), Refusal> {
+        if self.shared.readiness.is_ready() {
+            return Ok(());
+        }
+        Err(refusal(Outcome::NotReady, not_ready()))
+    }
+
+    fn parameters(&self) -> Result<Parameters, NotUnderstood> {
+        let pairs = Query::<Vec<(String, String)>>::try_from_uri(&self.parts.uri)
+            .map_err(|_| NotUnderstood("the query is not form-urlencoded".to_owned()))?
+            .0;
+        if pairs.len() > MAX_PARAMETERS {
+            return Err(NotUnderstood("there are too many parameters".to_owned()));
+        }
+        Ok(Parameters::new(pairs))
+    }
+
+    fn format(&self) -> Format {
+        let accept = self.parts.headers.get(header::ACCEPT);
+        Format::preferred(accept.and_then(|value| value.to_str().ok()))
+    }
+
+    /// Keeps the request for the operator and refuses it.
+    pub(super) fn not_understood(&self, body: &[u8], why: &NotUnderstood) -> Refusal {
+        self.keep(body, &why.0);
+        let body = error_body("invalid_request", &why.0);
+        refusal(Outcome::Invalid, (StatusCode::BAD_REQUEST, body))
+    }
+
+    /// Keeps the request for the operator, though it was answered, if parts of it meant nothing to us.
+    fn keep_unknown(&self, parameters: &Parameters) {
+        let unknown = parameters.unknown();
+        if !unknown.is_empty() {
+            let names = unknown.join(", ");
+            self.keep(&[], &format!("answered without regard to: {names}"));
+        }
+    }
+
+    fn keep(&self, body: &[u8], why: &str) {
+        let point = self.point_here();
+        let raw = Raw {
+            address: self.address,
+            point: point.as_ref().map_or("", |p| &p.name),
+            parts: self.parts,
+            body,
+        };
+        self.shared.requests.note(raw, why, clock::utc_now());
+    }
+
+    /// The point that calls from here, as far as the address alone tells.
+    fn point_here(&self) -> Option<Arc<Point>> {
+        let points = self.shared.points.load();
+        points.at(self.address).first().map(|p| Arc::clone(p))
+    }
+
+    /// Counts the outcome and hands out the answer.
+    pub(super) fn end(
+        &self,
+        point: Option<&Point>,
+        result: Result<(Response, usize), Refusal>,
+    ) -> Response {
+        let now = clock::utc_now();
+        let (outcome, answer) = match result {
+            Ok((answer, entries)) => {
+                if let Some(point) = point {
+                    let asked = Asked {
+                        kind: self.kind,
+                        address: self.address,
+                        at: now,
+                    };
+                    self.shared.states.answered(&point.name, asked, entries);
+                }
+                (Outcome::Ok, answer)
+            }
+            Err(refused) => {
+                let (outcome, answer) = *refused;
+                let here = self.point_here();
+                if let Some(point) = point.or(here.as_deref()) {
+                    self.shared.states.refused(&point.name, outcome, now);
+                }
+                (outcome, answer)
+            }
+        };
+        count(self.kind, outcome);
+        let seconds = clock::monotonic_now()
+            .saturating_duration_since(self.started)
+            .as_secs_f64();
+        metrics::histogram!("jims_query_seconds", "kind" => self.kind.as_str()).record(seconds);
+        answer
+    }
+}
+
+/// Refuses strangers before anything they sent is looked at.
+async fn known_addresses(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(address) = peer(request.extensions()) else {
+        return StatusCode::FORBIDDEN.into_response();
+    };
+    if shared.points.load().at(address).is_empty() {
+        let now = clock::utc_now();
+        shared.strangers.note(Tried::Query, address, now);
+        count(Kind::Unknown, Outcome::Stranger);
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    next.run(request).await
+}
+
+async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    if shared.readiness.is_ready() {
+        return StatusCode::OK.into_response();
+    }
+    not_ready()
+}
+
+async fn token(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Some(call) = Call::new(&shared, Kind::Token, &parts) else {
+        return StatusCode::FORBIDDEN.into_response();
+    };
+    let body = match read_body(body).await {
+        Ok(body) => body,
+        Err(refusal) => return call.end(None, Err(refusal)),
+    };
+    let (point, given) = oauth::give(&call, &body);
+    call.end(point.as_deref(), given.map(|answer| (answer, 0)))
+}
+
+async fn batch(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(&shared, Kind::Batch, &parts, |call, point| {
+        let mut parameters = understood(call, call.parameters())?;
+        let request = understood(call, parameters.batch())?;
+        call.ready()?;
+        call.keep_unknown(&parameters);
+        let now = clock::utc_now();
+        let format = call.format();
+        let found = query::batch(&shared.reader, &point.filter, &request, format, now);
+        shared
+            .states
+            .stands(&point.name, found.behind, found.full, now);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a gauge is a float; nobody is 2^52 changes behind"
+        )]
+        metrics::gauge!("jims_cursor_behind", "output" => point.name.to_string())
+            .set(found.behind as f64);
+        Ok((report(format, found.body), found.entries))
+    })
+}
+
+async fn ip(
+    State(shared): State<Arc<Shared>>,
+    path: Result<Path<String>, axum::extract::rejection::PathRejection>,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(&shared, Kind::Ip, &parts, |call, point| {
+        let text = path.map(|Path(text)| text).unwrap_or_default();
+        let address = understood(call, address_of(&text))?;
+        let mut parameters = understood(call, call.parameters())?;
+        // There is no prober yet that could be forced; the answer is what is known.
+        let _force_probe = understood(call, parameters.ip())?;
+        call.ready()?;
+        call.keep_unknown(&parameters);
+        let (format, now) = (call.format(), clock::utc_now());
+        let found = query::ip(&shared.reader, &point.filter, address, format, now);
+        Ok((report(format, found.body), found.entries))
+    })
+}
+
+async fn user(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(&shared, Kind::User, &parts, |call, point| {
+        let mut parameters = understood(call, call.parameters())?;
+        let request = understood(call, parameters.user())?;
+        call.ready()?;
+        call.keep_unknown(&parameters);
+        let (format, now) = (call.format(), clock::utc_now());
+        let found = query::user(&shared.reader, &point.filter, &request, format, now);
+        let SingleAnswer {
+            body,
+            entries,
+            renewal,
+        } = found;
+        if let Some((user, address)) = renewal {
+            let events = vec![query::renewal_event(&point.name, user, address, now)];
+            let batch = Batch::Events {
+                events,
+                bookmark: None,
+            };
+            // A full queue costs this one renewal; the next query brings another.
+            if let Err(not_taken) = shared.intake.try_send(batch) {
+                tracing::debug!(point = %point.name, ?not_taken, "a renewal was lost");
+            }
+        }
+        Ok((report(format, body), entries))
+    })
+}
+
+/// What is not routed: kept for the operator, for a firewall may know more ways to ask than we do.
+async fn unknown(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Some(call) = Call::new(&shared, Kind::Unknown, &parts) else {
+        return StatusCode::FORBIDDEN.into_response();
+    };
+    let refusal = match read_body(body).await {
+        Ok(body) => {
+            let why = NotUnderstood("there is no such path and method".to_owned());
+            call.not_understood(&body, &why)
+        }
+        Err(refusal) => refusal,
+    };
+    call.end(None, Err(refusal))
+}
+
+/// The frame of every query: the token first, the count last.
+fn answer(
+    shared: &Shared,
+    kind: Kind,
+    parts: &Parts,
+    work: impl FnOnce(&Call<'_>, &Point) -> Result<(Response, usize), Refusal>,
+) -> Response {
+    let Some(call) = Call::new(shared, kind, parts) else {
+        return StatusCode::FORBIDDEN.into_response();
+    };
+    match call.authorised() {
+        Ok(point) => {
+            let result = work(&call, &point);
+            call.end(Some(&point), result)
+        }
+        Err(refusal) => call.end(None, Err(refusal)),
+    }
+}
+
+fn understood<T>(call: &Call<'_>, read: Result<T, NotUnderstood>) -> Result<T, Refusal> {
+    read.map_err(|why| call.not_understood(&[], &why))
+}
+
+async fn read_body(body: Body) -> Result<Bytes, Refusal> {
+    axum::body::to_bytes(body, MAX_BODY_BYTES)
+        .await
+        .map_err(|_| refusal(Outcome::Invalid, StatusCode::PAYLOAD_TOO_LARGE))
+}
+
+fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<Peer>().map(|peer| peer.0.ip())
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim())
+}
+
+fn report(format: Format, body: Bytes) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, format.content_type()),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, body).into_response()
+}
+
+fn not_ready() -> Response {
+    let retry = [(header::RETRY_AFTER, RETRY_NOT_READY_S.to_string())];
+    (StatusCode::SERVICE_UNAVAILABLE, retry).into_response()
+}
+
+/// An error as OAuth2 writes it.
+pub(super) fn error_body(error: &str, description: &str) -> axum::Json<serde_json::Value> {
+    axum::Json(serde_json::json!({ "error": error, "error_description": description }))
+}
+
+fn count(kind: Kind, outcome: Outcome) {
+    metrics::counter!(
+        "jims_queries_total",
+        "kind" => kind.as_str(),
+        "outcome" => outcome.as_str()
+    )
+    .increment(1);
+}

@@ -1,0 +1,177 @@
+//! OAuth2 client credentials (RFC 6749, section 4.4): a client id and secret become a token.
+//!
+//! Taken from a form, from JSON or from HTTP Basic. Which credentials are right is asked of [`super::point`], how often
+//! they may be wrong of [`super::login`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Query;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use super::http::{Call, Refusal, error_body, refusal};
+use super::point::Point;
+use super::reading::Outcome;
+use super::shape::NotUnderstood;
+use crate::runtime::clock;
+
+/// Longest client id and secret, in bytes.
+const MAX_CREDENTIAL_BYTES: usize = 1024;
+/// The only grant there is.
+const GRANT: &str = "client_credentials";
+
+#[derive(Debug, Default, Deserialize)]
+struct Asked {
+    grant_type: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Given<'a> {
+    access_token: &'a str,
+    token_type: &'a str,
+    expires_in: u64,
+}
+
+/// Gives a token, or refuses; with the point that was meant, if it is known.
+pub(super) fn give(
+    call: &Call<'_>,
+    body: &[u8],
+) -> (Option<Arc<Point>>, Result<Response, Refusal>) {
+    let asked = match read(call, body) {
+        Ok(asked) => asked,
+        Err(refused) => return (None, Err(refused)),
+    };
+    let (client_id, secret) = (
+        asked.client_id.unwrap_or_default(),
+        asked.client_secret.unwrap_or_default(),
+    );
+    let shared = call.shared;
+    let points = shared.points.load();
+    let known = points.at(call.address);
+    let meant = known
+        .into_iter()
+        .find(|point| point.client_id == client_id)
+        .map(Arc::clone);
+    let (name, now) = (meant.as_ref().map(|p| &p.name), clock::utc_now());
+    if let Some(wait) = shared.logins.delay(call.address, name, now) {
+        return (meant, Err(refusal(Outcome::Delayed, too_many(wait))));
+    }
+    match meant {
+        Some(point) if point.has_secret(&secret) => {
+            shared.logins.succeeded(call.address, &point.name);
+            let lifetime = shared.token_lifetime();
+            let token = shared.tokens.issue(&point, now, lifetime);
+            let answer = given(&token, lifetime);
+            (Some(point), Ok(answer))
+        }
+        meant => {
+            let name = meant.as_ref().map(|p| &p.name);
+            shared.logins.failed(call.address, name, now);
+            match &meant {
+                Some(point) => tracing::warn!(
+                    point = %point.name,
+                    "login refused: the client secret is not the configured one"
+                ),
+                None => tracing::debug!(
+                    address = %call.address,
+                    "login refused: no enforcement point at this address has the client id"
+                ),
+            }
+            (meant, Err(refusal(Outcome::Unauthorized, invalid_client())))
+        }
+    }
+}
+
+fn read(call: &Call<'_>, body: &[u8]) -> Result<Asked, Refusal> {
+    let headers = &call.parts.headers;
+    let refuse = |why: &str| call.not_understood(body, &NotUnderstood(why.to_owned()));
+    let mut asked = if body.is_empty() {
+        Asked::default()
+    } else if is_json(headers, body) {
+        serde_json::from_slice(body)
+            .map_err(|_| refuse("the body is not the JSON of a token request"))?
+    } else {
+        form(body).ok_or_else(|| refuse("the body is not the form of a token request"))?
+    };
+    if let Some((id, secret)) = basic(headers) {
+        asked.client_id = Some(id);
+        asked.client_secret = Some(secret);
+    }
+    if asked.grant_type.as_deref() != Some(GRANT) {
+        call.not_understood(
+            body,
+            &NotUnderstood("grant_type is not client_credentials".to_owned()),
+        );
+        let body = error_body(
+            "unsupported_grant_type",
+            "grant_type must be client_credentials",
+        );
+        return Err(refusal(Outcome::Invalid, (StatusCode::BAD_REQUEST, body)));
+    }
+    let too_long = |text: &Option<String>| {
+        text.as_ref()
+            .is_some_and(|text| text.len() > MAX_CREDENTIAL_BYTES)
+    };
+    if too_long(&asked.client_id) || too_long(&asked.client_secret) {
+        return Err(refuse("client_id or client_secret is too long"));
+    }
+    if asked.client_id.is_none() || asked.client_secret.is_none() {
+        return Err(refuse("client_id or client_secret is missing"));
+    }
+    Ok(asked)
+}
+
+fn is_json(headers: &HeaderMap, body: &[u8]) -> bool {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("application/json"))
+        || body.trim_ascii_start().starts_with(b"{")
+}
+
+/// Reads the body as a form, whatever its type is said to be.
+fn form(body: &[u8]) -> Option<Asked> {
+    // A form is written like the query of a URI, so the reader of queries serves.
+    let text = std::str::from_utf8(body).ok()?.trim_ascii();
+    let uri = axum::http::Uri::try_from(format!("/?{text}")).ok()?;
+    Query::try_from_uri(&uri).ok().map(|Query(asked)| asked)
+}
+
+fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (id, secret) = decoded.split_once(':')?;
+    Some((id.to_owned(), secret.to_owned()))
+}
+
+fn given(token: &str, lifetime: Duration) -> Response {
+    let given = Given {
+        access_token: token,
+        token_type: "Bearer",
+        expires_in: lifetime.as_secs(),
+    };
+    ([(header::CACHE_CONTROL, "no-store")], axum::Json(given)).into_response()
+}
+
+fn invalid_client() -> Response {
+    let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"jims\"")];
+    let body = axum::Json(serde_json::json!({ "error": "invalid_client" }));
+    (StatusCode::UNAUTHORIZED, challenge, body).into_response()
+}
+
+fn too_many(wait: Duration) -> Response {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let retry = [(header::RETRY_AFTER, seconds.max(1).to_string())];
+    let body = error_body("temporarily_unavailable", "too many failed logins");
+    (StatusCode::TOO_MANY_REQUESTS, retry, body).into_response()
+}

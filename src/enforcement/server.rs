@@ -1,0 +1,377 @@
+//! The Server as a whole: its listeners, what they share, how it starts, changes and stops.
+//!
+//! A reload prepares everything that can fail (secrets, certificate, listeners) before it changes anything, so that a
+//! refused reload leaves the old Server as it was. New listeners are bound before old ones close.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::http::{MAX_BODY_BYTES, router};
+use super::login::FailedLogins;
+use super::point::{PointError, Points};
+use super::reading::{PointReading, PointStates};
+use super::requests::{UnknownRequest, UnknownRequests};
+use super::token::{TokenRecord, Tokens};
+use crate::config::{self, CertificateFiles, Config};
+use crate::net::http::{HttpServer, Limits};
+use crate::net::listener::{self, ListenError};
+use crate::net::self_signed::{SelfSigned, self_signed};
+use crate::net::tls::{ALPN_HTTP, CertificateFacts, ServerTls, ServerTlsOptions, TlsError};
+use crate::runtime::clock;
+use crate::runtime::readiness::Readiness;
+use crate::runtime::strangers::Strangers;
+use crate::runtime::supervisor::Tasks;
+use crate::writer::{Intake, Reader};
+
+/// Where in `state_dir` a certificate of our own is kept.
+const SELF_SIGNED_FOLDER: &str = "tls";
+
+/// Why the Server cannot run as configured.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// The configuration has no `[server]`.
+    #[error("the configuration has no [server]")]
+    NotConfigured,
+    /// A point cannot be served.
+    #[error(transparent)]
+    Point(#[from] PointError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A listener cannot be bound.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+impl ServerError {
+    /// What the operator can try.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NotConfigured => "add the table [server]".to_owned(),
+            Self::Point(error) => error.remedy(),
+            Self::Tls(error) => error.remedy(),
+            Self::Listen(error) => error.remedy(),
+        }
+    }
+}
+
+/// What the Server needs of the rest of the process.
+#[derive(Clone, Debug)]
+pub struct ServerParts {
+    /// How it reads the table.
+    pub reader: Reader,
+    /// Where renewals go.
+    pub intake: Intake,
+    /// Whether answers can be trusted yet.
+    pub readiness: Readiness,
+    /// Where it notes addresses that are no enforcement point.
+    pub strangers: Strangers,
+    /// Who owns its tasks.
+    pub tasks: Tasks,
+}
+
+/// What every request sees.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) reader: Reader,
+    pub(super) intake: Intake,
+    pub(super) readiness: Readiness,
+    pub(super) strangers: Strangers,
+    pub(super) points: ArcSwap<Points>,
+    pub(super) tokens: Tokens,
+    pub(super) logins: FailedLogins,
+    pub(super) states: PointStates,
+    pub(super) requests: UnknownRequests,
+    token_lifetime_ms: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn token_lifetime(&self) -> Duration {
+        Duration::from_millis(self.token_lifetime_ms.load(Ordering::Relaxed))
+    }
+
+    fn set_token_lifetime(&self, lifetime: Duration) {
+        let millis = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+        self.token_lifetime_ms.store(millis, Ordering::Relaxed);
+    }
+}
+
+/// The Server; a handle to share.
+#[derive(Clone, Debug)]
+pub struct Server(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    tls: Arc<ServerTls>,
+    tasks: Tasks,
+    listeners: Mutex<Listeners>,
+    /// Reloads happen one after the other.
+    reloading: tokio::sync::Mutex<()>,
+}
+
+/// How a listener speaks, and where it was configured to be.
+type Listening = (bool, SocketAddr);
+
+#[derive(Debug, Default)]
+struct Listeners {
+    /// Bound and not served yet.
+    waiting: BTreeMap<Listening, TcpListener>,
+    /// Served; cancelled to close.
+    open: BTreeMap<Listening, CancellationToken>,
+    /// Where they really are.
+    bound: BTreeMap<Listening, SocketAddr>,
+    /// Set while the Server runs.
+    stop: Option<CancellationToken>,
+}
+
+impl Server {
+    /// Reads secrets and certificate and binds all listeners; nothing is answered yet. Needs a running tokio.
+    ///
+    /// # Errors
+    /// What of it cannot be done.
+    pub fn bind(config: &Config, parts: ServerParts) -> Result<Self, ServerError> {
+        let server = config.server.as_ref().ok_or(ServerError::NotConfigured)?;
+        let points = Points::from_config(&config.enforcement_points)?;
+        let tls = ServerTls::load(tls_options(server, &config.collector.state_dir)?)?;
+        tell_validity(&tls);
+        let mut listeners = Listeners::default();
+        for key in wanted(server) {
+            listeners.bind(key)?;
+        }
+        let shared = Shared {
+            reader: parts.reader,
+            intake: parts.intake,
+            readiness: parts.readiness,
+            strangers: parts.strangers,
+            points: ArcSwap::from_pointee(points),
+            tokens: Tokens::default(),
+            logins: FailedLogins::default(),
+            states: PointStates::default(),
+            requests: UnknownRequests::default(),
+            token_lifetime_ms: AtomicU64::new(0),
+        };
+        shared.set_token_lifetime(server.token_lifetime);
+        Ok(Self(Arc::new(Inner {
+            shared: Arc::new(shared),
+            tls,
+            tasks: parts.tasks,
+            listeners: Mutex::new(listeners),
+            reloading: tokio::sync::Mutex::new(()),
+        })))
+    }
+
+    /// Answers until `stop`.
+    pub async fn run(&self, stop: CancellationToken) {
+        {
+            let mut listeners = self.0.listeners.lock();
+            listeners.stop = Some(stop.clone());
+            self.serve_waiting(&mut listeners);
+        }
+        stop.cancelled().await;
+    }
+
+    /// Takes over a changed configuration: points, secrets, certificate, listeners, life of tokens. All or nothing.
+    ///
+    /// # Errors
+    /// What of it cannot be done; nothing is changed then.
+    pub async fn reload(&self, config: &Config) -> Result<(), ServerError> {
+        let _one_at_a_time = self.0.reloading.lock().await;
+        let server = config.server.as_ref().ok_or(ServerError::NotConfigured)?;
+        let points = Points::from_config(&config.enforcement_points)?;
+        let options = tls_options(server, &config.collector.state_dir)?;
+        let mut new = Listeners::default();
+        {
+            let listeners = self.0.listeners.lock();
+            for key in wanted(server).filter(|key| !listeners.bound.contains_key(key)) {
+                new.bind(key)?;
+            }
+        }
+        self.0.tls.replace(options, clock::utc_now())?;
+
+        let shared = &self.0.shared;
+        for name in shared.points.load().revoked_by(&points) {
+            let tokens = shared.tokens.revoke(&name);
+            tracing::info!(point = %name, tokens, "tokens revoked: the point is gone or its secret changed");
+        }
+        shared.states.keep_only(&points);
+        shared.points.store(Arc::new(points));
+        shared.set_token_lifetime(server.token_lifetime);
+
+        let mut listeners = self.0.listeners.lock();
+        listeners.waiting.append(&mut new.waiting);
+        listeners.bound.append(&mut new.bound);
+        self.serve_waiting(&mut listeners);
+        listeners.close_all_but(&wanted(server).collect::<Vec<_>>());
+        Ok(())
+    }
+
+    /// Looks at the certificate's files again, without a change of configuration; `true` if there is another now.
+    ///
+    /// # Errors
+    /// What is wrong with the new one; the old one stays in use.
+    pub fn reload_certificate(&self) -> Result<bool, TlsError> {
+        self.0.tls.reload(clock::utc_now())
+    }
+
+    /// The certificate in use.
+    #[must_use]
+    pub fn certificate(&self) -> CertificateFacts {
+        self.0.tls.certificate()
+    }
+
+    /// Where it listens with TLS.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.0.listeners.lock().bound(true)
+    }
+
+    /// Where it listens without TLS, for debugging.
+    #[must_use]
+    pub fn plain_addresses(&self) -> Vec<SocketAddr> {
+        self.0.listeners.lock().bound(false)
+    }
+
+    /// What every enforcement point did of late.
+    #[must_use]
+    pub fn points(&self) -> Vec<PointReading> {
+        let shared = &self.0.shared;
+        let points = shared.points.load();
+        shared
+            .states
+            .read(&points, &shared.tokens, clock::utc_now())
+    }
+
+    /// Requests that were not understood, the latest first.
+    #[must_use]
+    pub fn unknown_requests(&self) -> Vec<UnknownRequest> {
+        self.0.shared.requests.read()
+    }
+
+    /// Tokens in force, for the snapshot.
+    #[must_use]
+    pub fn export_tokens(&self) -> Vec<TokenRecord> {
+        self.0.shared.tokens.export(clock::utc_now())
+    }
+
+    /// Takes back the tokens of a snapshot.
+    pub fn import_tokens(&self, records: Vec<TokenRecord>) {
+        self.0.shared.tokens.import(records, clock::utc_now());
+    }
+
+    fn serve_waiting(&self, listeners: &mut Listeners) {
+        let Some(stop) = listeners.stop.clone() else {
+            return;
+        };
+        for (key, listener) in std::mem::take(&mut listeners.waiting) {
+            let (tls, _) = key;
+            let closing = stop.child_token();
+            listeners.open.insert(key, closing.clone());
+            let server = HttpServer {
+                listener,
+                tls: tls.then(|| Arc::clone(&self.0.tls)),
+                router: router(Arc::clone(&self.0.shared)),
+                limits: Limits {
+                    body_bytes: MAX_BODY_BYTES,
+                    ..Limits::default()
+                },
+                tasks: self.0.tasks.clone(),
+            };
+            self.0.tasks.spawn("server listener", server.run(closing));
+        }
+    }
+}
+
+impl Listeners {
+    fn bind(&mut self, (tls, address): Listening) -> Result<(), ListenError> {
+        let key = if tls {
+            "[server] listen"
+        } else {
+            "[server] debug_http_listen"
+        };
+        let listener = listener::tcp(address, key)?;
+        let bound = listener.local_addr().unwrap_or(address);
+        self.bound.insert((tls, address), bound);
+        self.waiting.insert((tls, address), listener);
+        Ok(())
+    }
+
+    fn close_all_but(&mut self, wanted: &[Listening]) {
+        self.bound.retain(|key, _| wanted.contains(key));
+        self.waiting.retain(|key, _| wanted.contains(key));
+        self.open.retain(|key, closing| {
+            let stays = wanted.contains(key);
+            if !stays {
+                closing.cancel();
+            }
+            stays
+        });
+    }
+
+    fn bound(&self, tls: bool) -> Vec<SocketAddr> {
+        let all = self.bound.iter();
+        all.filter(|((speaks_tls, _), _)| *speaks_tls == tls)
+            .map(|(_, bound)| *bound)
+            .collect()
+    }
+}
+
+fn wanted(server: &config::Server) -> impl Iterator<Item = Listening> {
+    let tls = server.listen.iter().map(|address| (true, *address));
+    let plain = server
+        .debug_http_listen
+        .iter()
+        .map(|address| (false, *address));
+    tls.chain(plain)
+}
+
+fn tls_options(server: &config::Server, state_dir: &Path) -> Result<ServerTlsOptions, TlsError> {
+    let files = match &server.certificate {
+        Some(files) => files.clone(),
+        None => own_certificate(server, state_dir)?,
+    };
+    Ok(ServerTlsOptions {
+        files,
+        client_ca_file: None,
+        alpn: ALPN_HTTP,
+    })
+}
+
+fn own_certificate(
+    server: &config::Server,
+    state_dir: &Path,
+) -> Result<CertificateFiles, TlsError> {
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let specific = server
+        .listen
+        .iter()
+        .map(|address| address.ip().to_canonical());
+    let whom = SelfSigned {
+        names: vec![host, "localhost".to_owned()],
+        addresses: specific.filter(|ip| !ip.is_unspecified()).collect(),
+    };
+    self_signed(&state_dir.join(SELF_SIGNED_FOLDER), &whom, clock::utc_now())
+}
+
+fn tell_validity(tls: &ServerTls) {
+    if let Err(error) = tls.certificate().check_validity(clock::utc_now()) {
+        tracing::warn!(
+            remedy = error.remedy(),
+            "{error}; firewalls that check certificates will refuse it"
+        );
+    }
+}
