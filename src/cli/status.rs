@@ -239,6 +239,28 @@ mod tests {
         }
     }
 
+    fn point() -> PointStatus {
+        PointStatus {
+            name: "srx-branch-1".into(),
+            client_id: "srx-branch-1".into(),
+            addresses: vec!["192.0.2.1".into()],
+            state: "active".into(),
+            last_query: Some(at(3_595)),
+            last_address: None,
+            last_token: None,
+            last_batch: Some(at(3_595)),
+            last_ip: None,
+            last_user: None,
+            last_full: None,
+            behind: Some(0),
+            answered: 703,
+            entries_sent: 40,
+            refused: 0,
+            last_refused: None,
+            tokens: 1,
+        }
+    }
+
     fn status() -> Status {
         let mut corp = source("corp", "directory", "down");
         corp.detail = "dc1.corp.example.com, then dc2.corp.example.com".into();
@@ -284,25 +306,7 @@ mod tests {
                 self_signed: true,
                 debug_http: vec![],
             }),
-            enforcement_points: vec![PointStatus {
-                name: "srx-branch-1".into(),
-                client_id: "srx-branch-1".into(),
-                addresses: vec!["192.0.2.1".into()],
-                state: "active".into(),
-                last_query: Some(at(3_595)),
-                last_address: None,
-                last_token: None,
-                last_batch: Some(at(3_595)),
-                last_ip: None,
-                last_user: None,
-                last_full: None,
-                behind: Some(0),
-                answered: 703,
-                entries_sent: 40,
-                refused: 0,
-                last_refused: None,
-                tokens: 1,
-            }],
+            enforcement_points: vec![point()],
             pushes: vec![],
             collectors: vec![],
             strangers: vec![StrangerStatus {

@@ -3,6 +3,7 @@
 //! One task accepts; each connection is a task of its own, bounded in number, line length and silence. Every request
 //! that changes something is logged with the peer's user id and without user names.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long a line may take to leave.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a tail looks for new lines that nobody could read.
+const UNPARSED_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Pause after the system refused to accept (out of file descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -78,8 +82,8 @@ pub trait Site: Send + Sync + 'static {
     fn told(&self, point: &str, addresses: &[std::net::IpAddr]) -> Option<Vec<Value>>;
     /// What else an operator should act on: held removals, snapshots set aside or not written.
     fn attention(&self) -> Vec<Attention>;
-    /// Syslog lines that nobody could read, from now on.
-    fn unparsed(&self) -> broadcast::Receiver<Unparsed>;
+    /// The last syslog lines that nobody could read, as far as they are kept.
+    fn unparsed(&self) -> Vec<Unparsed>;
     /// Reads the configuration again; what was done, for people.
     fn reload(&self) -> impl Future<Output = Result<String, Refusal>> + Send;
     /// Changes what is logged.
@@ -90,7 +94,7 @@ pub trait Site: Send + Sync + 'static {
 }
 
 /// A syslog line that nobody could read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Unparsed {
     /// When it arrived.
     pub received_at: UtcMillis,
@@ -270,10 +274,11 @@ impl<S: Site> Connection<S> {
         query::query(&self.desk.reader.read(), who, clock::utc_now())
     }
 
-    /// Tells what happens until the client goes.
+    /// Tells what happens until the client goes; lines that nobody could read first as far as they are kept.
     async fn tail(mut self) -> Result<(), LineError> {
         let mut outcomes = self.desk.outcomes.listen();
-        let mut unparsed = self.desk.site.unparsed();
+        let mut look = tokio::time::interval(UNPARSED_INTERVAL);
+        let mut shown = HashSet::new();
         loop {
             let said: Vec<Tail> = tokio::select! {
                 heard = outcomes.recv() => match heard {
@@ -281,7 +286,12 @@ impl<S: Site> Connection<S> {
                     Err(broadcast::error::RecvError::Lagged(count)) => vec![Tail::Skipped { count }],
                     Err(broadcast::error::RecvError::Closed) => return Ok(()),
                 },
-                Ok(line) = next_unparsed(&mut unparsed) => vec![line],
+                _ = look.tick() => {
+                    let kept = self.desk.site.unparsed();
+                    let new = kept.iter().filter(|line| !shown.contains(*line)).map(unparsed).collect();
+                    shown = kept.into_iter().collect();
+                    new
+                }
                 gone = lines::read::<Request>(&mut self.stream, MAX_REQUEST_BYTES, Duration::MAX) => {
                     return gone.map(|_anything| ());
                 }
@@ -293,17 +303,12 @@ impl<S: Site> Connection<S> {
     }
 }
 
-/// The next line nobody could read; `Err` when there will be none.
-async fn next_unparsed(lines: &mut broadcast::Receiver<Unparsed>) -> Result<Tail, ()> {
-    match lines.recv().await {
-        Ok(line) => Ok(Tail::Unparsed {
-            received_at: timestamp(line.received_at),
-            source: line.source.to_string(),
-            line: line.line,
-            reason: line.reason.to_owned(),
-        }),
-        Err(broadcast::error::RecvError::Lagged(count)) => Ok(Tail::Skipped { count }),
-        Err(broadcast::error::RecvError::Closed) => Err(()),
+fn unparsed(line: &Unparsed) -> Tail {
+    Tail::Unparsed {
+        received_at: timestamp(line.received_at),
+        source: line.source.to_string(),
+        line: line.line.clone(),
+        reason: line.reason.to_owned(),
     }
 }
 
