@@ -1,0 +1,112 @@
+
+use builtin;
+use str;
+
+set edit:completion:arg-completer[jims] = {|@words|
+    fn spaces {|n|
+        builtin:repeat $n ' ' | str:join ''
+    }
+    fn cand {|text desc|
+        edit:complex-candidate $text &display=$text' '(spaces (- 14 (wcswidth $text)))$desc
+    }
+    var command = 'jims'
+    for word $words[1..-1] {
+        if (str:has-prefix $word '-') {
+            break
+        }
+        set command = $command';'$word
+    }
+    var completions = [
+        &'jims'= {
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand status 'Show totals, directories, producers, firewalls, strangers, and what needs attention'
+            cand query-user 'Show who is at an address, where a user is, and which evidence says so'
+            cand log-off 'End the sessions of a user, at an address, or at a device'
+            cand completions 'Print completions for a shell'
+            cand man 'Print the manual page, or write the pages of all commands'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'jims;status'= {
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand --json 'Print JSON'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'jims;query-user'= {
+            cand --for 'Show also what this enforcement point would be told'
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand --json 'Print JSON'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'jims;log-off'= {
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand --json 'Print JSON'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'jims;completions'= {
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'jims;man'= {
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'jims;help'= {
+            cand status 'Show totals, directories, producers, firewalls, strangers, and what needs attention'
+            cand query-user 'Show who is at an address, where a user is, and which evidence says so'
+            cand log-off 'End the sessions of a user, at an address, or at a device'
+            cand completions 'Print completions for a shell'
+            cand man 'Print the manual page, or write the pages of all commands'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'jims;help;status'= {
+        }
+        &'jims;help;query-user'= {
+        }
+        &'jims;help;log-off'= {
+        }
+        &'jims;help;completions'= {
+        }
+        &'jims;help;man'= {
+        }
+        &'jims;help;help'= {
+        }
+    ]
+    $completions[$command]
+}
