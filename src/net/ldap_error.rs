@@ -280,7 +280,9 @@ impl LdapError {
 
 fn certificate_words(problem: &CertificateError) -> String {
     match problem {
-        CertificateError::UnknownIssuer => "is signed by nobody whom jims trusts".into(),
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "is signed by nobody whom jims trusts".into()
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired".into(),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "is not valid yet".into()
@@ -297,7 +299,8 @@ fn certificate_words(problem: &CertificateError) -> String {
 
 fn certificate_remedy(problem: &CertificateError, host: &str) -> String {
     match problem {
-        CertificateError::UnknownIssuer => {
+        // A bad signature is that of an authority renewed under its old name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "set `ca_file` to the certificate of the authority that signed it (PEM), or add it to the system's roots".into()
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {

@@ -1,5 +1,7 @@
 //! Integration tests: the library and the binary as users run it.
 
 mod cli;
+mod directory;
+mod directory_server;
 mod docs;
 mod templates;
