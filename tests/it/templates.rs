@@ -135,6 +135,18 @@ fn no_template_reads_the_lines_of_another_vendor() {
 }
 
 #[test]
+fn a_source_can_list_every_template_at_once() {
+    let together = Template::settings(built_in_names());
+    for template in templates() {
+        for sample in samples(&template.config.name) {
+            let alone = interpret(&template.settings, &sample.line, UtcMillis(0));
+            let listed = interpret(&together, &sample.line, UtcMillis(0));
+            assert_eq!(alone, listed, "{}", sample.line);
+        }
+    }
+}
+
+#[test]
 fn no_name_can_forge_an_address() {
     let mut tried = 0;
     for template in templates() {
@@ -290,11 +302,18 @@ fn expectation(text: &str) -> Reading {
 }
 
 impl Template {
-    fn new(name: &str) -> Self {
+    fn new(name: &'static str) -> Self {
+        Self {
+            config: built_in(name).expect("a built-in template"),
+            settings: Self::settings(&[name]),
+        }
+    }
+
+    fn settings(names: &[&str]) -> Settings {
         let source = SyslogSource {
             name: "test".to_owned(),
             senders: Vec::new(),
-            templates: vec![name.to_owned()],
+            templates: names.iter().map(ToString::to_string).collect(),
             domain: None,
             networks: Vec::new(),
             domains: Vec::new(),
@@ -308,15 +327,12 @@ impl Template {
             timezone: "UTC".to_owned(),
             roles: Vec::new(),
         };
-        Self {
-            config: built_in(name).expect("a built-in template"),
-            settings: Settings {
-                producer: "test".into(),
-                domain: None,
-                time: SyslogTime::Received,
-                zone: jiff::tz::TimeZone::UTC,
-                rules: Rules::for_source(&[], &source).expect("a template that compiles"),
-            },
+        Settings {
+            producer: "test".into(),
+            domain: None,
+            time: SyslogTime::Received,
+            zone: jiff::tz::TimeZone::UTC,
+            rules: Rules::for_source(&[], &source).expect("templates that compile"),
         }
     }
 
