@@ -43,6 +43,8 @@ pub(super) struct Table<'a> {
     pub(super) spot: Spot<'a>,
     map: Option<&'a DeTable<'a>>,
     asked: RefCell<Vec<&'static str>>,
+    /// Required keys that are not there, each with an example of its value.
+    missing: RefCell<Vec<(&'static str, String)>>,
 }
 
 /// A value.
@@ -60,6 +62,11 @@ impl<'a> Findings<'a> {
             errors: RefCell::default(),
             warnings: RefCell::default(),
         }
+    }
+
+    /// Whether the file is refused by what was found so far.
+    pub(super) fn any_error(&self) -> bool {
+        !self.errors.borrow().is_empty()
     }
 
     /// The folder that relative paths start from.
@@ -166,6 +173,7 @@ impl<'a> Table<'a> {
             },
             map: Some(root.get_ref()),
             asked: RefCell::default(),
+            missing: RefCell::default(),
         }
     }
 
@@ -206,11 +214,7 @@ impl<'a> Table<'a> {
         parse: impl FnOnce(&Value<'a>) -> Option<T>,
     ) -> Option<T> {
         let Some(value) = self.value(key) else {
-            self.spot.error(
-                format!("the key {key} is missing"),
-                "",
-                format!("add a line like: {key} = {example}"),
-            );
+            self.missing.borrow_mut().push((key, example.to_owned()));
             return None;
         };
         parse(&value)
@@ -251,6 +255,7 @@ impl<'a> Table<'a> {
             spot,
             map,
             asked: RefCell::default(),
+            missing: RefCell::default(),
         }
     }
 
@@ -286,6 +291,7 @@ impl<'a> Table<'a> {
                     spot,
                     map: Some(map),
                     asked: RefCell::default(),
+                    missing: RefCell::default(),
                 });
             } else {
                 wrong(&Value { spot, inner });
@@ -294,9 +300,10 @@ impl<'a> Table<'a> {
         tables
     }
 
-    /// Says which keys nobody asked for. To be called when all known keys were.
+    /// Says which keys nobody asked for and which are missing. To be called when all known keys were asked for.
     pub(super) fn finish(&self) {
         let asked = self.asked.borrow();
+        let mut missing = self.missing.take();
         for (key, value) in self.map.into_iter().flatten() {
             let written = key.get_ref().as_ref();
             if asked.contains(&written) {
@@ -321,11 +328,21 @@ impl<'a> Table<'a> {
                     asked.join(", ")
                 )
             };
-            let hint = suggest::nearest(written, asked.iter().copied()).map_or_else(
+            let near = suggest::nearest(written, asked.iter().copied());
+            // A misspelt key is one mistake, not two.
+            missing.retain(|(key, _)| near != Some(*key));
+            let hint = near.map_or_else(
                 || format!("remove it{home}"),
                 |near| format!("did you mean \"{near}\"?"),
             );
             spot.error(format!("there is no {noun} of this name"), "", hint);
+        }
+        for (key, example) in missing {
+            self.spot.error(
+                format!("the key {key} is missing"),
+                "",
+                format!("add a line like: {key} = {example}"),
+            );
         }
     }
 }
@@ -392,7 +409,7 @@ fn is_plain(value: &DeValue<'_>) -> bool {
 /// The type of a value as people say it.
 fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
-        DeValue::String(_) => "a string",
+        DeValue::String(_) => "text",
         DeValue::Integer(_) => "a number",
         DeValue::Float(_) => "a number with a fraction",
         DeValue::Boolean(_) => "true or false",

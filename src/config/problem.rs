@@ -61,11 +61,14 @@ impl Problem {
     #[must_use]
     pub fn render(&self, severity: &str) -> String {
         let mut text = self.place.to_string();
-        if !self.key.is_empty() {
-            let _ = write!(text, ": {}", self.key);
-        }
+        let mut key = self.key.clone();
         if let Some(entry) = &self.entry {
-            let _ = write!(text, " ({entry})");
+            let _ = write!(key, " ({entry})");
+        }
+        if !key.is_empty() {
+            let fits = text.chars().count() + 2 + key.chars().count() <= WIDTH;
+            text.push_str(if fits { ": " } else { ":\n    " });
+            text.extend(key.chars().map(printable));
         }
         text.push('\n');
         for (label, sentence) in [
@@ -125,14 +128,15 @@ fn wrap(text: &mut String, label: &str, sentence: &str) {
             text.push(' ');
             column += 1;
         }
-        // What the operator wrote is shown, so it may hold anything; it must not move the cursor.
-        text.extend(
-            word.chars()
-                .map(|c| if c.is_control() { '\u{fffd}' } else { c }),
-        );
+        text.extend(word.chars().map(printable));
         column += length;
     }
     text.push('\n');
+}
+
+/// What the operator wrote is shown, so it may hold anything; it must not move the cursor.
+fn printable(c: char) -> char {
+    if c.is_control() { '\u{fffd}' } else { c }
 }
 
 #[cfg(test)]

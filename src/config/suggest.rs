@@ -5,17 +5,22 @@
 /// The candidate nearest to `written` without regard to case, if one is near enough to be a slip of the fingers.
 pub(super) fn nearest<'a>(
     written: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
+    candidates: impl IntoIterator<Item = &'a str> + Clone,
 ) -> Option<&'a str> {
     let written = written.to_lowercase();
     // One slip in three characters; a word of two letters has no near neighbours worth naming.
     let limit = (written.chars().count().min(64) / 3).clamp(1, 4);
     candidates
+        .clone()
         .into_iter()
         .map(|candidate| (distance(&written, &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min()
         .map(|(_, candidate)| candidate)
+        .or_else(|| {
+            let longer = |candidate: &&str| candidate.len() > 3 && written.starts_with(*candidate);
+            candidates.clone().into_iter().find(longer)
+        })
 }
 
 /// A hint that names the nearest candidate, or else all of them if they are few.
@@ -61,6 +66,7 @@ mod tests {
         assert_eq!(nearest("tempaltes", keys), Some("templates"));
         assert_eq!(nearest("Time-Zone", keys), Some("timezone"));
         assert_eq!(nearest("domian", keys), Some("domain"));
+        assert_eq!(nearest("domain_name", keys), Some("domain"));
         assert_eq!(nearest("password", keys), None);
     }
 

@@ -95,10 +95,15 @@ impl Value<'_> {
         };
         if !range.contains(&duration) {
             let (from, to) = (show_duration(*range.start()), show_duration(*range.end()));
+            let near = if duration < *range.start() {
+                &from
+            } else {
+                &to
+            };
             self.spot.error(
                 format!("\"{text}\" is not from {from} to {to}"),
                 "",
-                format!("a value from {from} to {to}"),
+                format!("\"{near}\""),
             );
             return None;
         }
@@ -272,6 +277,15 @@ impl Value<'_> {
                 );
                 None
             }
+            Err(SecretError::OthersCanRead { .. }) if only_certificates(&path) => {
+                let what = format!("{} holds no private key in PEM form", path.display());
+                self.spot.error(
+                    what,
+                    "it holds a certificate",
+                    "a file with -----BEGIN PRIVATE KEY-----",
+                );
+                None
+            }
             Err(error) => {
                 self.secret_error(&error);
                 None
@@ -365,7 +379,8 @@ pub(super) fn show_duration(duration: Duration) -> String {
     let mut rest = duration.as_millis();
     let mut text = String::new();
     for (unit, millis) in UNITS {
-        if rest >= millis {
+        // A day and less is written in hours, as people say it.
+        if rest >= millis && (unit != "d" || rest > millis) {
             text.push_str(&format!("{}{unit}", rest / millis));
             rest %= millis;
         }
@@ -463,6 +478,21 @@ fn check_readable(path: &Path) -> Result<(), std::io::Error> {
     std::fs::File::open(path).map(drop)
 }
 
+/// A network as people write it: one address stands for itself.
+pub(super) fn show_network(network: IpNet) -> String {
+    if network.prefix_len() == network.max_prefix_len() {
+        network.addr().to_string()
+    } else {
+        network.to_string()
+    }
+}
+
+/// Whether a file that everybody can read is no key at all, which then is the better thing to say.
+fn only_certificates(path: &Path) -> bool {
+    let content = std::fs::read(path).unwrap_or_default();
+    contains(&content, b"-----BEGIN CERTIFICATE-----") && !contains(&content, b"PRIVATE KEY-----")
+}
+
 fn contains(content: &[u8], wanted: &[u8]) -> bool {
     content.windows(wanted.len()).any(|part| part == wanted)
 }
@@ -491,7 +521,7 @@ mod tests {
         ] {
             assert_eq!(seconds(wrong), None, "{wrong}");
         }
-        for text in ["1d", "1h30m", "30s", "250ms", "1m"] {
+        for text in ["7d", "24h", "1h30m", "30s", "250ms", "1m"] {
             assert_eq!(show_duration(parse_duration(text).unwrap()), text);
         }
     }

@@ -99,13 +99,12 @@ fn resolve(root: &Table<'_>, environment: &Environment) -> Option<Config> {
     schema(root);
     let collector = basics::collector(root, environment);
     let session = basics::session(root);
-    let mut names =
-        Unique::new("names are unique over all producers, directories and enforcement points");
+    let mut names = Unique::new("names are unique over all producers and directories");
     let (domains, known) = directory::domains(root);
     let (directories, known) = directory::directories(root, &mut names, known);
     let syslog = syslog::syslog(root, &mut names, &known);
     let server = server::server(root);
-    let enforcement_points = server::points(root, &mut names, &known);
+    let enforcement_points = server::points(root, &known);
     let filter = basics::filter(root);
     let metrics = basics::metrics(root);
     let control = basics::control(root, environment, &collector);
@@ -126,7 +125,10 @@ fn resolve(root: &Table<'_>, environment: &Environment) -> Option<Config> {
         metrics,
         log,
     };
-    whole(root, &config);
+    // A misspelt table looks like an absent one; the misspelling is what matters then.
+    if !root.spot.findings.any_error() {
+        whole(root, &config);
+    }
     Some(config)
 }
 

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::{KnownDomains, Unique, known_domain};
 use crate::config::defaults;
 use crate::config::file::{Spot, Table, Value};
+use crate::config::value::show_network;
 use crate::config::{CertificateFiles, EnforcementPoint, PointFilter, Server};
 
 pub(super) fn server(root: &Table<'_>) -> Option<Server> {
@@ -77,12 +78,10 @@ pub(super) fn certificate(table: &Table<'_>) -> Option<CertificateFiles> {
     })
 }
 
-pub(super) fn points(
-    root: &Table<'_>,
-    names: &mut Unique,
-    known: &KnownDomains,
-) -> Vec<EnforcementPoint> {
+pub(super) fn points(root: &Table<'_>, known: &KnownDomains) -> Vec<EnforcementPoint> {
     let mut points = Vec::new();
+    // The same firewall may be a syslog source of that name, so these names are their own.
+    let mut names = Unique::new("commands and status call a point by its name");
     let mut client_ids = Unique::new("a client id stands for one client");
     let mut callers: BTreeMap<IpNet, String> = BTreeMap::new();
     for table in root.tables("enforcement_point") {
@@ -144,7 +143,11 @@ fn addresses(table: &Table<'_>, callers: &mut BTreeMap<IpNet, String>) -> Vec<Ip
             .find(|(taken, _)| taken.contains(&network) || network.contains(*taken));
         if let Some((taken, owner)) = other {
             value.spot.error(
-                format!("{network} overlaps {taken} of {owner}"),
+                format!(
+                    "{} overlaps {} of {owner}",
+                    show_network(network),
+                    show_network(*taken)
+                ),
                 "a query is answered for the one point that its address belongs to",
                 "give each address to one point",
             );
@@ -195,7 +198,9 @@ pub(super) fn listeners_differ(root: &Table<'_>) {
             match table.value(key) {
                 Some(value) => found.extend(written(&value).into_iter().map(|(a, s)| (key, a, s))),
                 None if matches!(key, "udp" | "tcp" | "listen") && default_port != 0 => {
-                    found.push((key, defaults::any(default_port), table.spot.clone()));
+                    let mut spot = table.spot.clone();
+                    spot.key = format!("{}.{key}", spot.key);
+                    found.push((key, defaults::any(default_port), spot));
                 }
                 None => {}
             }

@@ -9,6 +9,7 @@ use super::{KnownDomains, Unique, known_domain};
 use crate::config::defaults;
 use crate::config::file::{Table, Value};
 use crate::config::suggest;
+use crate::config::value::show_network;
 use crate::config::{
     Syslog, SyslogEvent, SyslogInput, SyslogRule, SyslogSource, SyslogTemplate, SyslogTime,
     Transports, Unescape,
@@ -145,7 +146,7 @@ fn sender(value: &Value<'_>, taken: &mut BTreeMap<IpNet, String>) -> Option<IpNe
     let network = value.network()?;
     if let Some(owner) = taken.get(&network) {
         value.spot.error(
-            format!("{network} is named already by {owner}"),
+            format!("{} is named already by {owner}", show_network(network)),
             "each message belongs to one source; among overlapping networks the smallest counts",
             "remove it from one of the two, or name a smaller network",
         );
