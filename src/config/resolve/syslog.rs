@@ -14,26 +14,7 @@ use crate::config::{
     Syslog, SyslogEvent, SyslogInput, SyslogRule, SyslogSource, SyslogTemplate, SyslogTime,
     Transports, Unescape,
 };
-
-/// Names of the templates that need no configuration.
-pub(super) const BUILT_IN_TEMPLATES: &[&str] = &[
-    "aruba-clearpass",
-    "cisco-asa",
-    "cisco-ise",
-    "fortigate-vpn",
-    "freeradius",
-    "isc-dhcpd",
-    "ivanti-connect-secure",
-    "juniper-secure-connect",
-    "kea-dhcp",
-    "nxlog-windows",
-    "openvpn",
-    "paloalto-globalprotect",
-    "samba-auth-json-audit",
-    "snare-windows",
-    "strongswan",
-    "winlogbeat",
-];
+use crate::producer::syslog::template::{self, Template, built_in_names};
 
 /// Captures that a pattern may name.
 const CAPTURES: [&str; 6] = ["user", "domain", "address", "device", "group", "timestamp"];
@@ -215,15 +196,10 @@ fn source(table: &Table<'_>, around: &Around<'_>) -> Option<SyslogSource> {
 
 /// The sender address of a datagram is easily forged, so a source that may speak for every address is worth a look.
 fn forgeable(table: &Table<'_>, source: &SyslogSource, around: &Around<'_>) {
+    let logon = |rule: &SyslogRule| rule.event == SyslogEvent::Logon;
     let logons = source.templates.iter().any(|name| {
-        around
-            .templates
-            .iter()
-            .find(|template| template.name == *name)
-            .is_none_or(|template| {
-                let logon = |rule: &SyslogRule| rule.event == SyslogEvent::Logon;
-                template.rules.iter().any(logon)
-            })
+        template::find(around.templates, name)
+            .is_some_and(|template| template.rules.iter().any(logon))
     });
     let udp = source.transports.udp && around.listening.udp;
     if udp && logons && source.networks.is_empty() {
@@ -238,7 +214,7 @@ fn forgeable(table: &Table<'_>, source: &SyslogSource, around: &Around<'_>) {
 fn template_name(value: &Value<'_>, configured: &[SyslogTemplate]) -> Option<String> {
     let name = value.some_text()?;
     let own = configured.iter().map(|template| template.name.as_str());
-    let all: Vec<&str> = BUILT_IN_TEMPLATES.iter().copied().chain(own).collect();
+    let all: Vec<&str> = built_in_names().iter().copied().chain(own).collect();
     if all.contains(&name.as_str()) {
         return Some(name);
     }
@@ -316,7 +292,7 @@ fn templates(root: &Table<'_>) -> Vec<SyslogTemplate> {
         let name = table.required("name", "\"my-vpn\"", |value| {
             let name = value.entry_name()?;
             names.take(&name, &value.spot);
-            if BUILT_IN_TEMPLATES.contains(&name.as_str()) {
+            if built_in_names().contains(&name.as_str()) {
                 value.spot.error(
                     format!("\"{name}\" is a built-in template"),
                     "one name would mean two things",
@@ -347,16 +323,23 @@ fn templates(root: &Table<'_>) -> Vec<SyslogTemplate> {
                 "make two templates of it",
             );
         }
-        let rules = entries.iter().filter_map(rule).collect();
+        let rules: Vec<_> = entries.iter().filter_map(rule).collect();
         table.finish();
-        if let Some(name) = name {
-            templates.push(SyslogTemplate {
-                name,
-                description,
-                input,
-                rules,
-            });
+        let complete = !rules.is_empty() && rules.len() == entries.len().min(MAX_RULES);
+        let Some(name) = name else {
+            continue;
+        };
+        let template = SyslogTemplate {
+            name,
+            description,
+            input,
+            rules,
+        };
+        // The room that runs templates has the last word; what it refuses was mostly said above, with its place.
+        if complete && let Err(error) = Template::compile(&template) {
+            table.spot.error(error.to_string(), "", "");
         }
+        templates.push(template);
     }
     templates
 }
