@@ -1,20 +1,51 @@
-//! The core's doors: what the one writer calls, and what readers ask.
+//! The core's doors: what the one writer calls. What readers ask is in [`super::read`].
 
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use compact_str::CompactString;
+
+use super::address::canonical;
+use super::arena::Id;
+use super::deadline::{Clock, Deadlines, HEARTBEAT};
 use super::directory::DirectoryBatch;
-use super::event::{Bookmark, IdentityEvent};
-use super::name::Name;
-use super::outcome::Outcome;
+use super::domain::Domains;
+use super::event::{Bookmark, IdentityEvent, ProducerName};
+use super::journal::Journal;
+use super::name::{Name, NameKey};
+use super::objects::{Object, Objects};
+use super::outcome::{EndReason, Outcome};
 use super::policy::Policy;
+use super::producer::Producers;
+use super::settle::End;
+use super::subject::{SubjectKind, Subjects};
+use super::table::Table;
 use super::time::UtcMillis;
-use super::view::{AddressView, DeviceView, Epoch, Seq, Totals, UserView};
+use super::view::Epoch;
 
 /// The table, its journal and its deadlines.
 #[derive(Debug)]
 pub struct Core {
-    epoch: Epoch,
-    policy: Policy,
+    pub(super) epoch: Epoch,
+    pub(super) policy: Policy,
+    pub(super) clock: Clock,
+    pub(super) domains: Domains,
+    pub(super) producers: Producers,
+    pub(super) subjects: Subjects,
+    pub(super) objects: Objects,
+    pub(super) table: Table,
+    pub(super) deadlines: Deadlines,
+    pub(super) journal: Journal,
+    pub(super) bookmarks: BTreeMap<CompactString, Box<[u8]>>,
+    /// Lists of groups, each kept once however many users have it.
+    group_lists: HashSet<Arc<[Id<Object>]>>,
+    /// Whom outcomes name that no producer caused.
+    pub(super) own_name: ProducerName,
+    pub(super) sessions: usize,
+    pub(super) active_users: usize,
+    pub(super) active_devices: usize,
+    pub(super) tombstones: usize,
 }
 
 /// What the writer applies in one step.
@@ -66,135 +97,197 @@ pub enum Wake {
     Deadline,
     /// A tombstone's end.
     Tombstone,
+    /// Nothing is due, but waiting longer would look like a jump of the clock.
+    Clock,
 }
 
 impl Core {
     /// An empty table.
     #[must_use]
     pub fn new(epoch: Epoch, policy: Policy) -> Self {
-        Self { epoch, policy }
+        let mut core = Self {
+            epoch,
+            policy,
+            clock: Clock::default(),
+            domains: Domains::default(),
+            producers: Producers::default(),
+            subjects: Subjects::default(),
+            objects: Objects::default(),
+            table: Table::default(),
+            deadlines: Deadlines::default(),
+            journal: Journal::default(),
+            bookmarks: BTreeMap::new(),
+            group_lists: HashSet::new(),
+            own_name: Arc::from("jims"),
+            sessions: 0,
+            active_users: 0,
+            active_devices: 0,
+            tombstones: 0,
+        };
+        core.domains.rebuild(&core.policy);
+        core
     }
 
-    /// Applies a batch; one outcome an event is appended to `outcomes`.
+    /// Applies a batch; one outcome an event is appended to `outcomes`, and one for every session that a directory or
+    /// the operator ends.
     pub fn apply(&mut self, batch: Batch, now: UtcMillis, outcomes: &mut Vec<Outcome>) -> Applied {
-        let _ = (batch, now, outcomes);
-        Applied::default()
+        let now = self.clock.pass(now);
+        match batch {
+            Batch::Events { events, bookmark } => {
+                let mut applied = Applied::default();
+                for event in events {
+                    if self.evidence(event, now, outcomes) {
+                        applied.applied += 1;
+                    } else {
+                        applied.ignored += 1;
+                    }
+                }
+                if let Some(Bookmark { key, value }) = bookmark {
+                    self.bookmarks.insert(key, value);
+                }
+                applied
+            }
+            Batch::Directory(batch) => self.sync(batch, now, outcomes),
+            Batch::LogOff(target) => self.log_off(&target, now, outcomes),
+        }
     }
 
     /// Ends what is due, at most `limit` sessions and tombstones; returns whether more is due.
     pub fn advance(&mut self, now: UtcMillis, limit: usize, outcomes: &mut Vec<Outcome>) -> bool {
-        let _ = (now, limit, outcomes);
-        false
+        let now = self.clock.pass(now);
+        for _ in 0..limit {
+            if let Some(&(due, entry, kind)) = self.deadlines.sessions.first()
+                && due <= now
+            {
+                let deadline = self.deadline(entry, kind).unwrap_or(due);
+                let ends = self.clock.ends_at(deadline, entry);
+                if ends > now {
+                    self.reschedule(entry, kind, ends);
+                } else {
+                    self.expire(entry, kind, now, outcomes);
+                }
+            } else if let Some(&(due, entry)) = self.deadlines.tombstones.first()
+                && due <= now
+            {
+                self.bury(entry);
+            } else {
+                return false;
+            }
+        }
+        let session = self.deadlines.sessions.first().map(|first| first.0);
+        let tombstone = self.deadlines.tombstones.first().map(|first| first.0);
+        session.into_iter().chain(tombstone).any(|due| due <= now)
     }
 
-    /// When [`Core::advance`] should be called next, and why.
+    /// When [`Core::advance`] should be called next, and why. `None`: nothing can become due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(UtcMillis, Wake)> {
-        None
+        let session = self.deadlines.sessions.first();
+        let tombstone = self.deadlines.tombstones.first();
+        let due = session
+            .map(|first| (first.0, Wake::Deadline))
+            .into_iter()
+            .chain(tombstone.map(|first| (first.0, Wake::Tombstone)))
+            .min_by_key(|(at, _)| *at)?;
+        let look = self
+            .clock
+            .now()
+            .map(|now| (now.after(HEARTBEAT), Wake::Clock));
+        Some(look.filter(|look| look.0 < due.0).unwrap_or(due))
     }
 
     /// Replaces the policy; new filters act on the whole table at once (rules 24).
     pub fn set_policy(&mut self, policy: Policy, now: UtcMillis, outcomes: &mut Vec<Outcome>) {
-        let _ = (now, outcomes);
-        self.policy = policy;
+        let now = self.clock.pass(now);
+        self.obey(policy, now, outcomes);
     }
 
-    /// The life of this journal.
-    #[must_use]
-    pub fn epoch(&self) -> Epoch {
-        self.epoch
+    fn log_off(
+        &mut self,
+        target: &LogOffTarget,
+        now: UtcMillis,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Applied {
+        let ended_before = outcomes.len();
+        let source = self.own_name.clone();
+        let end = End {
+            reason: EndReason::Operator,
+            source: &source,
+        };
+        match target {
+            LogOffTarget::Address(address) => {
+                if let Some(entry) = self.table.find(canonical(*address)) {
+                    self.close(entry, SubjectKind::User, end, now, outcomes);
+                    self.close(entry, SubjectKind::Device, end, now, outcomes);
+                }
+            }
+            LogOffTarget::User { name, domain } => {
+                let domain = domain.as_ref().map(Name::as_str);
+                for user in self.users_meant(name.as_str(), domain) {
+                    for entry in self.subjects.arena[user].places.to_vec() {
+                        if self.table.arena[entry].user.subject() == Some(user) {
+                            self.close(entry, SubjectKind::User, end, now, outcomes);
+                        }
+                    }
+                }
+            }
+        }
+        Applied {
+            applied: outcomes.len() - ended_before,
+            ..Applied::default()
+        }
     }
 
-    /// The sequence of the last change.
-    #[must_use]
-    pub fn last_seq(&self) -> Seq {
-        Seq(0)
+    /// Users of a name: in a domain by any of its names, or in every domain.
+    pub(super) fn users_meant(
+        &self,
+        name: &str,
+        domain: Option<&str>,
+    ) -> Vec<Id<super::subject::Subject>> {
+        self.subjects_meant(SubjectKind::User, name, domain)
     }
 
-    /// Cursors below this have missed something and must start at 0 (rules 16).
-    #[must_use]
-    pub fn floor(&self) -> Seq {
-        Seq(0)
+    pub(super) fn subjects_meant(
+        &self,
+        kind: SubjectKind,
+        name: &str,
+        domain: Option<&str>,
+    ) -> Vec<Id<super::subject::Subject>> {
+        let key = NameKey::fold(name);
+        let in_domain = |domain| self.subjects.find(kind, domain, key.clone());
+        match domain {
+            Some(domain) => self
+                .domains
+                .find(domain)
+                .and_then(in_domain)
+                .into_iter()
+                .collect(),
+            None => {
+                let domains = self.domains.arena.iter();
+                domains
+                    .filter_map(|(domain, _)| in_domain(domain))
+                    .collect()
+            }
+        }
     }
 
-    /// A cursor such that everything changed here at or after the instant lies behind it; 0 if that is not known.
-    #[must_use]
-    pub fn cursor_at(&self, instant: UtcMillis) -> Seq {
-        let _ = instant;
-        Seq(0)
+    pub(super) fn active_mut(&mut self, kind: SubjectKind) -> &mut usize {
+        match kind {
+            SubjectKind::User => &mut self.active_users,
+            SubjectKind::Device => &mut self.active_devices,
+        }
     }
 
-    /// Addresses changed after the cursor, in order of last change, with the sequence of that change.
-    pub fn addresses_since(&self, cursor: Seq) -> impl Iterator<Item = (Seq, IpAddr)> + '_ {
-        let _ = cursor;
-        std::iter::empty()
+    pub(super) fn share_groups(&mut self, groups: Vec<Id<Object>>) -> Arc<[Id<Object>]> {
+        let groups: Arc<[Id<Object>]> = groups.into();
+        if let Some(kept) = self.group_lists.get(&groups) {
+            return kept.clone();
+        }
+        self.group_lists.insert(groups.clone());
+        groups
     }
 
-    /// What is known of an address; `None` if there is neither session nor tombstone.
-    #[must_use]
-    pub fn address(&self, address: IpAddr) -> Option<AddressView<'_>> {
-        let _ = address;
-        None
-    }
-
-    /// A user by any name of his domain, or his UPN as `name` without domain; known from the directory or a session.
-    #[must_use]
-    pub fn user(&self, name: &str, domain: Option<&str>) -> Option<UserView<'_>> {
-        let _ = (name, domain);
-        None
-    }
-
-    /// Every user of that name, whatever his domain.
-    #[must_use]
-    pub fn users_named(&self, name: &str) -> Vec<UserView<'_>> {
-        let _ = name;
-        Vec::new()
-    }
-
-    /// Addresses where the user (name and DNS domain as in [`UserView`]) has a session, sorted.
-    #[must_use]
-    pub fn addresses_of_user(&self, name: &str, domain: &str) -> Vec<IpAddr> {
-        let _ = (name, domain);
-        Vec::new()
-    }
-
-    /// A device by name (first label) and any name of its domain; without domain, every device of that name.
-    #[must_use]
-    pub fn devices_named(&self, name: &str, domain: Option<&str>) -> Vec<DeviceView<'_>> {
-        let _ = (name, domain);
-        Vec::new()
-    }
-
-    /// Addresses where the device has a session, sorted.
-    #[must_use]
-    pub fn addresses_of_device(&self, name: &str, domain: &str) -> Vec<IpAddr> {
-        let _ = (name, domain);
-        Vec::new()
-    }
-
-    /// The DNS name of a domain, given any of its names.
-    #[must_use]
-    pub fn domain(&self, any_name: &str) -> Option<&str> {
-        let _ = any_name;
-        None
-    }
-
-    /// Counts.
-    #[must_use]
-    pub fn totals(&self) -> Totals {
-        Totals::default()
-    }
-
-    /// The position stored under a bookmark's key.
-    #[must_use]
-    pub fn bookmark(&self, key: &str) -> Option<&[u8]> {
-        let _ = key;
-        None
-    }
-
-    /// The policy in force.
-    #[must_use]
-    pub fn policy(&self) -> &Policy {
-        &self.policy
+    pub(super) fn forget_unshared_groups(&mut self) {
+        self.group_lists.retain(|list| Arc::strong_count(list) > 1);
     }
 }

@@ -4,13 +4,34 @@
 //! does I/O, reads a clock, spawns, serialises, or knows of firewalls, syslog or LDAP. One writer calls [`Core`]'s
 //! `&mut` methods; readers borrow views.
 
+#![warn(clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
+
 pub mod address;
+mod arena;
+mod check;
+mod conflict;
 pub mod core;
+mod deadline;
 pub mod directory;
+mod domain;
 pub mod event;
+mod evidence;
+mod filter;
+mod journal;
 pub mod name;
+mod names;
+mod objects;
 pub mod outcome;
 pub mod policy;
+mod producer;
+mod read;
+mod session;
+mod settle;
+mod subject;
+mod sync;
+mod table;
+#[cfg(test)]
+mod tests;
 pub mod time;
 pub mod view;
 

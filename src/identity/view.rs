@@ -28,8 +28,9 @@ pub struct AddressView<'a> {
     pub user: Option<UserSession<'a>>,
     /// The device's session.
     pub device: Option<DeviceSession<'a>>,
-    /// Whether a firewall may hold a user entry for it from before (a user ended or was displaced by none): then a
-    /// `logout` goes before anything else (rules 17).
+    /// When the last reported user went, if none is reported now. It stays as long as the address is kept: a firewall
+    /// at whatever cursor may hold that user still, and a change of the device moves the address in the journal past
+    /// the change that ended him. So a `logout` goes before any device-only `login` of this address (rules 17).
     pub user_ended_at: Option<UtcMillis>,
 }
 
@@ -113,11 +114,24 @@ pub enum Standing {
     Gone,
 }
 
+/// A removal that waits until the next full read says the same (rules 14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldRemoval<'a> {
+    /// The directory service's configured name, in lower case.
+    pub directory: &'a str,
+    /// How many objects it would take.
+    pub objects: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
 /// Counts of what is active and of what was read (rules 28).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Domains known.
+    /// Domains known, those nobody configured among them.
     pub domains: usize,
+    /// Domains that neither the configuration nor a directory knows: qualifiers that sources used.
+    pub unknown_domains: usize,
     /// Users with a session now.
     pub users: usize,
     /// Devices with a session now.

@@ -1,0 +1,148 @@
+//! What the operator leaves out of the table, and what a new policy does to what is already there.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::arena::Id;
+use super::core::Core;
+use super::domain::Domain;
+use super::name::NameKey;
+use super::outcome::{EndReason, Outcome};
+use super::policy::{Filter, Policy};
+use super::settle::End;
+use super::subject::SubjectKind;
+use super::time::UtcMillis;
+
+impl Filter {
+    /// Whether no session may be at the address.
+    #[must_use]
+    pub fn leaves_out(&self, address: IpAddr) -> bool {
+        self.exclude_addresses.contains(address)
+            || (!self.include_addresses.is_empty() && !self.include_addresses.contains(address))
+    }
+}
+
+impl Core {
+    /// Replaces the policy and makes the whole table obey it.
+    pub(super) fn obey(&mut self, policy: Policy, now: UtcMillis, outcomes: &mut Vec<Outcome>) {
+        let kept: BTreeSet<(NameKey, NameKey)> = policy
+            .directories
+            .iter()
+            .map(|(name, domain)| (name.key(), domain.key()))
+            .collect();
+        let lost: Vec<NameKey> = self
+            .policy
+            .directories
+            .iter()
+            .map(|(name, domain)| (name.key(), domain.key()))
+            .filter(|directory| !kept.contains(directory))
+            .map(|(name, _)| name)
+            .collect();
+        for directory in lost {
+            self.remove_directory(&directory, now, outcomes);
+        }
+        self.domains
+            .facts
+            .retain(|domain, _| kept.iter().any(|(_, kept)| kept == domain));
+        self.policy = policy;
+        self.rebuild_domains(now, outcomes);
+        self.refilter_addresses(now, outcomes);
+        self.refilter_subjects(now, outcomes);
+    }
+
+    /// Builds the domains' names again; sessions of domains that were removed end, and names that turned out to mean
+    /// one domain become one.
+    pub(super) fn rebuild_domains(&mut self, now: UtcMillis, outcomes: &mut Vec<Outcome>) {
+        let rebuilt = self.domains.rebuild(&self.policy);
+        let source = self.own_name.clone();
+        for domain in &rebuilt.lost {
+            for id in self.subjects.arena.ids() {
+                let subject = &self.subjects.arena[id];
+                if subject.domain == *domain && subject.kind == SubjectKind::User {
+                    let end = End {
+                        reason: EndReason::Directory,
+                        source: &source,
+                    };
+                    self.forget_subject(id, end, now, outcomes);
+                }
+            }
+        }
+        for (from, into) in &rebuilt.merged {
+            self.rehome(*from, *into, now);
+        }
+        for domain in rebuilt.lost {
+            if self.domains.arena.contains(domain) {
+                self.domains.drop_unused(domain);
+            }
+        }
+    }
+
+    /// Everybody of a domain that turned out to be another name of `into` is of that domain.
+    fn rehome(&mut self, from: Id<Domain>, into: Id<Domain>, now: UtcMillis) {
+        for id in self.subjects.arena.ids() {
+            if !self.subjects.arena.contains(id) || self.subjects.arena[id].domain != from {
+                continue;
+            }
+            let subject = &self.subjects.arena[id];
+            let key = NameKey::fold(&subject.name);
+            if let Some(other) = self.subjects.find(subject.kind, into, key) {
+                self.subjects.arena[id].gone = false;
+                self.merge_subject(id, other, now);
+            } else {
+                let name = subject.name.clone();
+                self.domains.take(into);
+                self.subjects.rename(id, into, &name);
+                self.domains.release(from);
+                self.touch_subject(id, now);
+            }
+        }
+        if self.domains.arena.contains(from) {
+            self.domains.drop_unused(from);
+        }
+    }
+
+    fn refilter_addresses(&mut self, now: UtcMillis, outcomes: &mut Vec<Outcome>) {
+        let source = self.own_name.clone();
+        for id in self.table.arena.ids() {
+            let entry = &self.table.arena[id];
+            let address = entry.address;
+            if self.policy.filter.leaves_out(address) {
+                for kind in [SubjectKind::User, SubjectKind::Device] {
+                    let end = End {
+                        reason: EndReason::Filter,
+                        source: &source,
+                    };
+                    self.close(id, kind, end, now, outcomes);
+                }
+                continue;
+            }
+            let shared = self.policy.shared_addresses.contains(address);
+            if entry.user.hold().is_some() && entry.reports_user == shared {
+                self.touch(id, now);
+            }
+            self.schedule(id, SubjectKind::User);
+            self.schedule(id, SubjectKind::Device);
+        }
+    }
+
+    /// Looks at everybody again: who is left out now, and whose groups are shown otherwise.
+    pub(super) fn refilter_subjects(&mut self, now: UtcMillis, outcomes: &mut Vec<Outcome>) {
+        let source = self.own_name.clone();
+        for id in self.subjects.arena.ids() {
+            if !self.subjects.arena.contains(id) {
+                continue;
+            }
+            let excluded = self.is_excluded(id);
+            self.subjects.arena[id].excluded = excluded;
+            if excluded {
+                let end = End {
+                    reason: EndReason::Filter,
+                    source: &source,
+                };
+                self.forget_subject(id, end, now, outcomes);
+            } else if self.subjects.arena[id].sessions > 0 && self.refresh_groups(id) {
+                self.touch_subject(id, now);
+            }
+        }
+    }
+}

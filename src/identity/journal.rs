@@ -1,0 +1,102 @@
+//! What changed, in order: every address at the sequence of its last change, without payload.
+//!
+//! A follower asks for what lies after its cursor and reads the table; states between are skipped. Positions below the
+//! floor have missed something that is kept no more. Renewals do not come here.
+//!
+//! The keys are addresses: every report is about one. Whoever needs users, groups or domains pushed by themselves
+//! adds keys of their kind to the same order.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::arena::Id;
+use super::table::Entry;
+use super::time::UtcMillis;
+use super::view::Seq;
+
+/// Most marks of the time index: a day of seconds and some.
+const MAX_MARKS: usize = 100_000;
+
+/// Granularity of the time index, in milliseconds.
+const MARK_EVERY_MS: i64 = 1_000;
+
+/// The order of changes.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    order: BTreeMap<Seq, Id<Entry>>,
+    last: Seq,
+    floor: Seq,
+    /// (instant, last sequence before the first change at or after it), both rising.
+    marks: VecDeque<(UtcMillis, Seq)>,
+}
+
+impl Journal {
+    /// A journal that goes on where an exported one stood.
+    pub(super) fn restore(last: Seq, floor: Seq, marks: Vec<(UtcMillis, Seq)>) -> Self {
+        Self {
+            order: BTreeMap::new(),
+            last,
+            floor,
+            marks: marks.into(),
+        }
+    }
+
+    /// Puts back an exported key.
+    pub(super) fn restore_key(&mut self, seq: Seq, entry: Id<Entry>) {
+        self.order.insert(seq, entry);
+    }
+
+    /// Moves a key to the end; `before` is where it stood.
+    pub(super) fn touch(&mut self, before: Seq, entry: Id<Entry>, now: UtcMillis) -> Seq {
+        self.order.remove(&before);
+        if self
+            .marks
+            .back()
+            .is_none_or(|(at, _)| now.0 - at.0 >= MARK_EVERY_MS)
+        {
+            self.marks.push_back((now, self.last));
+            if self.marks.len() > MAX_MARKS {
+                self.marks.pop_front();
+            }
+        }
+        self.last = Seq(self.last.0 + 1);
+        self.order.insert(self.last, entry);
+        self.last
+    }
+
+    /// Forgets a key: cursors before it have missed its end.
+    pub(super) fn forget(&mut self, seq: Seq) {
+        if self.order.remove(&seq).is_some() {
+            self.floor = self.floor.max(seq);
+        }
+    }
+
+    pub(super) fn since(&self, cursor: Seq) -> impl Iterator<Item = (Seq, Id<Entry>)> + '_ {
+        let after = Seq(cursor.0.saturating_add(1));
+        self.order.range(after..).map(|(seq, entry)| (*seq, *entry))
+    }
+
+    pub(super) fn at(&self, instant: UtcMillis) -> Seq {
+        let after = self.marks.partition_point(|(at, _)| *at <= instant);
+        let seq = match after.checked_sub(1) {
+            Some(index) => self.marks[index].1,
+            None => Seq(0),
+        };
+        if seq < self.floor { Seq(0) } else { seq }
+    }
+
+    pub(super) fn last(&self) -> Seq {
+        self.last
+    }
+
+    pub(super) fn floor(&self) -> Seq {
+        self.floor
+    }
+
+    pub(super) fn marks(&self) -> impl Iterator<Item = (UtcMillis, Seq)> + '_ {
+        self.marks.iter().copied()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+}

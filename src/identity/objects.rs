@@ -1,0 +1,294 @@
+//! What directories hold: objects by identity, SID and UPN, and memberships closed transitively.
+//!
+//! Members may be named before they are known; they count once they are. Which sessions a change ends is decided by
+//! [`super::sync`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use compact_str::{CompactString, format_compact};
+
+use super::arena::{Arena, Id};
+use super::directory::{DirectoryObject, ObjectId, ObjectKind, Sid};
+use super::domain::Domain;
+use super::name::NameKey;
+use super::policy::Globs;
+use super::subject::Subject;
+
+/// How deep groups may lie in groups; deeper ones do not count.
+const MAX_DEPTH: usize = 64;
+
+/// An object of a directory.
+#[derive(Debug)]
+pub(super) struct Object {
+    pub(super) is: DirectoryObject,
+    pub(super) directory: NameKey,
+    pub(super) domain: Id<Domain>,
+    /// The user or device; `None` for groups.
+    pub(super) subject: Option<Id<Subject>>,
+    /// A group's name for users of other domains: `domain\group`.
+    pub(super) foreign: CompactString,
+    /// The full read that named it last.
+    pub(super) seen: u64,
+}
+
+/// Where reading a directory stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// Number of the full read under way or last done.
+    pub(super) read: u64,
+    /// Whether a full read is under way.
+    pub(super) under_way: bool,
+    /// Objects whose removal waits for the next full read.
+    pub(super) held: BTreeSet<ObjectId>,
+    /// How many objects it has.
+    pub(super) objects: usize,
+}
+
+/// Everything directories hold.
+#[derive(Debug, Default)]
+pub(super) struct Objects {
+    pub(super) arena: Arena<Object>,
+    pub(super) readings: BTreeMap<NameKey, Reading>,
+    by_id: HashMap<ObjectId, Id<Object>>,
+    by_sid: HashMap<Sid, Id<Object>>,
+    by_upn: HashMap<NameKey, Id<Object>>,
+    /// Groups that name an object as their member.
+    parents: HashMap<ObjectId, Vec<Id<Object>>>,
+    /// How many objects have this primary group.
+    primaries: HashMap<Sid, usize>,
+    /// Users, devices and groups.
+    counts: [usize; 3],
+}
+
+impl Objects {
+    pub(super) fn find(&self, id: &ObjectId) -> Option<Id<Object>> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(super) fn by_upn(&self, upn: &NameKey) -> Option<Id<Object>> {
+        self.by_upn.get(upn).copied()
+    }
+
+    pub(super) fn users(&self) -> usize {
+        self.counts[0]
+    }
+
+    pub(super) fn devices(&self) -> usize {
+        self.counts[1]
+    }
+
+    pub(super) fn groups(&self) -> usize {
+        self.counts[2]
+    }
+
+    /// Keeps a new object.
+    pub(super) fn insert(&mut self, object: Object) -> Id<Object> {
+        let directory = object.directory.clone();
+        let id = self.arena.insert(object);
+        self.by_id.insert(self.arena[id].is.id, id);
+        self.readings.entry(directory).or_default().objects += 1;
+        self.link(id);
+        id
+    }
+
+    /// Replaces what an object is.
+    pub(super) fn replace(&mut self, id: Id<Object>, is: DirectoryObject, foreign: CompactString) {
+        self.unlink(id);
+        self.arena[id].is = is;
+        self.arena[id].foreign = foreign;
+        self.link(id);
+    }
+
+    pub(super) fn remove(&mut self, id: Id<Object>) -> Option<Object> {
+        self.unlink(id);
+        let object = self.arena.remove(id)?;
+        self.by_id.remove(&object.is.id);
+        if let Some(reading) = self.readings.get_mut(&object.directory) {
+            reading.objects -= 1;
+            reading.held.remove(&object.is.id);
+        }
+        Some(object)
+    }
+
+    fn link(&mut self, id: Id<Object>) {
+        let Self {
+            arena,
+            by_sid,
+            by_upn,
+            parents,
+            primaries,
+            counts,
+            ..
+        } = self;
+        let is = &arena[id].is;
+        if let Some(sid) = &is.sid {
+            by_sid.insert(sid.clone(), id);
+        }
+        if let Some(primary) = primary_group(is) {
+            *primaries.entry(primary.clone()).or_default() += 1;
+        }
+        counts[kind_number(&is.kind)] += 1;
+        match &is.kind {
+            ObjectKind::User { upn: Some(upn), .. } => {
+                by_upn.insert(upn.key(), id);
+            }
+            ObjectKind::Group { members } => {
+                for member in members.iter().collect::<BTreeSet<_>>() {
+                    parents.entry(*member).or_default().push(id);
+                }
+            }
+            ObjectKind::User { upn: None, .. } | ObjectKind::Device { .. } => {}
+        }
+    }
+
+    fn unlink(&mut self, id: Id<Object>) {
+        let Self {
+            arena,
+            by_sid,
+            by_upn,
+            parents,
+            primaries,
+            counts,
+            ..
+        } = self;
+        let is = &arena[id].is;
+        if let Some(sid) = &is.sid
+            && by_sid.get(sid) == Some(&id)
+        {
+            by_sid.remove(sid);
+        }
+        if let Some(primary) = primary_group(is)
+            && let Some(count) = primaries.get_mut(primary)
+        {
+            *count -= 1;
+            if *count == 0 {
+                primaries.remove(primary);
+            }
+        }
+        counts[kind_number(&is.kind)] -= 1;
+        match &is.kind {
+            ObjectKind::User { upn: Some(upn), .. } => {
+                if by_upn.get(&upn.key()) == Some(&id) {
+                    by_upn.remove(&upn.key());
+                }
+            }
+            ObjectKind::Group { members } => {
+                for member in members.iter().collect::<BTreeSet<_>>() {
+                    if let Some(groups) = parents.get_mut(member) {
+                        groups.retain(|group| *group != id);
+                        if groups.is_empty() {
+                            parents.remove(member);
+                        }
+                    }
+                }
+            }
+            ObjectKind::User { upn: None, .. } | ObjectKind::Device { .. } => {}
+        }
+    }
+
+    /// The groups of a user or device, transitively, in order of their shown names, without the excluded ones.
+    pub(super) fn groups_of(&self, id: Id<Object>, exclude: &Globs) -> Vec<Id<Object>> {
+        let mut seen: HashSet<Id<Object>> = HashSet::new();
+        let mut found = Vec::new();
+        let mut level = self.direct_groups(id);
+        for _ in 0..MAX_DEPTH {
+            let mut next = Vec::new();
+            for group in level {
+                if seen.insert(group) {
+                    found.push(group);
+                    next.extend(self.direct_groups(group));
+                }
+            }
+            if next.is_empty() {
+                break;
+            }
+            level = next;
+        }
+        let domain = self.arena[id].domain;
+        found.retain(|group| {
+            !exclude.matches(self.arena[*group].is.name.as_str())
+                && !exclude.matches(&self.arena[*group].foreign)
+        });
+        found.sort_by(|a, b| self.shown(*a, domain).cmp(self.shown(*b, domain)));
+        found.dedup_by(|a, b| self.shown(*a, domain) == self.shown(*b, domain));
+        found
+    }
+
+    /// How a group is written for members of a domain.
+    pub(super) fn shown(&self, group: Id<Object>, domain: Id<Domain>) -> &str {
+        let object = &self.arena[group];
+        if object.domain == domain {
+            object.is.name.as_str()
+        } else {
+            &object.foreign
+        }
+    }
+
+    fn direct_groups(&self, id: Id<Object>) -> Vec<Id<Object>> {
+        let is = &self.arena[id].is;
+        let mut groups = self.parents.get(&is.id).cloned().unwrap_or_default();
+        let primary = primary_group(is).and_then(|sid| self.by_sid.get(sid));
+        let primary =
+            primary.filter(|g| matches!(self.arena[**g].is.kind, ObjectKind::Group { .. }));
+        groups.extend(primary);
+        groups
+    }
+
+    /// Users and devices whose groups depend on these objects: themselves, and all below the groups among them.
+    pub(super) fn below(&self, starts: impl IntoIterator<Item = ObjectId>) -> BTreeSet<Id<Object>> {
+        let mut leaves = BTreeSet::new();
+        let mut seen = HashSet::new();
+        let mut primary_of: HashSet<&Sid> = HashSet::new();
+        let mut work: Vec<Id<Object>> =
+            starts.into_iter().filter_map(|id| self.find(&id)).collect();
+        while let Some(id) = work.pop() {
+            let is = &self.arena[id].is;
+            let ObjectKind::Group { members } = &is.kind else {
+                leaves.insert(id);
+                continue;
+            };
+            if !seen.insert(id) {
+                continue;
+            }
+            work.extend(members.iter().filter_map(|member| self.find(member)));
+            primary_of.extend(
+                is.sid
+                    .iter()
+                    .filter(|sid| self.primaries.contains_key(*sid)),
+            );
+        }
+        if !primary_of.is_empty() {
+            leaves.extend(self.arena.iter().filter_map(|(id, object)| {
+                primary_group(&object.is)
+                    .is_some_and(|sid| primary_of.contains(sid))
+                    .then_some(id)
+            }));
+        }
+        leaves
+    }
+}
+
+/// The name of a group for other domains.
+pub(super) fn foreign_name(domain: &str, is: &DirectoryObject) -> CompactString {
+    match is.kind {
+        ObjectKind::Group { .. } => format_compact!("{domain}\\{}", is.name.as_str()),
+        ObjectKind::User { .. } | ObjectKind::Device { .. } => CompactString::default(),
+    }
+}
+
+fn primary_group(is: &DirectoryObject) -> Option<&Sid> {
+    match &is.kind {
+        ObjectKind::User { primary_group, .. } | ObjectKind::Device { primary_group, .. } => {
+            primary_group.as_ref()
+        }
+        ObjectKind::Group { .. } => None,
+    }
+}
+
+fn kind_number(kind: &ObjectKind) -> usize {
+    match kind {
+        ObjectKind::User { .. } => 0,
+        ObjectKind::Device { .. } => 1,
+        ObjectKind::Group { .. } => 2,
+    }
+}

@@ -1,0 +1,274 @@
+//! What readers ask: addresses and what changed, users, devices, domains, counts.
+
+use std::net::IpAddr;
+
+use super::address::canonical;
+use super::arena::Id;
+use super::core::Core;
+use super::directory::ObjectKind;
+use super::name::NameKey;
+use super::policy::Policy;
+use super::session::{Fact, Slot};
+use super::subject::{Subject, SubjectKind};
+use super::table::Entry;
+use super::time::UtcMillis;
+use super::view::{
+    AddressView, DeviceSession, DeviceView, Epoch, EvidenceView, HeldRemoval, Seq, Standing,
+    Totals, UserSession, UserView,
+};
+
+impl Core {
+    /// The life of this journal.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The sequence of the last change.
+    #[must_use]
+    pub fn last_seq(&self) -> Seq {
+        self.journal.last()
+    }
+
+    /// Cursors below this have missed something and must start at 0 (rules 16).
+    #[must_use]
+    pub fn floor(&self) -> Seq {
+        self.journal.floor()
+    }
+
+    /// A cursor such that everything changed here at or after the instant lies behind it; 0 if that is not known.
+    #[must_use]
+    pub fn cursor_at(&self, instant: UtcMillis) -> Seq {
+        self.journal.at(instant)
+    }
+
+    /// Addresses changed after the cursor, in order of last change, with the sequence of that change.
+    pub fn addresses_since(&self, cursor: Seq) -> impl Iterator<Item = (Seq, IpAddr)> + '_ {
+        self.journal
+            .since(cursor)
+            .map(|(seq, entry)| (seq, self.table.arena[entry].address))
+    }
+
+    /// What is known of an address; `None` if there is neither session nor tombstone.
+    #[must_use]
+    pub fn address(&self, address: IpAddr) -> Option<AddressView<'_>> {
+        let id = self.table.find(canonical(address))?;
+        let entry = &self.table.arena[id];
+        if entry.changed == Seq(0) {
+            return None;
+        }
+        Some(AddressView {
+            address: entry.address,
+            changed: entry.changed,
+            shared: self.policy.shared_addresses.contains(entry.address),
+            user: self.user_session(id, entry),
+            device: self.device_session(id, entry),
+            user_ended_at: entry.user_ended_at,
+        })
+    }
+
+    /// A user by any name of his domain, or his UPN as `name` without domain; known from the directory or a session.
+    #[must_use]
+    pub fn user(&self, name: &str, domain: Option<&str>) -> Option<UserView<'_>> {
+        let id = match domain {
+            Some(domain) => self.users_meant(name, Some(domain)).first().copied()?,
+            None => {
+                let (user, suffix) = name.rsplit_once('@')?;
+                let by_upn = self.user_by_upn(user, suffix);
+                by_upn.or_else(|| self.users_meant(user, Some(suffix)).first().copied())?
+            }
+        };
+        Some(self.user_view(id, &[]))
+    }
+
+    /// Every user of that name, whatever his domain.
+    #[must_use]
+    pub fn users_named(&self, name: &str) -> Vec<UserView<'_>> {
+        let users = self.users_meant(name, None).into_iter();
+        users.map(|id| self.user_view(id, &[])).collect()
+    }
+
+    /// Addresses where the user (name and DNS domain as in [`UserView`]) has a session, sorted.
+    #[must_use]
+    pub fn addresses_of_user(&self, name: &str, domain: &str) -> Vec<IpAddr> {
+        let users = self.users_meant(name, Some(domain));
+        users.first().map_or_else(Vec::new, |id| self.held_by(*id))
+    }
+
+    /// A device by name (first label) and any name of its domain; without domain, every device of that name.
+    #[must_use]
+    pub fn devices_named(&self, name: &str, domain: Option<&str>) -> Vec<DeviceView<'_>> {
+        let label = name.split('.').next().unwrap_or(name).trim_end_matches('$');
+        let devices = self.subjects_meant(SubjectKind::Device, label, domain);
+        devices.into_iter().map(|id| self.device_view(id)).collect()
+    }
+
+    /// Addresses where the device has a session, sorted.
+    #[must_use]
+    pub fn addresses_of_device(&self, name: &str, domain: &str) -> Vec<IpAddr> {
+        let devices = self.subjects_meant(SubjectKind::Device, name, Some(domain));
+        devices
+            .first()
+            .map_or_else(Vec::new, |id| self.held_by(*id))
+    }
+
+    /// The DNS name of a domain, given any of its names.
+    #[must_use]
+    pub fn domain(&self, any_name: &str) -> Option<&str> {
+        let id = self.domains.find(any_name)?;
+        Some(&self.domains.arena[id].name)
+    }
+
+    /// Counts.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let known = self.domains.known().count();
+        Totals {
+            domains: self.domains.arena.len(),
+            unknown_domains: self.domains.arena.len() - known,
+            users: self.active_users,
+            devices: self.active_devices,
+            groups: self.objects.groups(),
+            sessions: self.sessions,
+            directory_users: self.objects.users(),
+            directory_devices: self.objects.devices(),
+            tombstones: self.tombstones,
+        }
+    }
+
+    /// Directories of which more objects are missing than may go at once: they go if the next full read misses them
+    /// too (rules 14).
+    #[must_use]
+    pub fn held_removals(&self) -> Vec<HeldRemoval<'_>> {
+        let readings = self.objects.readings.iter();
+        readings
+            .filter(|(_, reading)| !reading.held.is_empty())
+            .map(|(directory, reading)| HeldRemoval {
+                directory: directory.as_str(),
+                objects: reading.held.len(),
+                of: reading.objects,
+            })
+            .collect()
+    }
+
+    /// The position stored under a bookmark's key.
+    #[must_use]
+    pub fn bookmark(&self, key: &str) -> Option<&[u8]> {
+        self.bookmarks.get(key).map(|value| &**value)
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    fn held_by(&self, id: Id<Subject>) -> Vec<IpAddr> {
+        let subject = &self.subjects.arena[id];
+        let mut addresses: Vec<IpAddr> = subject
+            .places
+            .iter()
+            .map(|place| &self.table.arena[place])
+            .filter(|entry| entry.slot(subject.kind).subject() == Some(id))
+            .map(|entry| entry.address)
+            .collect();
+        addresses.sort_unstable();
+        addresses
+    }
+
+    fn user_session(&self, id: Id<Entry>, entry: &Entry) -> Option<UserSession<'_>> {
+        let slot = &self.table.arena[id].user;
+        let hold = slot.hold()?;
+        Some(UserSession {
+            user: self.user_view(hold.subject, asserted(slot)),
+            since: hold.since,
+            evidence: self.evidence_view(slot.last()?),
+            deadline: self
+                .deadline(id, SubjectKind::User)
+                .unwrap_or(entry.user_due?),
+        })
+    }
+
+    fn device_session(&self, id: Id<Entry>, entry: &Entry) -> Option<DeviceSession<'_>> {
+        let slot = &self.table.arena[id].device;
+        let hold = slot.hold()?;
+        Some(DeviceSession {
+            device: self.device_view(hold.subject),
+            since: hold.since,
+            evidence: self.evidence_view(slot.last()?),
+            deadline: self
+                .deadline(id, SubjectKind::Device)
+                .unwrap_or(entry.device_due?),
+        })
+    }
+
+    fn evidence_view<'a>(&'a self, last: &'a Fact) -> EvidenceView<'a> {
+        EvidenceView {
+            producer: self.producers.name(last.producer),
+            record: &last.record,
+            occurred_at: last.at,
+            received_at: last.received_at,
+            strength: last.strength(),
+        }
+    }
+
+    fn user_view<'a>(
+        &'a self,
+        id: Id<Subject>,
+        asserted: &'a [compact_str::CompactString],
+    ) -> UserView<'a> {
+        let subject = &self.subjects.arena[id];
+        let mut roles = self.group_names(subject);
+        if !asserted.is_empty() {
+            roles.extend(asserted.iter().map(compact_str::CompactString::as_str));
+            roles.sort_unstable();
+            roles.dedup_by_key(|role| NameKey::fold(role));
+        }
+        UserView {
+            name: &subject.name,
+            domain: &self.domains.arena[subject.domain].name,
+            roles,
+            standing: match (subject.gone, subject.object) {
+                (true, _) => Standing::Gone,
+                (false, Some(_)) => Standing::InDirectory,
+                (false, None) => Standing::NotInDirectory,
+            },
+        }
+    }
+
+    fn device_view(&self, id: Id<Subject>) -> DeviceView<'_> {
+        let subject = &self.subjects.arena[id];
+        let is = subject
+            .object
+            .map(|object| &self.objects.arena[object].is.kind);
+        let (os, os_version) = match is {
+            Some(ObjectKind::Device { os, os_version, .. }) => (os.as_ref(), os_version.as_ref()),
+            Some(ObjectKind::User { .. } | ObjectKind::Group { .. }) | None => (None, None),
+        };
+        DeviceView {
+            name: &subject.name,
+            domain: &self.domains.arena[subject.domain].name,
+            groups: self.group_names(subject),
+            os: os.map(|name| name.as_str()),
+            os_version: os_version.map(|name| name.as_str()),
+        }
+    }
+
+    fn group_names(&self, subject: &Subject) -> Vec<&str> {
+        let shown = |group: &Id<_>| self.objects.shown(*group, subject.domain);
+        if subject.sessions > 0 {
+            let groups = subject.groups.as_deref().unwrap_or_default();
+            return groups.iter().map(shown).collect();
+        }
+        let Some(object) = subject.object else {
+            return Vec::new();
+        };
+        let exclude = &self.policy.filter.exclude_groups;
+        let groups = self.objects.groups_of(object, exclude);
+        groups.iter().map(shown).collect()
+    }
+}
+
+fn asserted(slot: &Slot) -> &[compact_str::CompactString] {
+    slot.groups()
+}

@@ -1,0 +1,307 @@
+//! One slot of an address: who is there (a user, or a device), from which evidence, and what may still change it.
+//!
+//! A slot keeps the facts that can still matter, in the order they happened, and the session is the *fold* of that
+//! list ([`super::conflict`]). So evidence that arrives late lands as if it had come in its turn, and any interleaving
+//! of producers gives the same table. Facts that nothing later can make matter again are dropped at once, which leaves
+//! one or two in nearly every slot; at [`MAX_FACTS`] the oldest that changes nothing goes. No clocks, no names, no
+//! journal here.
+
+use compact_str::CompactString;
+
+use super::arena::Id;
+use super::conflict::{self, Effect, FactKind, Holder};
+use super::event::{LogonId, Strength};
+use super::subject::Subject;
+use super::time::UtcMillis;
+
+/// Most facts a slot keeps. Beyond, late evidence is judged by the newest of them only.
+pub(super) const MAX_FACTS: usize = 16;
+
+/// Number of a producer's name.
+pub(super) type ProducerId = u16;
+
+/// One fact about one slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fact {
+    pub(super) at: UtcMillis,
+    pub(super) received_at: UtcMillis,
+    pub(super) record: CompactString,
+    /// Whom it speaks of; `None` only for [`FactKind::AllLeft`] and [`FactKind::Closed`].
+    pub(super) subject: Option<Id<Subject>>,
+    pub(super) producer: ProducerId,
+    pub(super) kind: FactKind,
+    pub(super) extra: Option<Box<Extra>>,
+}
+
+/// What few facts carry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Extra {
+    /// Groups that the source asserts, sorted, and when it did; they stay with the session through later evidence
+    /// that asserts none.
+    pub(super) groups: Option<(UtcMillis, Box<[CompactString]>)>,
+    /// The Windows logon.
+    pub(super) logon: Option<LogonId>,
+}
+
+/// Who is in a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hold {
+    pub(super) subject: Id<Subject>,
+    pub(super) since: UtcMillis,
+    /// Which fact is the last evidence.
+    last: u8,
+    /// Whether strong evidence came since the subject took the slot.
+    pub(super) strong: bool,
+}
+
+/// A slot.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slot {
+    facts: Vec<Fact>,
+    hold: Option<Hold>,
+}
+
+impl Slot {
+    /// A slot with these facts, as they were exported.
+    pub(super) fn restore(facts: Vec<Fact>, since: Option<UtcMillis>) -> Self {
+        let mut hold = fold(&facts);
+        if let (Some(hold), Some(since)) = (&mut hold, since) {
+            hold.since = since;
+        }
+        Self { facts, hold }
+    }
+
+    /// Who is here.
+    pub(super) fn hold(&self) -> Option<&Hold> {
+        self.hold.as_ref()
+    }
+
+    /// Whose session is here.
+    pub(super) fn subject(&self) -> Option<Id<Subject>> {
+        self.hold.map(|hold| hold.subject)
+    }
+
+    /// The evidence that holds the session.
+    pub(super) fn last(&self) -> Option<&Fact> {
+        self.hold.map(|hold| &self.facts[usize::from(hold.last)])
+    }
+
+    /// The facts, oldest first.
+    pub(super) fn facts(&self) -> &[Fact] {
+        &self.facts
+    }
+
+    /// Groups asserted for the session by its newest evidence that asserts any.
+    pub(super) fn groups(&self) -> &[CompactString] {
+        let Some(hold) = self.hold else { return &[] };
+        self.facts
+            .iter()
+            .filter(|fact| fact.subject == Some(hold.subject))
+            .filter_map(|fact| fact.extra.as_ref()?.groups.as_ref())
+            .max_by_key(|(at, _)| *at)
+            .map_or(&[], |(_, groups)| groups)
+    }
+
+    /// Puts a fact in its place and folds again. `earlier` compares producers' names for ties.
+    pub(super) fn add(
+        &mut self,
+        fact: Fact,
+        sorts_first: impl Fn(ProducerId, ProducerId) -> std::cmp::Ordering,
+    ) {
+        let ends = matches!(
+            fact.kind,
+            FactKind::Left | FactKind::AllLeft | FactKind::Expired | FactKind::Closed
+        );
+        let key = |f: &Fact| (f.at, conflict::rank(f.kind));
+        let place = self
+            .facts
+            .iter()
+            .rposition(|other| {
+                key(other)
+                    .cmp(&key(&fact))
+                    // The name that sorts first comes last; equal names keep the order of arrival.
+                    .then_with(|| sorts_first(fact.producer, other.producer))
+                    .is_le()
+            })
+            .map_or(0, |before| before + 1);
+        let before = self.hold;
+        if self.facts.capacity() == self.facts.len() {
+            self.facts.reserve_exact(1);
+        }
+        self.facts.insert(place, fact);
+        self.prune(before);
+        self.refold(before.filter(|_| !ends));
+    }
+
+    /// Replaces a subject by another in every fact (two names turned out to be one user).
+    pub(super) fn replace(&mut self, from: Id<Subject>, into: Id<Subject>) {
+        for fact in &mut self.facts {
+            if fact.subject == Some(from) {
+                fact.subject = Some(into);
+            }
+        }
+        let before = self.hold.map(|mut hold| {
+            if hold.subject == from {
+                hold.subject = into;
+            }
+            hold
+        });
+        self.prune(before);
+        self.refold(before);
+    }
+
+    /// Forgets everything about a subject that is not the session's.
+    pub(super) fn forget(&mut self, subject: Id<Subject>) {
+        for fact in &mut self.facts {
+            if fact.subject == Some(subject) && fact.kind == FactKind::Strong {
+                // Whoever was here before was displaced all the same.
+                fact.kind = FactKind::AllLeft;
+                fact.subject = None;
+                fact.extra = None;
+            }
+        }
+        self.facts.retain(|fact| fact.subject != Some(subject));
+        let before = self.hold;
+        self.prune(before);
+        self.refold(before);
+    }
+
+    fn refold(&mut self, before: Option<Hold>) {
+        self.hold = fold(&self.facts);
+        if let (Some(now), Some(before)) = (&mut self.hold, before)
+            && now.subject == before.subject
+        {
+            now.since = now.since.min(before.since);
+        }
+    }
+
+    /// Drops what no fact that may still come can make matter.
+    fn prune(&mut self, before: Option<Hold>) {
+        if let Some(settled) = self
+            .facts
+            .iter()
+            .rposition(|f| conflict::settles_all(f.kind))
+        {
+            for index in 0..settled {
+                self.pass_groups(index, settled, before);
+            }
+            self.facts.drain(..settled);
+        }
+        self.prune_superseded(before);
+        self.merge_expired();
+        while self.facts.len() > MAX_FACTS {
+            self.drop_one();
+        }
+    }
+
+    /// Of one subject only the newest weak evidence matters, and a renewal only if nothing newer renews.
+    fn prune_superseded(&mut self, before: Option<Hold>) {
+        let mut index = 0;
+        while index < self.facts.len() {
+            let kind = self.facts[index].kind;
+            let newer = self.facts[index + 1..].iter().position(|f| {
+                f.subject == self.facts[index].subject
+                    && (f.kind == FactKind::Weak
+                        || (f.kind == FactKind::Seen && kind == FactKind::Seen))
+            });
+            match newer {
+                Some(newer) if matches!(kind, FactKind::Weak | FactKind::Seen) => {
+                    self.pass_groups(index, index + 1 + newer, before);
+                    self.facts.remove(index);
+                }
+                Some(_) | None => index += 1,
+            }
+        }
+    }
+
+    /// Strong evidence that expired at its own instant leaves nothing but "nobody, since then".
+    fn merge_expired(&mut self) {
+        if let [strong, expired, ..] = self.facts.as_mut_slice()
+            && strong.kind == FactKind::Strong
+            && expired.kind == FactKind::Expired
+            && strong.subject == expired.subject
+            && strong.at == expired.at
+        {
+            expired.kind = FactKind::Closed;
+            expired.subject = None;
+            self.facts.remove(0);
+        }
+    }
+
+    /// Over the bound: the oldest fact without which the session would be the same.
+    fn drop_one(&mut self) {
+        let answer = |facts: &[Fact]| {
+            fold(facts).map(|h| (h.subject, h.strong, facts[usize::from(h.last)].at))
+        };
+        let now = answer(&self.facts);
+        let idle = (0..self.facts.len()).find(|&index| {
+            let mut without = self.facts.clone();
+            without.remove(index);
+            answer(&without) == now
+        });
+        self.facts.remove(idle.unwrap_or(0));
+    }
+
+    /// Asserted groups stay with the session when newer evidence of its holder takes the place of older.
+    fn pass_groups(&mut self, from: usize, to: usize, before: Option<Hold>) {
+        let subject = self.facts[from].subject;
+        if subject.is_none()
+            || subject != before.map(|hold| hold.subject)
+            || subject != self.facts[to].subject
+        {
+            return;
+        }
+        let Some(groups) = self.facts[from]
+            .extra
+            .as_mut()
+            .and_then(|e| e.groups.take())
+        else {
+            return;
+        };
+        let extra = self.facts[to].extra.get_or_insert_default();
+        if extra.groups.as_ref().is_none_or(|(at, _)| *at < groups.0) {
+            extra.groups = Some(groups);
+        }
+    }
+}
+
+impl Fact {
+    /// What the evidence is worth.
+    pub(super) fn strength(&self) -> Strength {
+        if self.kind == FactKind::Strong {
+            Strength::Strong
+        } else {
+            Strength::Weak
+        }
+    }
+}
+
+fn fold(facts: &[Fact]) -> Option<Hold> {
+    let mut hold: Option<Hold> = None;
+    for (index, fact) in (0u8..).zip(facts) {
+        let holder = match hold {
+            None => Holder::Nobody,
+            Some(h) if Some(h.subject) == fact.subject => Holder::Same,
+            Some(h) if h.strong => Holder::StrongOther,
+            Some(_) => Holder::WeakOther,
+        };
+        let strong = fact.kind == FactKind::Strong;
+        match (conflict::effect(fact.kind, holder), fact.subject, &mut hold) {
+            (Effect::Take, Some(subject), _) => {
+                hold = Some(Hold {
+                    subject,
+                    since: fact.at,
+                    last: index,
+                    strong,
+                });
+            }
+            (Effect::Renew, _, Some(hold)) => {
+                hold.last = index;
+                hold.strong |= strong;
+            }
+            (Effect::Empty, _, _) => hold = None,
+            (Effect::Keep | Effect::Take | Effect::Renew, _, _) => {}
+        }
+    }
+    hold
+}

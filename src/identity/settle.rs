@@ -1,0 +1,389 @@
+//! What follows when a slot changes: who occurs where, counts, deadlines, tombstones and the journal.
+//!
+//! Every change of a slot goes through [`Core::change`], so that these can never disagree.
+
+use compact_str::CompactString;
+
+use super::arena::Id;
+use super::conflict::FactKind;
+use super::core::Core;
+use super::outcome::{EndReason, Outcome, Verdict};
+use super::session::{Fact, MAX_FACTS, Slot};
+use super::subject::{Subject, SubjectKind};
+use super::table::{Entry, MAX_TOMBSTONES, TOMBSTONE};
+use super::time::UtcMillis;
+
+/// What a change did to a slot.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) before: Option<Id<Subject>>,
+    pub(super) after: Option<Id<Subject>>,
+    /// Shown name of who held the slot before, if he does no more.
+    pub(super) lost: Option<CompactString>,
+    /// The session goes on, with newer evidence.
+    pub(super) renewed: bool,
+}
+
+/// Who ends a session, and why.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End<'a> {
+    pub(super) reason: EndReason,
+    /// What the outcome names as its source.
+    pub(super) source: &'a str,
+}
+
+/// Subjects of a slot's facts; with one place for a fact just added.
+type Named = [Option<Id<Subject>>; MAX_FACTS + 1];
+
+fn named(slot: &Slot) -> Named {
+    let mut named = [None; MAX_FACTS + 1];
+    for (place, fact) in named.iter_mut().zip(slot.facts()) {
+        *place = fact.subject;
+    }
+    named
+}
+
+impl Core {
+    /// Puts a fact into a slot and sees to everything that follows.
+    pub(super) fn settle(
+        &mut self,
+        entry: Id<Entry>,
+        kind: SubjectKind,
+        fact: Fact,
+        now: UtcMillis,
+    ) -> Settled {
+        let logoff_time = self.policy.logoff_time;
+        let Self { producers, .. } = self;
+        let producers = std::mem::take(producers);
+        let settled = self.change(entry, kind, now, |slot| {
+            let before = slot.subject();
+            slot.add(fact, |a, b| producers.compare(a, b));
+            // Whoever comes up because somebody left may be overdue himself: then he is not there either.
+            for _ in 0..MAX_FACTS {
+                let overdue = slot.subject() != before
+                    && slot
+                        .last()
+                        .is_some_and(|last| last.at.after(logoff_time) <= now);
+                let Some(expired) = overdue.then(|| expiry(slot)).flatten() else {
+                    break;
+                };
+                slot.add(expired, |a, b| producers.compare(a, b));
+            }
+        });
+        self.producers = producers;
+        settled
+    }
+
+    /// Changes a slot and sees to everything that follows.
+    pub(super) fn change(
+        &mut self,
+        id: Id<Entry>,
+        kind: SubjectKind,
+        now: UtcMillis,
+        change: impl FnOnce(&mut Slot),
+    ) -> Settled {
+        let slot = self.table.arena[id].slot_mut(kind);
+        let named_before = named(slot);
+        let before = slot.subject();
+        let last_before = slot.last().map(|last| last.at);
+        let groups_before = slot.groups().to_vec();
+        change(slot);
+        let named_after = named(slot);
+        let after = slot.subject();
+        let renewed = after == before && slot.last().map(|last| last.at) > last_before;
+        let reported = after != before || *slot.groups() != *groups_before;
+        let lost = before
+            .filter(|_| before != after)
+            .map(|subject| self.shown(subject));
+        for subject in named_after.into_iter().flatten() {
+            self.subjects.arena[subject].places.insert(id);
+        }
+        if before != after {
+            self.moved(kind, before, after);
+        }
+        self.schedule(id, kind);
+        self.keep_or_bury(id, now);
+        if reported {
+            self.touch(id, now);
+        }
+        for subject in named_before.into_iter().flatten() {
+            if !named_after.contains(&Some(subject)) && self.subjects.arena.contains(subject) {
+                self.subjects.arena[subject].places.remove(id);
+                self.release(subject);
+            }
+        }
+        Settled {
+            before,
+            after,
+            lost,
+            renewed,
+        }
+    }
+
+    /// Ends the session in a slot now, whoever holds it.
+    pub(super) fn close(
+        &mut self,
+        entry: Id<Entry>,
+        kind: SubjectKind,
+        end: End<'_>,
+        now: UtcMillis,
+        outcomes: &mut Vec<Outcome>,
+    ) {
+        let Some(fact) = self.closing(entry, kind, now) else {
+            return;
+        };
+        let address = self.table.arena[entry].address;
+        let settled = self.settle(entry, kind, fact, now);
+        outcomes.push(Outcome {
+            producer: end.source.into(),
+            record: CompactString::default(),
+            occurred_at: now,
+            address: Some(address),
+            subject: settled.lost.unwrap_or_default(),
+            verdict: Verdict::LoggedOff(end.reason),
+        });
+    }
+
+    fn closing(&self, entry: Id<Entry>, kind: SubjectKind, now: UtcMillis) -> Option<Fact> {
+        let last = self.table.arena[entry].slot(kind).last()?;
+        Some(Fact {
+            at: now.max(last.at),
+            received_at: now,
+            record: CompactString::default(),
+            subject: None,
+            producer: last.producer,
+            kind: FactKind::Closed,
+            extra: None,
+        })
+    }
+
+    /// Ends a session whose time has come.
+    pub(super) fn expire(
+        &mut self,
+        entry: Id<Entry>,
+        kind: SubjectKind,
+        now: UtcMillis,
+        outcomes: &mut Vec<Outcome>,
+    ) {
+        let Some(fact) = expiry(self.table.arena[entry].slot(kind)) else {
+            return;
+        };
+        let address = self.table.arena[entry].address;
+        let settled = self.settle(entry, kind, fact, now);
+        outcomes.push(Outcome {
+            producer: self.own_name.clone(),
+            record: CompactString::const_new("logoff-time"),
+            occurred_at: now,
+            address: Some(address),
+            subject: settled.lost.unwrap_or_default(),
+            verdict: Verdict::LoggedOff(EndReason::Expired),
+        });
+    }
+
+    /// Ends every session of a subject and forgets what else is known of it at any address.
+    pub(super) fn forget_subject(
+        &mut self,
+        subject: Id<Subject>,
+        end: End<'_>,
+        now: UtcMillis,
+        outcomes: &mut Vec<Outcome>,
+    ) {
+        let kind = self.subjects.arena[subject].kind;
+        for entry in self.subjects.arena[subject].places.to_vec() {
+            if self.table.arena[entry].slot(kind).subject() == Some(subject) {
+                self.close(entry, kind, end, now, outcomes);
+            }
+            if self.table.arena.contains(entry) {
+                self.change(entry, kind, now, |slot| slot.forget(subject));
+            }
+        }
+    }
+
+    /// Two names turned out to be one: everything of the first becomes the second's.
+    pub(super) fn merge_subject(&mut self, from: Id<Subject>, into: Id<Subject>, now: UtcMillis) {
+        let kind = self.subjects.arena[from].kind;
+        for entry in self.subjects.arena[from].places.to_vec() {
+            self.change(entry, kind, now, |slot| slot.replace(from, into));
+        }
+        if self.subjects.arena.contains(from) {
+            self.release(from);
+        }
+    }
+
+    /// Forgets a subject that nothing needs any more.
+    pub(super) fn release(&mut self, subject: Id<Subject>) {
+        if !self.subjects.arena.contains(subject) || !self.subjects.arena[subject].is_unused() {
+            return;
+        }
+        if let Some(gone) = self.subjects.remove(subject) {
+            self.domains.release(gone.domain);
+        }
+    }
+
+    /// The reported state of an address changed.
+    pub(super) fn touch(&mut self, id: Id<Entry>, now: UtcMillis) {
+        let entry = &mut self.table.arena[id];
+        let shared = self.policy.shared_addresses.contains(entry.address);
+        let reports_user = entry.user.hold().is_some() && !shared;
+        if reports_user {
+            entry.user_ended_at = None;
+        } else if entry.reports_user {
+            entry.user_ended_at = Some(now);
+        }
+        entry.reports_user = reports_user;
+        entry.changed = self.journal.touch(entry.changed, id, now);
+    }
+
+    /// The reports of all addresses where the subject has a session changed.
+    pub(super) fn touch_subject(&mut self, subject: Id<Subject>, now: UtcMillis) {
+        let kind = self.subjects.arena[subject].kind;
+        for entry in self.subjects.arena[subject].places.to_vec() {
+            if self.table.arena[entry].slot(kind).subject() == Some(subject) {
+                self.touch(entry, now);
+            }
+        }
+    }
+
+    /// Puts a slot's session in the order of deadlines. A place that is too early stays: it is put right when it
+    /// comes up, and a renewal costs nothing.
+    pub(super) fn schedule(&mut self, id: Id<Entry>, kind: SubjectKind) {
+        let wanted = self.deadline(id, kind);
+        let due = self.table.arena[id].due_mut(kind);
+        let place = match (*due, wanted) {
+            (Some(place), Some(wanted)) if place <= wanted => return,
+            (None, None) => return,
+            (place, _) => place,
+        };
+        *due = wanted;
+        if let Some(place) = place {
+            self.deadlines.sessions.remove(&(place, id, kind));
+        }
+        if let Some(wanted) = wanted {
+            self.deadlines.sessions.insert((wanted, id, kind));
+        }
+    }
+
+    /// Moves a session's place in the order of deadlines.
+    pub(super) fn reschedule(&mut self, id: Id<Entry>, kind: SubjectKind, at: UtcMillis) {
+        let due = self.table.arena[id].due_mut(kind);
+        if let Some(place) = due.replace(at) {
+            self.deadlines.sessions.remove(&(place, id, kind));
+        }
+        self.deadlines.sessions.insert((at, id, kind));
+    }
+
+    /// When the session in a slot ends without new evidence.
+    pub(super) fn deadline(&self, id: Id<Entry>, kind: SubjectKind) -> Option<UtcMillis> {
+        let last = self.table.arena[id].slot(kind).last()?;
+        Some(last.at.after(self.policy.logoff_time))
+    }
+
+    /// Takes an address out, with what was kept of it.
+    pub(super) fn bury(&mut self, id: Id<Entry>) {
+        let Some(entry) = self.table.remove(id) else {
+            return;
+        };
+        self.journal.forget(entry.changed);
+        if let Some(since) = entry.empty_since {
+            self.deadlines
+                .tombstones
+                .remove(&(since.after(TOMBSTONE), id));
+        }
+        if entry.empty_since.is_some() && entry.changed.0 > 0 {
+            self.tombstones -= 1;
+        }
+        for slot in [&entry.user, &entry.device] {
+            for subject in named(slot).into_iter().flatten() {
+                if self.subjects.arena.contains(subject) {
+                    self.subjects.arena[subject].places.remove(id);
+                    self.release(subject);
+                }
+            }
+        }
+    }
+
+    fn keep_or_bury(&mut self, id: Id<Entry>, now: UtcMillis) {
+        let entry = &mut self.table.arena[id];
+        match (entry.has_session(), entry.empty_since) {
+            (true, Some(since)) => {
+                entry.empty_since = None;
+                if entry.changed.0 > 0 {
+                    self.tombstones -= 1;
+                }
+                self.deadlines
+                    .tombstones
+                    .remove(&(since.after(TOMBSTONE), id));
+            }
+            (false, None) => {
+                entry.empty_since = Some(now);
+                if entry.changed.0 > 0 {
+                    self.tombstones += 1;
+                }
+                self.deadlines.tombstones.insert((now.after(TOMBSTONE), id));
+                if self.deadlines.tombstones.len() > MAX_TOMBSTONES
+                    && let Some(&(_, oldest)) = self.deadlines.tombstones.first()
+                {
+                    self.bury(oldest);
+                }
+            }
+            (true, None) | (false, Some(_)) => {}
+        }
+    }
+
+    fn moved(
+        &mut self,
+        kind: SubjectKind,
+        before: Option<Id<Subject>>,
+        after: Option<Id<Subject>>,
+    ) {
+        if let Some(before) = before {
+            let subject = &mut self.subjects.arena[before];
+            subject.sessions -= 1;
+            self.sessions -= 1;
+            if subject.sessions == 0 {
+                subject.groups = None;
+                *self.active_mut(kind) -= 1;
+            }
+        }
+        if let Some(after) = after {
+            let subject = &mut self.subjects.arena[after];
+            subject.sessions += 1;
+            self.sessions += 1;
+            if subject.sessions == 1 {
+                *self.active_mut(kind) += 1;
+                self.refresh_groups(after);
+            }
+        }
+    }
+
+    /// Reads a subject's groups anew; whether they differ.
+    pub(super) fn refresh_groups(&mut self, id: Id<Subject>) -> bool {
+        let groups = self.subjects.arena[id]
+            .object
+            .map(|object| {
+                self.objects
+                    .groups_of(object, &self.policy.filter.exclude_groups)
+            })
+            .filter(|groups| !groups.is_empty());
+        if groups.as_deref() == self.subjects.arena[id].groups.as_deref() {
+            return false;
+        }
+        let kept = groups.map(|groups| self.share_groups(groups));
+        self.subjects.arena[id].groups = kept;
+        true
+    }
+}
+
+/// The end of a slot's session by the clock.
+fn expiry(slot: &Slot) -> Option<Fact> {
+    let last = slot.last()?;
+    Some(Fact {
+        at: last.at,
+        received_at: last.received_at,
+        record: CompactString::default(),
+        subject: last.subject,
+        producer: last.producer,
+        kind: FactKind::Expired,
+        extra: None,
+    })
+}

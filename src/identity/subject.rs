@@ -1,0 +1,171 @@
+//! Users and devices by number: everybody who has a session, may yet matter at an address, or is in a directory.
+//!
+//! A subject is (domain, name) without case; its directory object may rename it. Who has which session is the slots'
+//! business; here only the reverse: at which addresses a subject occurs.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
+use super::arena::{Arena, Id};
+use super::domain::Domain;
+use super::name::NameKey;
+use super::objects::Object;
+use super::table::Entry;
+
+/// Users and devices never share a name space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SubjectKind {
+    /// A person or service account.
+    User,
+    /// A computer.
+    Device,
+}
+
+/// A user or device.
+#[derive(Debug)]
+pub(super) struct Subject {
+    pub(super) kind: SubjectKind,
+    pub(super) domain: Id<Domain>,
+    /// As the directory writes it, else in lower case.
+    pub(super) name: CompactString,
+    /// What the directory has of it.
+    pub(super) object: Option<Id<Object>>,
+    /// The directory had it and lost it, or has it disabled.
+    pub(super) gone: bool,
+    /// A filter leaves it out.
+    pub(super) excluded: bool,
+    /// Known only by a user principal name that no directory has resolved.
+    pub(super) by_upn: bool,
+    /// How many addresses it has a session at.
+    pub(super) sessions: u32,
+    /// Its groups, while it has a session: objects in order of their shown names.
+    pub(super) groups: Option<Arc<[Id<Object>]>>,
+    /// Addresses with a fact about it.
+    pub(super) places: Places,
+}
+
+/// A set of addresses, nearly always one.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Places {
+    #[default]
+    None,
+    One(Id<Entry>),
+    Many(Box<BTreeSet<Id<Entry>>>),
+}
+
+impl Places {
+    pub(super) fn insert(&mut self, id: Id<Entry>) {
+        match self {
+            Self::None => *self = Self::One(id),
+            Self::One(one) if *one == id => {}
+            Self::One(one) => *self = Self::Many(Box::new(BTreeSet::from([*one, id]))),
+            Self::Many(many) => {
+                many.insert(id);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: Id<Entry>) {
+        match self {
+            Self::One(one) if *one == id => *self = Self::None,
+            Self::Many(many) => {
+                many.remove(&id);
+                if many.is_empty() {
+                    *self = Self::None;
+                }
+            }
+            Self::None | Self::One(_) => {}
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Id<Entry>> + '_ {
+        let (one, many) = match self {
+            Self::None => (None, None),
+            Self::One(one) => (Some(*one), None),
+            Self::Many(many) => (None, Some(many.iter().copied())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    pub(super) fn to_vec(&self) -> Vec<Id<Entry>> {
+        self.iter().collect()
+    }
+}
+
+/// All users and devices.
+#[derive(Debug, Default)]
+pub(super) struct Subjects {
+    pub(super) arena: Arena<Subject>,
+    index: HashMap<(SubjectKind, Id<Domain>, NameKey), Id<Subject>>,
+}
+
+impl Subjects {
+    pub(super) fn find(
+        &self,
+        kind: SubjectKind,
+        domain: Id<Domain>,
+        key: NameKey,
+    ) -> Option<Id<Subject>> {
+        self.index.get(&(kind, domain, key)).copied()
+    }
+
+    /// Keeps a new subject; the caller has looked that there is none of that name.
+    pub(super) fn insert(&mut self, subject: Subject) -> Id<Subject> {
+        let key = (subject.kind, subject.domain, NameKey::fold(&subject.name));
+        let id = self.arena.insert(subject);
+        self.index.insert(key, id);
+        id
+    }
+
+    /// Gives a subject another domain or name. Whoever had that name loses it in the index: the caller merges him.
+    pub(super) fn rename(&mut self, id: Id<Subject>, domain: Id<Domain>, name: &str) {
+        self.unindex(id);
+        let subject = &mut self.arena[id];
+        subject.domain = domain;
+        subject.name = CompactString::new(name);
+        self.index
+            .insert((subject.kind, domain, NameKey::fold(name)), id);
+    }
+
+    pub(super) fn remove(&mut self, id: Id<Subject>) -> Option<Subject> {
+        self.unindex(id);
+        self.arena.remove(id)
+    }
+
+    fn unindex(&mut self, id: Id<Subject>) {
+        let subject = &self.arena[id];
+        let key = (subject.kind, subject.domain, NameKey::fold(&subject.name));
+        if self.index.get(&key) == Some(&id) {
+            self.index.remove(&key);
+        }
+    }
+}
+
+impl Subject {
+    /// A subject just heard of.
+    pub(super) fn new(kind: SubjectKind, domain: Id<Domain>, name: &str) -> Self {
+        Self {
+            kind,
+            domain,
+            name: CompactString::new(name),
+            object: None,
+            gone: false,
+            excluded: false,
+            by_upn: false,
+            sessions: 0,
+            groups: None,
+            places: Places::None,
+        }
+    }
+
+    /// Whether nothing needs it any more.
+    pub(super) fn is_unused(&self) -> bool {
+        self.places.is_empty() && self.object.is_none() && !self.gone
+    }
+}

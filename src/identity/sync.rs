@@ -1,0 +1,408 @@
+//! What a directory's batch does: objects come, change and go; users who went lose their sessions; whose groups changed
+//! is reported anew.
+
+use std::collections::{BTreeSet, HashSet};
+
+use compact_str::CompactString;
+
+use super::arena::Id;
+use super::core::{Applied, Core};
+use super::directory::{DirectoryBatch, DirectoryObject, DirectoryStep, ObjectId, ObjectKind};
+use super::domain::Domain;
+use super::name::{Name, NameKey};
+use super::objects::{Object, foreign_name};
+use super::outcome::{EndReason, Outcome};
+use super::settle::End;
+use super::subject::{Subject, SubjectKind};
+use super::time::UtcMillis;
+
+/// A removal of more objects than this, and more than [`GUARD_SHARE`] of the directory, must be said twice.
+const GUARD_OBJECTS: usize = 100;
+
+/// One in so many objects.
+const GUARD_SHARE: usize = 10;
+
+/// What a batch has changed so far.
+#[derive(Default)]
+struct Changes {
+    /// Objects whose groups, or whose members' groups, may differ.
+    regroup: BTreeSet<ObjectId>,
+    /// Groups that are shown otherwise although they are the same.
+    renamed: HashSet<Id<Object>>,
+    objects: usize,
+    unchanged: usize,
+}
+
+impl Core {
+    /// Applies one step of reading a directory. A directory that the policy does not know changes nothing.
+    pub(super) fn sync(
+        &mut self,
+        batch: DirectoryBatch,
+        now: UtcMillis,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Applied {
+        let key = batch.directory.key();
+        let configured = self.policy.directories.iter();
+        let is_configured =
+            |(name, domain): &(Name, Name)| name.key() == key && domain.key() == batch.domain.key();
+        if !configured.clone().any(is_configured) {
+            return Applied {
+                ignored: batch.upserts.len() + batch.removed.len(),
+                ..Applied::default()
+            };
+        }
+        self.take_facts(&batch, now, outcomes);
+        let domain = self.domains.resolve(batch.domain.as_str());
+        let mut changes = Changes::default();
+        let reading = self.objects.readings.entry(key.clone()).or_default();
+        if batch.step == DirectoryStep::FullBegin {
+            reading.read += 1;
+            reading.under_way = true;
+        }
+        for object in batch.upserts {
+            self.upsert((&key, domain), object, &mut changes, (now, outcomes));
+        }
+        let (gone, held) = match batch.step {
+            DirectoryStep::FullBegin | DirectoryStep::FullPart => (Vec::new(), false),
+            DirectoryStep::FullEnd => self.sweep(&key),
+            DirectoryStep::Poll => self.poll_removals(&key, &batch.removed),
+        };
+        let source = batch.directory.as_str();
+        for id in gone {
+            self.remove_object(id, true, &mut changes, (source, now, outcomes));
+        }
+        self.regroup(&changes, now);
+        // A poll that is held back must come again, so its position is not kept.
+        if let Some(bookmark) = batch.bookmark
+            && !(held && batch.step == DirectoryStep::Poll)
+        {
+            self.bookmarks.insert(bookmark.key, bookmark.value);
+        }
+        Applied {
+            applied: changes.objects,
+            ignored: changes.unchanged,
+            full_read_wanted: held,
+        }
+    }
+
+    /// Objects of a directory go with it; sessions of its users end.
+    pub(super) fn remove_directory(
+        &mut self,
+        directory: &NameKey,
+        now: UtcMillis,
+        outcomes: &mut Vec<Outcome>,
+    ) {
+        let mut changes = Changes::default();
+        let objects: Vec<Id<Object>> = self
+            .objects
+            .arena
+            .iter()
+            .filter(|(_, object)| object.directory == *directory)
+            .map(|(id, _)| id)
+            .collect();
+        for id in objects {
+            self.remove_object(id, false, &mut changes, (directory.as_str(), now, outcomes));
+        }
+        self.objects.readings.remove(directory);
+        self.regroup(&changes, now);
+    }
+
+    fn take_facts(&mut self, batch: &DirectoryBatch, now: UtcMillis, outcomes: &mut Vec<Outcome>) {
+        let Some(facts) = &batch.facts else { return };
+        let key = batch.domain.key();
+        if self.domains.facts.get(&key) == Some(facts) {
+            return;
+        }
+        self.domains.facts.insert(key, facts.clone());
+        self.rebuild_domains(now, outcomes);
+        self.refilter_subjects(now, outcomes);
+    }
+
+    fn upsert(
+        &mut self,
+        (directory, domain): (&NameKey, Id<Domain>),
+        is: DirectoryObject,
+        changes: &mut Changes,
+        (now, outcomes): (UtcMillis, &mut Vec<Outcome>),
+    ) {
+        let reading = self.objects.readings.entry(directory.clone()).or_default();
+        reading.held.remove(&is.id);
+        let seen = reading.read;
+        let known = self.objects.find(&is.id);
+        if let Some(id) = known {
+            let object = &mut self.objects.arena[id];
+            // Of two directories that hold one object, the first decides when it goes.
+            if object.directory == *directory {
+                object.seen = seen;
+            }
+            if object.is == is {
+                changes.unchanged += 1;
+                return;
+            }
+            if std::mem::discriminant(&object.is.kind) != std::mem::discriminant(&is.kind) {
+                let source = directory.as_str();
+                self.remove_object(id, true, changes, (source, now, outcomes));
+            }
+        }
+        changes.objects += 1;
+        let object_id = is.id;
+        changes.regroup.insert(object_id);
+        let foreign = foreign_name(&self.domains.arena[domain].name, &is);
+        match self.objects.find(&object_id) {
+            Some(id) => self.replace_object(id, is, foreign, changes, (now, outcomes)),
+            None => {
+                self.domains.take(domain);
+                let id = self.objects.insert(Object {
+                    is,
+                    directory: directory.clone(),
+                    domain,
+                    subject: None,
+                    foreign,
+                    seen,
+                });
+                changes.renamed.insert(id);
+                self.attach(id, (directory.as_str(), now, outcomes));
+            }
+        }
+    }
+
+    fn replace_object(
+        &mut self,
+        id: Id<Object>,
+        is: DirectoryObject,
+        foreign: CompactString,
+        changes: &mut Changes,
+        (now, outcomes): (UtcMillis, &mut Vec<Outcome>),
+    ) {
+        let before = self.objects.arena[id].is.clone();
+        let directory = self.objects.arena[id].directory.clone();
+        if let (ObjectKind::Group { members: old }, ObjectKind::Group { members: new }) =
+            (&before.kind, &is.kind)
+        {
+            let (old, new): (BTreeSet<_>, BTreeSet<_>) =
+                (old.iter().collect(), new.iter().collect());
+            changes
+                .regroup
+                .extend(old.symmetric_difference(&new).map(|id| **id));
+            if before.name == is.name && before.sid == is.sid {
+                // Only those who joined or left, and all below them, have other groups.
+                changes.regroup.remove(&is.id);
+            } else {
+                changes.renamed.insert(id);
+            }
+        }
+        let reported = reported_part(&before) != reported_part(&is);
+        self.objects.replace(id, is, foreign);
+        self.attach(id, (directory.as_str(), now, outcomes));
+        if reported && let Some(subject) = self.objects.arena[id].subject {
+            self.touch_subject(subject, now);
+        }
+    }
+
+    /// Joins a user's or device's object with its subject, under the name it has now.
+    fn attach(
+        &mut self,
+        id: Id<Object>,
+        (source, now, outcomes): (&str, UtcMillis, &mut Vec<Outcome>),
+    ) {
+        let object = &self.objects.arena[id];
+        let kind = match object.is.kind {
+            ObjectKind::User { .. } => SubjectKind::User,
+            ObjectKind::Device { .. } => SubjectKind::Device,
+            ObjectKind::Group { .. } => return,
+        };
+        let (domain, name) = (object.domain, object.is.name.clone());
+        let gone = matches!(object.is.kind, ObjectKind::User { enabled: false, .. });
+        let named = self.subjects.find(kind, domain, name.key());
+        let subject = match (object.subject, named) {
+            (None, Some(named)) => named,
+            (None, None) => self.subject(kind, domain, name.key()),
+            (Some(own), _) => own,
+        };
+        self.objects.arena[id].subject = Some(subject);
+        self.subjects.arena[subject].object = Some(id);
+        self.subjects.arena[subject].by_upn = false;
+        if self.subjects.arena[subject].name != name.as_str() {
+            self.subjects.rename(subject, domain, name.as_str());
+            self.touch_subject(subject, now);
+        }
+        if let Some(other) = named.filter(|other| *other != subject) {
+            self.adopt(other, subject, now);
+        }
+        if let Some(other) = self.known_by_upn_only(id)
+            && other != subject
+        {
+            self.adopt(other, subject, now);
+        }
+        let excluded = self.is_excluded(subject);
+        self.subjects.arena[subject].excluded = excluded;
+        self.subjects.arena[subject].gone = gone;
+        if gone || excluded {
+            let reason = if gone {
+                EndReason::Directory
+            } else {
+                EndReason::Filter
+            };
+            self.forget_subject(subject, End { reason, source }, now, outcomes);
+        }
+    }
+
+    /// A subject of sessions only turned out to be this one. Another's of the directory stays: it gets its own new
+    /// name in its turn.
+    fn adopt(&mut self, other: Id<Subject>, subject: Id<Subject>, now: UtcMillis) {
+        if self.subjects.arena[other].object.is_none() {
+            self.subjects.arena[other].gone = false;
+            self.merge_subject(other, subject, now);
+        }
+    }
+
+    /// The subject that evidence named by this object's UPN before the directory had told whose it is.
+    fn known_by_upn_only(&self, id: Id<Object>) -> Option<Id<Subject>> {
+        let ObjectKind::User { upn: Some(upn), .. } = &self.objects.arena[id].is.kind else {
+            return None;
+        };
+        let (name, suffix) = upn.as_str().rsplit_once('@')?;
+        let domain = self.domains.find(suffix)?;
+        let found = self
+            .subjects
+            .find(SubjectKind::User, domain, NameKey::fold(name))?;
+        self.subjects.arena[found].by_upn.then_some(found)
+    }
+
+    /// Takes an object out. `lost`: the directory had it and has it no more, in contrast to the directory's own end.
+    fn remove_object(
+        &mut self,
+        id: Id<Object>,
+        lost: bool,
+        changes: &mut Changes,
+        (source, now, outcomes): (&str, UtcMillis, &mut Vec<Outcome>),
+    ) {
+        if let ObjectKind::Group { members } = &self.objects.arena[id].is.kind {
+            changes.regroup.extend(members);
+            // Whoever has it as primary group is found while it is still there.
+            let below = self.objects.below([self.objects.arena[id].is.id]);
+            let ids = below.iter().map(|below| self.objects.arena[*below].is.id);
+            changes.regroup.extend(ids);
+        }
+        let Some(object) = self.objects.remove(id) else {
+            return;
+        };
+        changes.objects += 1;
+        let owner = object
+            .subject
+            .filter(|subject| self.subjects.arena[*subject].object == Some(id));
+        if let Some(subject) = owner {
+            let is_user = self.subjects.arena[subject].kind == SubjectKind::User;
+            self.subjects.arena[subject].object = None;
+            self.subjects.arena[subject].gone = lost && is_user;
+            if is_user {
+                let reason = EndReason::Directory;
+                self.forget_subject(subject, End { reason, source }, now, outcomes);
+            } else {
+                self.refresh_groups(subject);
+                self.touch_subject(subject, now);
+            }
+            self.release(subject);
+        }
+        self.domains.release(object.domain);
+    }
+
+    /// What a full read did not name, as far as it may go, and whether some of it is held back.
+    fn sweep(&mut self, directory: &NameKey) -> (Vec<Id<Object>>, bool) {
+        let Some(reading) = self.objects.readings.get_mut(directory) else {
+            return (Vec::new(), false);
+        };
+        if !std::mem::take(&mut reading.under_way) {
+            // The beginning of this read was not seen (a restart): it may not sweep.
+            return (Vec::new(), true);
+        }
+        let read = reading.read;
+        let missing: Vec<ObjectId> = self
+            .objects
+            .arena
+            .iter()
+            .filter(|(_, object)| object.directory == *directory && object.seen != read)
+            .map(|(_, object)| object.is.id)
+            .collect();
+        self.guard(directory, missing)
+    }
+
+    fn poll_removals(
+        &mut self,
+        directory: &NameKey,
+        removed: &[ObjectId],
+    ) -> (Vec<Id<Object>>, bool) {
+        let missing: BTreeSet<ObjectId> = removed
+            .iter()
+            .filter(|id| {
+                let found = self.objects.find(id);
+                found.is_some_and(|id| self.objects.arena[id].directory == *directory)
+            })
+            .copied()
+            .collect();
+        if missing.len() <= self.removable(directory) {
+            return self.guard(directory, missing.into_iter().collect());
+        }
+        if let Some(reading) = self.objects.readings.get_mut(directory) {
+            reading.held.extend(missing);
+        }
+        (Vec::new(), true)
+    }
+
+    /// Objects that go, and whether others are held back until the next full read misses them too.
+    fn guard(&mut self, directory: &NameKey, missing: Vec<ObjectId>) -> (Vec<Id<Object>>, bool) {
+        let removable = self.removable(directory);
+        let Some(reading) = self.objects.readings.get_mut(directory) else {
+            return (Vec::new(), false);
+        };
+        let (said_before, new): (Vec<_>, Vec<_>) = missing
+            .into_iter()
+            .partition(|id| reading.held.contains(id));
+        let held = new.len() > removable;
+        reading.held.clear();
+        let mut gone = said_before;
+        if held {
+            reading.held.extend(new);
+        } else {
+            gone.extend(new);
+        }
+        let gone = gone.iter().filter_map(|id| self.objects.find(id)).collect();
+        (gone, held)
+    }
+
+    /// How many objects may go without being said twice.
+    fn removable(&self, directory: &NameKey) -> usize {
+        let reading = self.objects.readings.get(directory);
+        let objects = reading.map_or(0, |reading| reading.objects);
+        GUARD_OBJECTS.max(objects / GUARD_SHARE)
+    }
+
+    /// Reads the groups anew of all that a batch may have changed, and reports those that differ.
+    fn regroup(&mut self, changes: &Changes, now: UtcMillis) {
+        for id in self.objects.below(changes.regroup.iter().copied()) {
+            let Some(subject) = self.objects.arena[id].subject else {
+                continue;
+            };
+            let is_active = self.subjects.arena[subject].sessions > 0;
+            if !is_active || self.subjects.arena[subject].object != Some(id) {
+                continue;
+            }
+            let differs = self.refresh_groups(subject);
+            let groups = self.subjects.arena[subject].groups.as_deref();
+            let renamed = groups
+                .is_some_and(|groups| groups.iter().any(|group| changes.renamed.contains(group)));
+            if differs || renamed {
+                self.touch_subject(subject, now);
+            }
+        }
+        self.forget_unshared_groups();
+    }
+}
+
+/// What a report shows of an object beside its name and groups.
+fn reported_part(is: &DirectoryObject) -> Option<(&Option<Name>, &Option<Name>)> {
+    match &is.kind {
+        ObjectKind::Device { os, os_version, .. } => Some((os, os_version)),
+        ObjectKind::User { .. } | ObjectKind::Group { .. } => None,
+    }
+}

@@ -1,0 +1,111 @@
+//! The table: every address with its user's and its device's slot, its place in the journal, and what is kept after
+//! the end.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::arena::{Arena, Id};
+use super::session::Slot;
+use super::subject::SubjectKind;
+use super::time::UtcMillis;
+use super::view::Seq;
+
+/// How long an address is kept after its last session ended.
+pub(super) const TOMBSTONE: Duration = Duration::from_secs(24 * 3600);
+
+/// Most addresses kept after their last session ended.
+pub(super) const MAX_TOMBSTONES: usize = 1_000_000;
+
+/// One address.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) address: IpAddr,
+    /// Last change of what is reported; 0: nothing ever was.
+    pub(super) changed: Seq,
+    pub(super) user: Slot,
+    pub(super) device: Slot,
+    /// Where the slots stand in the order of deadlines.
+    pub(super) user_due: Option<UtcMillis>,
+    pub(super) device_due: Option<UtcMillis>,
+    /// Since when there is no session.
+    pub(super) empty_since: Option<UtcMillis>,
+    /// Whether a user is reported now.
+    pub(super) reports_user: bool,
+    /// When the last reported user went, if none is reported now.
+    pub(super) user_ended_at: Option<UtcMillis>,
+}
+
+impl Entry {
+    pub(super) fn new(address: IpAddr) -> Self {
+        Self {
+            address,
+            changed: Seq(0),
+            user: Slot::default(),
+            device: Slot::default(),
+            user_due: None,
+            device_due: None,
+            empty_since: None,
+            reports_user: false,
+            user_ended_at: None,
+        }
+    }
+
+    pub(super) fn slot(&self, kind: SubjectKind) -> &Slot {
+        match kind {
+            SubjectKind::User => &self.user,
+            SubjectKind::Device => &self.device,
+        }
+    }
+
+    pub(super) fn slot_mut(&mut self, kind: SubjectKind) -> &mut Slot {
+        match kind {
+            SubjectKind::User => &mut self.user,
+            SubjectKind::Device => &mut self.device,
+        }
+    }
+
+    pub(super) fn due_mut(&mut self, kind: SubjectKind) -> &mut Option<UtcMillis> {
+        match kind {
+            SubjectKind::User => &mut self.user_due,
+            SubjectKind::Device => &mut self.device_due,
+        }
+    }
+
+    pub(super) fn has_session(&self) -> bool {
+        self.user.hold().is_some() || self.device.hold().is_some()
+    }
+}
+
+/// All addresses.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub(super) arena: Arena<Entry>,
+    by_address: HashMap<IpAddr, Id<Entry>>,
+}
+
+impl Table {
+    pub(super) fn find(&self, address: IpAddr) -> Option<Id<Entry>> {
+        self.by_address.get(&address).copied()
+    }
+
+    pub(super) fn find_or_insert(&mut self, address: IpAddr) -> Id<Entry> {
+        *self
+            .by_address
+            .entry(address)
+            .or_insert_with(|| self.arena.insert(Entry::new(address)))
+    }
+
+    pub(super) fn insert(&mut self, entry: Entry) -> Id<Entry> {
+        let address = entry.address;
+        let id = self.arena.insert(entry);
+        self.by_address.insert(address, id);
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: Id<Entry>) -> Option<Entry> {
+        let entry = self.arena.remove(id)?;
+        self.by_address.remove(&entry.address);
+        Some(entry)
+    }
+}

@@ -1,0 +1,477 @@
+//! Tests of the core through its doors, named after the rules they hold.
+
+use super::address::Networks;
+use super::core::LogOffTarget;
+use super::directory::*;
+use super::event::*;
+use super::name::Name;
+use super::outcome::*;
+use super::policy::*;
+use super::time::UtcMillis;
+use super::view::*;
+use super::*;
+use std::time::Duration;
+
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
+/// An arbitrary instant; tests count from it.
+const T0: i64 = 1_700_000_000_000;
+
+fn name(text: &str) -> Name {
+    Name::new(text).expect("a name")
+}
+
+fn policy() -> Policy {
+    Policy {
+        logoff_time: Duration::from_secs(8 * 3600),
+        domains: vec![DomainPolicy {
+            name: name("corp.example.com"),
+            netbios: Some(name("CORP")),
+            aliases: vec![name("old.example.com")],
+        }],
+        directories: vec![(name("corp"), name("corp.example.com"))],
+        ..Policy::default()
+    }
+}
+
+struct World {
+    core: Core,
+    now: i64,
+    outcomes: Vec<Outcome>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(policy())
+    }
+
+    fn with(policy: Policy) -> Self {
+        Self {
+            core: Core::new(Epoch(7), policy),
+            now: T0,
+            outcomes: Vec::new(),
+        }
+    }
+
+    fn send(&mut self, event: IdentityEvent) -> Verdict {
+        let batch = Batch::Events {
+            events: vec![event],
+            bookmark: None,
+        };
+        self.core
+            .apply(batch, UtcMillis(self.now), &mut self.outcomes);
+        self.core.check_invariants();
+        self.outcomes.last().expect("an outcome").verdict.clone()
+    }
+
+    fn directory(&mut self, step: DirectoryStep, upserts: Vec<DirectoryObject>) -> Applied {
+        self.directory_batch(step, upserts, Vec::new())
+    }
+
+    fn directory_batch(
+        &mut self,
+        step: DirectoryStep,
+        upserts: Vec<DirectoryObject>,
+        removed: Vec<ObjectId>,
+    ) -> Applied {
+        let batch = DirectoryBatch {
+            directory: name("corp"),
+            domain: name("corp.example.com"),
+            facts: None,
+            step,
+            upserts,
+            removed,
+            bookmark: Some(Bookmark {
+                key: "dir".into(),
+                value: b"1".as_slice().into(),
+            }),
+        };
+        let batch = Batch::Directory(batch);
+        let applied = self
+            .core
+            .apply(batch, UtcMillis(self.now), &mut self.outcomes);
+        self.core.check_invariants();
+        applied
+    }
+
+    fn advance_to(&mut self, now: i64) {
+        while self.now < now {
+            self.now = (self.now + 50_000).min(now);
+            while self
+                .core
+                .advance(UtcMillis(self.now), 10, &mut self.outcomes)
+            {}
+        }
+        self.core.check_invariants();
+    }
+
+    fn user_at(&self, address: &str) -> Option<String> {
+        let address = address.parse().expect("an address");
+        let view = self.core.address(address)?;
+        Some(view.user?.user.name.to_owned())
+    }
+
+    fn device_at(&self, address: &str) -> Option<String> {
+        let view = self.core.address(address.parse().expect("an address"))?;
+        Some(view.device?.device.name.to_owned())
+    }
+
+    fn roles(&self, address: &str) -> Vec<String> {
+        let view = self.core.address(address.parse().expect("an address"));
+        let roles = view.and_then(|view| Some(view.user?.user.roles));
+        let roles = roles.unwrap_or_default().into_iter();
+        roles.map(str::to_owned).collect()
+    }
+
+    fn policy(&mut self, policy: Policy) {
+        self.core
+            .set_policy(policy, UtcMillis(self.now), &mut self.outcomes);
+        self.core.check_invariants();
+    }
+}
+
+fn corp(user: &str) -> UserRef {
+    user_ref(user, None, Some(&name("CORP"))).expect("a user")
+}
+
+fn event(producer: &str, at: i64, address: &str, claim: Claim) -> IdentityEvent {
+    IdentityEvent {
+        producer: producer.into(),
+        record: "1".into(),
+        occurred_at: UtcMillis(T0 + at),
+        received_at: UtcMillis(T0 + at),
+        address: (!address.is_empty()).then(|| address.parse().expect("an address")),
+        claim,
+    }
+}
+
+fn logon(user: &str, strength: Strength) -> Claim {
+    Claim::Logon(Logon {
+        user: corp(user),
+        device: None,
+        groups: Vec::new(),
+        strength,
+        logon_id: None,
+    })
+}
+
+fn strong(user: &str, at: i64, address: &str) -> IdentityEvent {
+    event("dc", at, address, logon(user, Strength::Strong))
+}
+
+fn weak(user: &str, at: i64, address: &str) -> IdentityEvent {
+    event("dc", at, address, logon(user, Strength::Weak))
+}
+
+fn logoff(user: Option<&str>, at: i64, address: &str) -> IdentityEvent {
+    let claim = Claim::Logoff {
+        user: user.map(corp),
+        logon_id: None,
+    };
+    event("vpn", at, address, claim)
+}
+
+fn device(device: &str, at: i64, address: &str, own_kerberos: bool) -> IdentityEvent {
+    let claim = Claim::DeviceLogon {
+        device: DeviceRef {
+            name: name(device),
+            qualifier: Qualifier::Domain(name("CORP")),
+        },
+        strength: Strength::Strong,
+        own_kerberos,
+    };
+    event("dhcp", at, address, claim)
+}
+
+fn id(number: u32) -> ObjectId {
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&number.to_be_bytes());
+    ObjectId(id)
+}
+
+fn user(number: u32, user: &str) -> DirectoryObject {
+    DirectoryObject {
+        id: id(number),
+        sid: Some(format!("S-1-5-{number}").into()),
+        name: name(user),
+        kind: ObjectKind::User {
+            upn: Some(name(&format!("{user}.person@mail.example.com"))),
+            enabled: true,
+            primary_group: Some("S-1-5-513".into()),
+        },
+    }
+}
+
+fn group(number: u32, group: &str, members: &[u32]) -> DirectoryObject {
+    DirectoryObject {
+        id: id(number),
+        sid: Some(format!("S-1-5-{number}").into()),
+        name: name(group),
+        kind: ObjectKind::Group {
+            members: members.iter().map(|number| id(*number)).collect(),
+        },
+    }
+}
+
+const A: &str = "10.1.2.3";
+
+#[test]
+fn rule_6_strong_displaces_all_and_weak_only_weak() {
+    let mut w = World::new();
+    w.now += 1000;
+    assert_eq!(
+        w.send(weak("alice", 1, A)),
+        Verdict::LoggedOn { displaced: None }
+    );
+    assert_eq!(
+        w.send(weak("bob", 2, A)),
+        Verdict::LoggedOn {
+            displaced: Some("corp.example.com\\alice".into())
+        }
+    );
+    w.send(strong("carol", 3, A));
+    assert_eq!(
+        w.send(weak("alice", 4, A)),
+        Verdict::Ignored(IgnoreReason::Weaker)
+    );
+    assert_eq!(w.send(weak("carol", 5, A)), Verdict::Renewed);
+    assert_eq!(
+        w.send(strong("dave", 2, A)),
+        Verdict::Ignored(IgnoreReason::Older)
+    );
+    assert_eq!(w.user_at(A).as_deref(), Some("carol"));
+    // Carol's weak renewal does not protect her from strong evidence that came late.
+    w.send(strong("erin", 4, A));
+    assert_eq!(w.user_at(A).as_deref(), Some("erin"));
+}
+
+#[test]
+fn rule_7_a_logoff_ends_whom_it_names_and_loses_a_tie() {
+    let mut w = World::new();
+    w.now += 1000;
+    w.send(strong("alice", 10, A));
+    assert_eq!(
+        w.send(logoff(Some("bob"), 20, A)),
+        Verdict::Ignored(IgnoreReason::OtherUser)
+    );
+    assert_eq!(
+        w.send(logoff(Some("alice"), 10, A)),
+        Verdict::Ignored(IgnoreReason::Older)
+    );
+    assert_eq!(
+        w.send(logoff(None, 11, A)),
+        Verdict::LoggedOff(EndReason::Logoff)
+    );
+    assert_eq!(w.user_at(A), None);
+    // What happened before the logoff comes too late, what happened after it does not.
+    w.send(strong("alice", 10, A));
+    assert_eq!(w.user_at(A), None);
+    w.send(strong("alice", 12, A));
+    assert_eq!(w.user_at(A).as_deref(), Some("alice"));
+}
+
+#[test]
+fn rule_4_a_jump_spreads_the_overdue() {
+    let mut w = World::new();
+    for host in 1..=100 {
+        w.send(strong("alice", 0, &format!("10.0.0.{host}")));
+    }
+    w.now += DAY;
+    let now = UtcMillis(w.now);
+    while w.core.advance(now, 10, &mut w.outcomes) {}
+    let left = w.core.totals().sessions;
+    assert!(left > 80, "{left} wait for their turn");
+    w.advance_to(w.now + 300_000);
+    assert!((20..80).contains(&w.core.totals().sessions));
+    w.advance_to(w.now + 310_000);
+    assert_eq!(w.core.totals().sessions, 0);
+    assert_eq!(w.core.totals().tombstones, 100);
+    w.advance_to(w.now + DAY + 1000);
+    assert_eq!(w.core.totals().tombstones, 0);
+    assert_eq!(w.core.floor(), w.core.last_seq());
+}
+
+#[test]
+fn rule_13_roles_are_transitive_and_only_those_affected_are_reported() {
+    let mut w = World::new();
+    w.send(strong("alice", 0, A));
+    w.send(strong("bob", 0, "10.1.2.4"));
+    let before = w.core.last_seq();
+    w.directory(
+        DirectoryStep::FullBegin,
+        vec![
+            user(1, "Alice"),
+            user(2, "Bob"),
+            group(10, "Inner", &[1]),
+            group(11, "Outer", &[10, 11]),
+            group(513, "Domain Users", &[]),
+        ],
+    );
+    w.directory(DirectoryStep::FullEnd, Vec::new());
+    assert_eq!(w.user_at(A).as_deref(), Some("Alice"));
+    assert_eq!(w.roles(A), ["Domain Users", "Inner", "Outer"]);
+    assert_eq!(w.core.addresses_since(before).count(), 2);
+    let before = w.core.last_seq();
+    w.directory(
+        DirectoryStep::Poll,
+        vec![group(12, "Secret", &[11]), group(10, "Inner", &[1])],
+    );
+    assert_eq!(w.roles(A), ["Domain Users", "Inner", "Outer", "Secret"]);
+    let changed: Vec<_> = w.core.addresses_since(before).map(|c| c.1).collect();
+    assert_eq!(changed, [A.parse::<std::net::IpAddr>().expect("address")]);
+}
+
+#[test]
+fn rule_14_a_user_who_went_loses_his_sessions_and_large_removals_are_said_twice() {
+    let mut w = World::new();
+    w.directory(
+        DirectoryStep::FullBegin,
+        (1..=300).map(|n| user(n, &format!("u{n}"))).collect(),
+    );
+    w.directory(DirectoryStep::FullEnd, Vec::new());
+    w.send(strong("u1", 0, A));
+    w.send(strong("u2", 0, "10.1.2.4"));
+    w.directory_batch(DirectoryStep::Poll, Vec::new(), vec![id(1)]);
+    assert_eq!(w.user_at(A), None);
+    assert_eq!(
+        w.send(strong("u1", 0, A)),
+        Verdict::Ignored(IgnoreReason::NotInDirectory)
+    );
+    let many = (2..=150).map(id).collect();
+    let applied = w.directory_batch(DirectoryStep::Poll, Vec::new(), many);
+    assert!(applied.full_read_wanted);
+    assert_eq!(w.core.held_removals()[0].objects, 149);
+    assert_eq!(w.user_at("10.1.2.4").as_deref(), Some("u2"));
+    w.directory(
+        DirectoryStep::FullBegin,
+        (151..=300).map(|n| user(n, &format!("u{n}"))).collect(),
+    );
+    let applied = w.directory(DirectoryStep::FullEnd, Vec::new());
+    assert!(!applied.full_read_wanted);
+    assert_eq!(w.user_at("10.1.2.4"), None);
+    assert_eq!(w.core.totals().directory_users, 150);
+}
+
+#[test]
+fn rule_2_a_upn_is_resolved_when_the_directory_learns_it() {
+    let mut w = World::new();
+    let claim = Claim::Logon(Logon {
+        user: user_ref("alice.person@mail.example.com", None, None).expect("a user"),
+        device: None,
+        groups: Vec::new(),
+        strength: Strength::Strong,
+        logon_id: None,
+    });
+    w.send(event("vpn", 0, A, claim.clone()));
+    assert_eq!(w.user_at(A).as_deref(), Some("alice.person"));
+    assert_eq!(w.core.totals().unknown_domains, 1);
+    w.directory(DirectoryStep::Poll, vec![user(1, "alice")]);
+    assert_eq!(w.user_at(A).as_deref(), Some("alice"));
+    assert_eq!(w.core.totals().unknown_domains, 0);
+    // A rename follows the object, and the session follows the rename.
+    w.directory(DirectoryStep::Poll, vec![user(1, "alicia")]);
+    assert_eq!(w.user_at(A).as_deref(), Some("alicia"));
+    assert!(w.core.user("alice", Some("CORP")).is_none());
+    w.send(strong("alicia", 0, "10.1.2.4"));
+    assert_eq!(w.core.totals().users, 1);
+}
+
+#[test]
+fn rule_2_a_qualifier_becomes_the_domain_that_turns_out_to_have_it() {
+    let mut policy = policy();
+    policy.domains[0].netbios = None;
+    let mut w = World::with(policy);
+    w.send(strong("alice", 0, A));
+    assert_eq!(w.core.totals().unknown_domains, 1);
+    let batch = DirectoryBatch {
+        directory: name("corp"),
+        domain: name("corp.example.com"),
+        facts: Some(DomainFacts {
+            netbios: Some(name("CORP")),
+            upn_suffixes: vec![name("mail.example.com")],
+        }),
+        step: DirectoryStep::Poll,
+        upserts: Vec::new(),
+        removed: Vec::new(),
+        bookmark: None,
+    };
+    let now = UtcMillis(w.now);
+    w.core.apply(Batch::Directory(batch), now, &mut w.outcomes);
+    w.core.check_invariants();
+    assert_eq!(w.core.totals().unknown_domains, 0);
+    assert_eq!(
+        w.core.addresses_of_user("alice", "corp.example.com").len(),
+        1
+    );
+}
+
+#[test]
+fn rule_9_follow_device_carries_the_user_and_keeps_the_old_address() {
+    let mut policy = policy();
+    policy.follow_device = true;
+    let mut w = World::with(policy);
+    w.now += 1000;
+    w.send(device("ws1$", 1, A, true));
+    w.send(strong("alice", 2, A));
+    w.send(device("WS1.corp.example.com", 3, "10.1.2.4", true));
+    assert_eq!(w.user_at("10.1.2.4").as_deref(), Some("alice"));
+    assert_eq!(w.user_at(A).as_deref(), Some("alice"));
+    assert_eq!(w.device_at("10.1.2.4").as_deref(), Some("ws1"));
+}
+
+#[test]
+fn rule_17_a_user_gone_is_known_as_long_as_the_address_is() {
+    let mut w = World::new();
+    w.now += 1000;
+    w.send(device("ws1", 1, A, false));
+    w.send(strong("alice", 2, A));
+    w.send(logoff(Some("alice"), 3, A));
+    let address = A.parse().expect("address");
+    let view = w.core.address(address).expect("a view");
+    assert!(view.user.is_none() && view.device.is_some());
+    assert_eq!(view.user_ended_at, Some(UtcMillis(w.now)));
+}
+
+#[test]
+fn rule_24_filters_and_removed_directories_act_at_once() {
+    let mut w = World::new();
+    w.directory(DirectoryStep::Poll, vec![user(1, "alice"), user(2, "svc")]);
+    w.send(strong("alice", 0, A));
+    w.send(strong("svc", 0, "10.1.2.4"));
+    w.send(strong("bob", 0, "10.9.0.1"));
+    let mut filtered = policy();
+    filtered.filter.exclude_users = Globs::new(["CORP\\svc"]).expect("globs");
+    filtered.filter.exclude_addresses = Networks::new(["10.9.0.0/16".parse().expect("net")]);
+    w.policy(filtered.clone());
+    assert_eq!(w.core.totals().sessions, 1);
+    assert_eq!(
+        w.send(strong("svc", 0, A)),
+        Verdict::Ignored(IgnoreReason::FilteredUser)
+    );
+    filtered.directories.clear();
+    w.policy(filtered);
+    assert_eq!(w.core.totals().sessions, 0);
+    assert_eq!(w.core.totals().directory_users, 0);
+    let last = w.outcomes.last().expect("an outcome");
+    assert_eq!(last.verdict, Verdict::LoggedOff(EndReason::Directory));
+}
+
+#[test]
+fn the_operator_logs_off_by_name_and_by_address() {
+    let mut w = World::new();
+    w.send(strong("alice", 0, A));
+    w.send(strong("alice", 0, "10.1.2.4"));
+    w.send(device("ws1", 0, A, false));
+    let target = LogOffTarget::User {
+        name: name("ALICE"),
+        domain: Some(name("corp")),
+    };
+    let now = UtcMillis(w.now);
+    let applied = w.core.apply(Batch::LogOff(target), now, &mut w.outcomes);
+    assert_eq!(applied.applied, 2);
+    assert_eq!(w.core.totals().sessions, 1);
+    let target = LogOffTarget::Address(A.parse().expect("address"));
+    w.core.apply(Batch::LogOff(target), now, &mut w.outcomes);
+    assert_eq!(w.core.totals().sessions, 0);
+    w.core.check_invariants();
+}
