@@ -50,6 +50,18 @@ impl Core {
         self.refilter_subjects(now, outcomes);
     }
 
+    /// Ends what a restart finds of directories that are configured no more.
+    pub(super) fn end_unconfigured(&mut self, now: UtcMillis, outcomes: &mut Vec<Outcome>) {
+        let configured = &self.policy.directories;
+        let is_configured =
+            |directory: &NameKey| configured.iter().any(|(name, _)| name.key() == *directory);
+        let readings = self.objects.readings.keys();
+        let lost: Vec<NameKey> = readings.filter(|d| !is_configured(d)).cloned().collect();
+        for directory in lost {
+            self.remove_directory(&directory, now, outcomes);
+        }
+    }
+
     /// Builds the domains' names again; sessions of domains that were removed end, and names that turned out to mean
     /// one domain become one.
     pub(super) fn rebuild_domains(&mut self, now: UtcMillis, outcomes: &mut Vec<Outcome>) {

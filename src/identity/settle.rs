@@ -330,7 +330,7 @@ impl Core {
         }
     }
 
-    fn moved(
+    pub(super) fn moved(
         &mut self,
         kind: SubjectKind,
         before: Option<Id<Subject>>,

@@ -1,0 +1,332 @@
+//! To [`State`] and back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
+use super::arena::Id;
+use super::conflict::{self, FactKind};
+use super::core::Core;
+use super::deadline::Clock;
+use super::journal::Journal;
+use super::name::NameKey;
+use super::objects::{Object, foreign_name};
+use super::outcome::Outcome;
+use super::policy::Policy;
+use super::session::{Extra, Fact, MAX_FACTS, Slot};
+use super::state::{
+    AddressState, Contradiction, FactState, ObjectState, ReadingState, SlotState, State,
+    SubjectState,
+};
+use super::subject::{Subject, SubjectKind};
+use super::table::{Entry, TOMBSTONE};
+use super::time::UtcMillis;
+use super::view::{Epoch, Seq};
+
+/// Places in the vectors of a [`State`] by id.
+struct Places {
+    subjects: BTreeMap<Id<Subject>, u32>,
+    objects: BTreeMap<Id<Object>, u32>,
+}
+
+impl Core {
+    /// The core as plain data.
+    #[must_use]
+    pub fn export(&self) -> State {
+        let places = Places {
+            subjects: (self.subjects.arena.iter().map(|(id, _)| id))
+                .zip(0..)
+                .collect(),
+            objects: (self.objects.arena.iter().map(|(id, _)| id))
+                .zip(0..)
+                .collect(),
+        };
+        let domain = |id| CompactString::new(&self.domains.arena[id].name);
+        State {
+            epoch: self.epoch,
+            last_seq: self.journal.last(),
+            floor: self.journal.floor(),
+            now: self.clock.now(),
+            marks: self.journal.marks().collect(),
+            domain_facts: (self.domains.facts.iter())
+                .map(|(domain, facts)| (domain.as_str().into(), facts.clone()))
+                .collect(),
+            producers: (self.producers.names().iter())
+                .map(|name| CompactString::new(name))
+                .collect(),
+            subjects: (self.subjects.arena.iter())
+                .map(|(_, subject)| SubjectState {
+                    kind: subject.kind,
+                    domain: domain(subject.domain),
+                    name: subject.name.clone(),
+                    object: subject
+                        .object
+                        .and_then(|id| places.objects.get(&id).copied()),
+                    gone: subject.gone,
+                    by_upn: subject.by_upn,
+                })
+                .collect(),
+            objects: (self.objects.arena.iter())
+                .map(|(_, object)| ObjectState {
+                    is: object.is.clone(),
+                    directory: object.directory.as_str().into(),
+                    domain: domain(object.domain),
+                    subject: object
+                        .subject
+                        .and_then(|id| places.subjects.get(&id).copied()),
+                })
+                .collect(),
+            readings: (self.objects.readings.iter())
+                .map(|(directory, reading)| ReadingState {
+                    directory: directory.as_str().into(),
+                    held: reading.held.iter().copied().collect(),
+                })
+                .collect(),
+            addresses: (self.table.arena.iter())
+                .map(|(_, entry)| export_entry(entry, &places))
+                .collect(),
+            bookmarks: (self.bookmarks.iter())
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
+        }
+    }
+
+    /// The core that was exported, under a policy that may have changed meanwhile: what it no longer allows ends at
+    /// `now`, as at a reload. A gap since the export counts as a jump of the clock. `epoch` is the exported one only
+    /// if nothing was lost since.
+    ///
+    /// # Errors
+    /// [`Contradiction`] if no core can have exported this.
+    pub fn restore(
+        state: State,
+        epoch: Epoch,
+        policy: Policy,
+        now: UtcMillis,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<Self, Contradiction> {
+        let mut core = Self::new(epoch, Policy::default());
+        // The policy of then is not saved: directories and domains that are still configured are those it had.
+        core.policy.logoff_time = policy.logoff_time;
+        core.policy.directories = policy.directories.clone();
+        core.policy.domains = policy.domains.clone();
+        core.policy.shared_addresses = policy.shared_addresses.clone();
+        core.policy.filter.exclude_groups = policy.filter.exclude_groups.clone();
+        core.clock = Clock::at(state.now);
+        core.journal = Journal::restore(state.last_seq, state.floor, state.marks);
+        core.domains.facts = (state.domain_facts.into_iter())
+            .map(|(domain, facts)| (NameKey::fold(&domain), facts))
+            .collect();
+        core.domains.rebuild(&core.policy);
+        core.bookmarks = state.bookmarks.into_iter().collect();
+        for name in &state.producers {
+            core.producers.number(&Arc::from(name.as_str()));
+        }
+        let subjects = core.restore_subjects(&state.subjects);
+        core.restore_objects(state.objects, &state.subjects, &subjects)?;
+        for reading in state.readings {
+            let reading_of = NameKey::fold(&reading.directory);
+            let kept = core.objects.readings.entry(reading_of).or_default();
+            kept.held = reading.held.into_iter().collect();
+        }
+        for address in state.addresses {
+            core.restore_address(address, &subjects, state.producers.len())?;
+        }
+        let now = core.clock.pass(now);
+        core.end_unconfigured(now, outcomes);
+        core.obey(policy, now, outcomes);
+        Ok(core)
+    }
+
+    fn restore_subjects(&mut self, states: &[SubjectState]) -> Vec<Id<Subject>> {
+        let mut ids = Vec::with_capacity(states.len());
+        for state in states {
+            let domain = self.domains.resolve(&state.domain);
+            self.domains.take(domain);
+            let mut subject = Subject::new(state.kind, domain, &state.name);
+            subject.gone = state.gone;
+            subject.by_upn = state.by_upn;
+            ids.push(self.subjects.insert(subject));
+        }
+        ids
+    }
+
+    fn restore_objects(
+        &mut self,
+        states: Vec<ObjectState>,
+        owners: &[SubjectState],
+        subjects: &[Id<Subject>],
+    ) -> Result<(), Contradiction> {
+        for (place, state) in (0u32..).zip(states) {
+            let subject = match state.subject {
+                None => None,
+                Some(subject) => Some(*subjects.get(subject as usize).ok_or(Contradiction {
+                    what: "an object of nobody",
+                })?),
+            };
+            if self.objects.find(&state.is.id).is_some() {
+                return Err(Contradiction {
+                    what: "an object occurs twice",
+                });
+            }
+            let domain = self.domains.resolve(&state.domain);
+            self.domains.take(domain);
+            let foreign = foreign_name(&self.domains.arena[domain].name, &state.is);
+            let id = self.objects.insert(Object {
+                is: state.is,
+                directory: NameKey::fold(&state.directory),
+                domain,
+                subject,
+                foreign,
+                seen: 0,
+            });
+            let owner = state
+                .subject
+                .and_then(|subject| owners.get(subject as usize));
+            if let Some(subject) = subject
+                && owner.and_then(|owner| owner.object) == Some(place)
+            {
+                self.subjects.arena[subject].object = Some(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn restore_address(
+        &mut self,
+        state: AddressState,
+        subjects: &[Id<Subject>],
+        producers: usize,
+    ) -> Result<(), Contradiction> {
+        if self.table.find(state.address).is_some() {
+            return Err(Contradiction {
+                what: "an address occurs twice",
+            });
+        }
+        if state.changed > self.journal.last() {
+            return Err(Contradiction {
+                what: "a change after the last one",
+            });
+        }
+        let mut entry = Entry::new(state.address);
+        entry.changed = state.changed;
+        entry.empty_since = state.empty_since;
+        entry.reports_user = state.reports_user;
+        entry.user_ended_at = state.user_ended_at;
+        entry.user = restore_slot(state.user, subjects, producers)?;
+        entry.device = restore_slot(state.device, subjects, producers)?;
+        if entry.has_session() == entry.empty_since.is_some() {
+            return Err(Contradiction {
+                what: "an address that ended and has a session",
+            });
+        }
+        let id = self.table.insert(entry);
+        self.index_address(id);
+        Ok(())
+    }
+
+    /// Puts a restored address into everything that refers to it.
+    fn index_address(&mut self, id: Id<Entry>) {
+        let entry = &self.table.arena[id];
+        let (changed, empty_since) = (entry.changed, entry.empty_since);
+        let holders = [entry.user.subject(), entry.device.subject()];
+        let facts = entry.user.facts().iter().chain(entry.device.facts());
+        for subject in facts.filter_map(|fact| fact.subject) {
+            self.subjects.arena[subject].places.insert(id);
+        }
+        if changed > Seq(0) {
+            self.journal.restore_key(changed, id);
+            self.tombstones += usize::from(empty_since.is_some());
+        }
+        if let Some(since) = empty_since {
+            let ends = since.after(TOMBSTONE);
+            self.deadlines.tombstones.insert((ends, id));
+        }
+        for (kind, holder) in [SubjectKind::User, SubjectKind::Device]
+            .into_iter()
+            .zip(holders)
+        {
+            self.moved(kind, None, holder);
+            self.schedule(id, kind);
+        }
+    }
+}
+
+fn export_entry(entry: &Entry, places: &Places) -> AddressState {
+    AddressState {
+        address: entry.address,
+        changed: entry.changed,
+        empty_since: entry.empty_since,
+        reports_user: entry.reports_user,
+        user_ended_at: entry.user_ended_at,
+        user: export_slot(&entry.user, places),
+        device: export_slot(&entry.device, places),
+    }
+}
+
+fn export_slot(slot: &Slot, places: &Places) -> SlotState {
+    let export_fact = |fact: &Fact| {
+        let extra = fact.extra.as_deref();
+        let groups = extra.and_then(|extra| extra.groups.as_ref());
+        FactState {
+            kind: fact.kind,
+            at: fact.at,
+            received_at: fact.received_at,
+            record: fact.record.clone(),
+            producer: fact.producer,
+            subject: fact
+                .subject
+                .and_then(|id| places.subjects.get(&id).copied()),
+            groups: groups.map(|(at, groups)| (*at, groups.to_vec())),
+            logon: extra.and_then(|extra| extra.logon.clone()),
+        }
+    };
+    SlotState {
+        since: slot.hold().map(|hold| hold.since),
+        facts: slot.facts().iter().map(export_fact).collect(),
+    }
+}
+
+fn restore_slot(
+    state: SlotState,
+    subjects: &[Id<Subject>],
+    producers: usize,
+) -> Result<Slot, Contradiction> {
+    let mut facts = Vec::with_capacity(state.facts.len().min(MAX_FACTS));
+    if state.facts.len() > MAX_FACTS {
+        return Err(Contradiction {
+            what: "too many facts",
+        });
+    }
+    for fact in state.facts {
+        let anonymous = matches!(fact.kind, FactKind::AllLeft | FactKind::Closed);
+        let subject = fact.subject.and_then(|place| subjects.get(place as usize));
+        if anonymous == subject.is_some() || usize::from(fact.producer) >= producers {
+            return Err(Contradiction {
+                what: "a fact about nobody, or by nobody",
+            });
+        }
+        let extra = (fact.groups.is_some() || fact.logon.is_some()).then(|| {
+            let groups = fact
+                .groups
+                .map(|(at, groups)| (at, groups.into_boxed_slice()));
+            let logon = fact.logon;
+            Box::new(Extra { groups, logon })
+        });
+        facts.push(Fact {
+            at: fact.at,
+            received_at: fact.received_at,
+            record: fact.record,
+            subject: subject.copied(),
+            producer: fact.producer,
+            kind: fact.kind,
+            extra,
+        });
+    }
+    if !facts.is_sorted_by_key(|fact| (fact.at, conflict::rank(fact.kind))) {
+        return Err(Contradiction {
+            what: "facts out of order",
+        });
+    }
+    Ok(Slot::restore(facts, state.since))
+}

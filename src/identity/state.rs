@@ -1,0 +1,141 @@
+//! The whole core as plain data, for the snapshot: what a restart must know to be the same table.
+//!
+//! Ids are places in these vectors. What can be computed again (indexes, counts, closed memberships, deadlines) is not
+//! here, and how it is written is the snapshot's business: nothing here knows of serialisation.
+
+use std::net::IpAddr;
+
+use compact_str::CompactString;
+
+use super::directory::{DirectoryObject, DomainFacts, ObjectId};
+use super::event::LogonId;
+use super::time::UtcMillis;
+use super::view::{Epoch, Seq};
+
+pub use super::conflict::FactKind;
+pub use super::subject::SubjectKind;
+
+/// Everything the core holds except the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The journal's life.
+    pub epoch: Epoch,
+    /// Sequence of the last change.
+    pub last_seq: Seq,
+    /// Cursors below have missed something.
+    pub floor: Seq,
+    /// The core's time when it was exported.
+    pub now: Option<UtcMillis>,
+    /// The journal's time index: (instant, last sequence before it), rising.
+    pub marks: Vec<(UtcMillis, Seq)>,
+    /// What directories told of their domains: (DNS name, facts).
+    pub domain_facts: Vec<(CompactString, DomainFacts)>,
+    /// Producers' names.
+    pub producers: Vec<CompactString>,
+    /// Users and devices.
+    pub subjects: Vec<SubjectState>,
+    /// Directory objects.
+    pub objects: Vec<ObjectState>,
+    /// Directories' readings.
+    pub readings: Vec<ReadingState>,
+    /// Addresses.
+    pub addresses: Vec<AddressState>,
+    /// Positions of producers and directories.
+    pub bookmarks: Vec<(CompactString, Box<[u8]>)>,
+}
+
+/// A user or device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubjectState {
+    /// User or device.
+    pub kind: SubjectKind,
+    /// Its domain's DNS name, or the qualifier nobody knew.
+    pub domain: CompactString,
+    /// As shown.
+    pub name: CompactString,
+    /// Its place in [`State::objects`].
+    pub object: Option<u32>,
+    /// The directory lost it or has it disabled.
+    pub gone: bool,
+    /// Known only by an unresolved UPN.
+    pub by_upn: bool,
+}
+
+/// A directory object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectState {
+    /// The object.
+    pub is: DirectoryObject,
+    /// The directory's name, in lower case.
+    pub directory: CompactString,
+    /// The domain's DNS name.
+    pub domain: CompactString,
+    /// Its place in [`State::subjects`].
+    pub subject: Option<u32>,
+}
+
+/// A directory's reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadingState {
+    /// The directory's name, in lower case.
+    pub directory: CompactString,
+    /// Objects whose removal waits.
+    pub held: Vec<ObjectId>,
+}
+
+/// An address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressState {
+    /// The address.
+    pub address: IpAddr,
+    /// Its place in the journal; 0: none.
+    pub changed: Seq,
+    /// Since when there is no session.
+    pub empty_since: Option<UtcMillis>,
+    /// Whether a user is reported.
+    pub reports_user: bool,
+    /// When the last reported user went.
+    pub user_ended_at: Option<UtcMillis>,
+    /// The user's slot.
+    pub user: SlotState,
+    /// The device's slot.
+    pub device: SlotState,
+}
+
+/// A slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlotState {
+    /// When the session began, if there is one.
+    pub since: Option<UtcMillis>,
+    /// What is known, oldest first.
+    pub facts: Vec<FactState>,
+}
+
+/// A fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactState {
+    /// What it says.
+    pub kind: FactKind,
+    /// When it happened.
+    pub at: UtcMillis,
+    /// When it was heard.
+    pub received_at: UtcMillis,
+    /// Which record.
+    pub record: CompactString,
+    /// Place in [`State::producers`].
+    pub producer: u16,
+    /// Place in [`State::subjects`].
+    pub subject: Option<u32>,
+    /// Asserted groups, and when.
+    pub groups: Option<(UtcMillis, Vec<CompactString>)>,
+    /// The Windows logon.
+    pub logon: Option<LogonId>,
+}
+
+/// Why a state is not one that a core exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the saved table contradicts itself: {what}")]
+pub struct Contradiction {
+    /// What does not fit.
+    pub what: &'static str,
+}
