@@ -15,6 +15,15 @@ const DEFAULT_CONFIG: &str = "/etc/jims/config.toml";
 /// Where the socket of a service under systemd is.
 const SYSTEM_SOCKET: &str = "/run/jims/control.sock";
 
+/// The configuration that was named, else the default one if it is there.
+pub(super) fn find(named: Option<&Path>) -> Option<PathBuf> {
+    let default = Path::new(DEFAULT_CONFIG);
+    match named {
+        Some(path) => Some(path.to_owned()),
+        None => default.exists().then(|| default.to_owned()),
+    }
+}
+
 /// The control socket of the service that the configuration describes; without a configuration, the usual places.
 pub(super) fn socket(named: Option<&Path>) -> Result<PathBuf, Failure> {
     let environment = Environment::of_process();

@@ -13,6 +13,7 @@ mod man;
 mod query_user;
 mod render;
 mod status;
+mod syslog_test;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -63,6 +64,7 @@ enum Command {
     Status(status::Args),
     QueryUser(query_user::Args),
     LogOff(log_off::Args),
+    SyslogTest(syslog_test::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -112,6 +114,7 @@ fn run(cli: Cli, out: &mut impl Write) -> Result<Exit, Failure> {
         Command::Status(args) => status::run(&args, config, out),
         Command::QueryUser(args) => query_user::run(args, config, out),
         Command::LogOff(args) => log_off::run(args, config, out),
+        Command::SyslogTest(args) => syslog_test::run(&args, config, out),
         Command::Completions(args) => completions::run(&args, out),
         Command::Man(args) => man::run(&args, out),
     }
