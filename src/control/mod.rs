@@ -11,3 +11,4 @@ pub mod server;
 mod status;
 
 pub use self::server::{ControlServer, Desk, Site};
+pub use self::status::point_status;
