@@ -32,6 +32,7 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show totals, directories, producers, firewalls, strangers, and what needs attention')
             [CompletionResult]::new('query-user', 'query-user', [CompletionResultType]::ParameterValue, 'Show who is at an address, where a user is, and which evidence says so')
             [CompletionResult]::new('log-off', 'log-off', [CompletionResultType]::ParameterValue, 'End the sessions of a user, at an address, or at a device')
+            [CompletionResult]::new('syslog-test', 'syslog-test', [CompletionResultType]::ParameterValue, 'Show which rule matches a syslog line and what it captures, or why none does')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print completions for a shell')
             [CompletionResult]::new('man', 'man', [CompletionResultType]::ParameterValue, 'Print the manual page, or write the pages of all commands')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
@@ -74,6 +75,20 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             break
         }
+        'jims;syslog-test' {
+            [CompletionResult]::new('--source', '--source', [CompletionResultType]::ParameterName, 'Read the line as this configured source would, with its templates, domain and time zone')
+            [CompletionResult]::new('--template', '--template', [CompletionResultType]::ParameterName, 'Try only this template, configured or built in')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Configuration file [default: /etc/jims/config.toml]')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; nothing is said by colour alone')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON; one object a line when reading from stdin')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
         'jims;completions' {
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Configuration file [default: /etc/jims/config.toml]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; nothing is said by colour alone')
@@ -100,6 +115,7 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show totals, directories, producers, firewalls, strangers, and what needs attention')
             [CompletionResult]::new('query-user', 'query-user', [CompletionResultType]::ParameterValue, 'Show who is at an address, where a user is, and which evidence says so')
             [CompletionResult]::new('log-off', 'log-off', [CompletionResultType]::ParameterValue, 'End the sessions of a user, at an address, or at a device')
+            [CompletionResult]::new('syslog-test', 'syslog-test', [CompletionResultType]::ParameterValue, 'Show which rule matches a syslog line and what it captures, or why none does')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print completions for a shell')
             [CompletionResult]::new('man', 'man', [CompletionResultType]::ParameterValue, 'Print the manual page, or write the pages of all commands')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
@@ -112,6 +128,9 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             break
         }
         'jims;help;log-off' {
+            break
+        }
+        'jims;help;syslog-test' {
             break
         }
         'jims;help;completions' {

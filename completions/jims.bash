@@ -34,6 +34,9 @@ _jims() {
             jims,status)
                 cmd="jims__subcmd__status"
                 ;;
+            jims,syslog-test)
+                cmd="jims__subcmd__syslog__subcmd__test"
+                ;;
             jims__subcmd__help,completions)
                 cmd="jims__subcmd__help__subcmd__completions"
                 ;;
@@ -52,6 +55,9 @@ _jims() {
             jims__subcmd__help,status)
                 cmd="jims__subcmd__help__subcmd__status"
                 ;;
+            jims__subcmd__help,syslog-test)
+                cmd="jims__subcmd__help__subcmd__syslog__subcmd__test"
+                ;;
             *)
                 ;;
         esac
@@ -59,7 +65,7 @@ _jims() {
 
     case "${cmd}" in
         jims)
-            opts="-v -h -V --config --color --verbose --help --version status query-user log-off completions man help"
+            opts="-v -h -V --config --color --verbose --help --version status query-user log-off syslog-test completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -103,7 +109,7 @@ _jims() {
             return 0
             ;;
         jims__subcmd__help)
-            opts="status query-user log-off completions man help"
+            opts="status query-user log-off syslog-test completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -200,6 +206,20 @@ _jims() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        jims__subcmd__help__subcmd__syslog__subcmd__test)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         jims__subcmd__log__subcmd__off)
             opts="-v -h -V --json --config --color --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -277,6 +297,36 @@ _jims() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        jims__subcmd__syslog__subcmd__test)
+            opts="-v -h -V --source --template --json --config --color --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --template)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

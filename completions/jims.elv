@@ -29,6 +29,7 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand status 'Show totals, directories, producers, firewalls, strangers, and what needs attention'
             cand query-user 'Show who is at an address, where a user is, and which evidence says so'
             cand log-off 'End the sessions of a user, at an address, or at a device'
+            cand syslog-test 'Show which rule matches a syslog line and what it captures, or why none does'
             cand completions 'Print completions for a shell'
             cand man 'Print the manual page, or write the pages of all commands'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -67,6 +68,19 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'jims;syslog-test'= {
+            cand --source 'Read the line as this configured source would, with its templates, domain and time zone'
+            cand --template 'Try only this template, configured or built in'
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand --json 'Print JSON; one object a line when reading from stdin'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
         &'jims;completions'= {
             cand --config 'Configuration file [default: /etc/jims/config.toml]'
             cand --color 'When to use colour; nothing is said by colour alone'
@@ -91,6 +105,7 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand status 'Show totals, directories, producers, firewalls, strangers, and what needs attention'
             cand query-user 'Show who is at an address, where a user is, and which evidence says so'
             cand log-off 'End the sessions of a user, at an address, or at a device'
+            cand syslog-test 'Show which rule matches a syslog line and what it captures, or why none does'
             cand completions 'Print completions for a shell'
             cand man 'Print the manual page, or write the pages of all commands'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -100,6 +115,8 @@ set edit:completion:arg-completer[jims] = {|@words|
         &'jims;help;query-user'= {
         }
         &'jims;help;log-off'= {
+        }
+        &'jims;help;syslog-test'= {
         }
         &'jims;help;completions'= {
         }

@@ -34,6 +34,7 @@ complete -c jims -n "__fish_jims_needs_command" -s V -l version -d 'Print versio
 complete -c jims -n "__fish_jims_needs_command" -f -a "status" -d 'Show totals, directories, producers, firewalls, strangers, and what needs attention'
 complete -c jims -n "__fish_jims_needs_command" -f -a "query-user" -d 'Show who is at an address, where a user is, and which evidence says so'
 complete -c jims -n "__fish_jims_needs_command" -f -a "log-off" -d 'End the sessions of a user, at an address, or at a device'
+complete -c jims -n "__fish_jims_needs_command" -f -a "syslog-test" -d 'Show which rule matches a syslog line and what it captures, or why none does'
 complete -c jims -n "__fish_jims_needs_command" -f -a "completions" -d 'Print completions for a shell'
 complete -c jims -n "__fish_jims_needs_command" -f -a "man" -d 'Print the manual page, or write the pages of all commands'
 complete -c jims -n "__fish_jims_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -62,6 +63,16 @@ complete -c jims -n "__fish_jims_using_subcommand log-off" -l json -d 'Print JSO
 complete -c jims -n "__fish_jims_using_subcommand log-off" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
 complete -c jims -n "__fish_jims_using_subcommand log-off" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c jims -n "__fish_jims_using_subcommand log-off" -s V -l version -d 'Print version'
+complete -c jims -n "__fish_jims_using_subcommand syslog-test" -l source -d 'Read the line as this configured source would, with its templates, domain and time zone' -r
+complete -c jims -n "__fish_jims_using_subcommand syslog-test" -l template -d 'Try only this template, configured or built in' -r
+complete -c jims -n "__fish_jims_using_subcommand syslog-test" -l config -d 'Configuration file [default: /etc/jims/config.toml]' -r -F
+complete -c jims -n "__fish_jims_using_subcommand syslog-test" -l color -d 'When to use colour; nothing is said by colour alone' -r -f -a "auto\t'If the output is a terminal and `NO_COLOR` is not set'
+always\t'Always'
+never\t'Never'"
+complete -c jims -n "__fish_jims_using_subcommand syslog-test" -l json -d 'Print JSON; one object a line when reading from stdin'
+complete -c jims -n "__fish_jims_using_subcommand syslog-test" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+complete -c jims -n "__fish_jims_using_subcommand syslog-test" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jims -n "__fish_jims_using_subcommand syslog-test" -s V -l version -d 'Print version'
 complete -c jims -n "__fish_jims_using_subcommand completions" -l config -d 'Configuration file [default: /etc/jims/config.toml]' -r -F
 complete -c jims -n "__fish_jims_using_subcommand completions" -l color -d 'When to use colour; nothing is said by colour alone' -r -f -a "auto\t'If the output is a terminal and `NO_COLOR` is not set'
 always\t'Always'
@@ -76,9 +87,10 @@ never\t'Never'"
 complete -c jims -n "__fish_jims_using_subcommand man" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
 complete -c jims -n "__fish_jims_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c jims -n "__fish_jims_using_subcommand man" -s V -l version -d 'Print version'
-complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from status query-user log-off completions man help" -f -a "status" -d 'Show totals, directories, producers, firewalls, strangers, and what needs attention'
-complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from status query-user log-off completions man help" -f -a "query-user" -d 'Show who is at an address, where a user is, and which evidence says so'
-complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from status query-user log-off completions man help" -f -a "log-off" -d 'End the sessions of a user, at an address, or at a device'
-complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from status query-user log-off completions man help" -f -a "completions" -d 'Print completions for a shell'
-complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from status query-user log-off completions man help" -f -a "man" -d 'Print the manual page, or write the pages of all commands'
-complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from status query-user log-off completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from status query-user log-off syslog-test completions man help" -f -a "status" -d 'Show totals, directories, producers, firewalls, strangers, and what needs attention'
+complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from status query-user log-off syslog-test completions man help" -f -a "query-user" -d 'Show who is at an address, where a user is, and which evidence says so'
+complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from status query-user log-off syslog-test completions man help" -f -a "log-off" -d 'End the sessions of a user, at an address, or at a device'
+complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from status query-user log-off syslog-test completions man help" -f -a "syslog-test" -d 'Show which rule matches a syslog line and what it captures, or why none does'
+complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from status query-user log-off syslog-test completions man help" -f -a "completions" -d 'Print completions for a shell'
+complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from status query-user log-off syslog-test completions man help" -f -a "man" -d 'Print the manual page, or write the pages of all commands'
+complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from status query-user log-off syslog-test completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

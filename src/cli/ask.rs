@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::config_file;
 use super::exit::Failure;
+use super::render::escape_json;
 use crate::control::client::{Client, ClientError};
 use crate::control::protocol::{Answer, Request};
 
@@ -32,6 +33,6 @@ pub(super) fn unexpected() -> Failure {
 /// Prints an answer as JSON, indented, for scripts and people alike.
 pub(super) fn print_json<T: Serialize>(value: &T, out: &mut impl Write) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)?;
-    writeln!(out, "{text}")?;
+    writeln!(out, "{}", escape_json(&text))?;
     Ok(())
 }

@@ -28,14 +28,34 @@ pub(super) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        let direction = matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || direction || matches!(c, '\u{2028}' | '\u{2029}') {
+        if disturbs(c) {
             safe.extend(c.escape_unicode());
         } else {
             safe.push(c);
         }
     }
     safe
+}
+
+/// JSON with the same characters written as JSON writes them; outside strings it has none but line ends.
+pub(super) fn escape_json(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && disturbs(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                safe.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// Whether a character could move the cursor, turn the text round or break the line.
+fn disturbs(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The text in lines of at most `width` columns, broken between words, within a word only if it is too long.
@@ -208,6 +228,11 @@ mod tests {
         assert_eq!(escape("a\u{1b}[31mb\r\n"), "a\\u{1b}[31mb\\u{d}\\u{a}");
         assert_eq!(escape("al\u{202e}ice"), "al\\u{202e}ice");
         assert_eq!(escape("Łukasz 山田"), "Łukasz 山田");
+        let json = serde_json::to_string("a\u{1b}\u{9b}\u{202e}").expect("json");
+        let safe = escape_json(&json);
+        assert_eq!(safe, r#""a\u001b\u009b\u202e""#);
+        let back: String = serde_json::from_str(&safe).expect("the same JSON");
+        assert_eq!(back, "a\u{1b}\u{9b}\u{202e}");
     }
 
     #[test]

@@ -12,15 +12,15 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::config_file;
 use super::exit::{Exit, Failure};
-use super::render::{HEADING, field, instant, paragraph};
+use super::render::{HEADING, escape_json, field, instant, paragraph};
+use super::{ask, config_file};
 use crate::config::{self, SyslogEvent, SyslogSource, SyslogTemplate, SyslogTime, Transports};
 use crate::control::protocol::timestamp;
 use crate::identity::time::UtcMillis;
 use crate::producer::syslog::built_in_names;
 use crate::producer::syslog::interpret::{self, Reason, Settings};
-use crate::producer::syslog::template::{Captures, Rule, Rules, View, event_word};
+use crate::producer::syslog::template::{self, Captures, Rule, Rules, View, event_word};
 use crate::runtime::clock;
 use crate::wire::syslog::Message;
 
@@ -85,10 +85,12 @@ pub(super) fn run(
     let mut show = |line: &str, many: bool| -> Result<(), Failure> {
         let tried = try_all(&settings, args.source.as_deref(), line, clock::utc_now());
         all_matched &= tried.matched;
-        match (args.json, many) {
-            (true, false) => writeln!(out, "{}", serde_json::to_string_pretty(&tried)?)?,
-            (true, true) => writeln!(out, "{}", serde_json::to_string(&tried)?)?,
-            (false, _) => write!(out, "{}", render(&tried))?,
+        if !args.json {
+            write!(out, "{}", render(&tried))?;
+        } else if many {
+            writeln!(out, "{}", escape_json(&serde_json::to_string(&tried)?))?;
+        } else {
+            ask::print_json(&tried, out)?;
         }
         Ok(())
     };
@@ -141,7 +143,15 @@ fn settings(args: &Args, config: Option<&Path>) -> Result<Vec<Settings>, Failure
         return Ok(vec![compile(source, &templates)?]);
     }
     let names: Vec<String> = match &args.template {
-        Some(name) => vec![name.clone()],
+        Some(name) => {
+            if template::find(&templates, name).is_none() {
+                return Err(Failure::new(
+                    format!("there is no syslog template `{name}`"),
+                    format!("built in are {}", built_in_names().join(", ")),
+                ));
+            }
+            vec![name.clone()]
+        }
         None => {
             let mut seen = BTreeSet::new();
             let configured = templates.iter().map(|t| t.name.clone());
@@ -204,8 +214,7 @@ fn only_template(name: String) -> SyslogSource {
 
 fn compile(source: &SyslogSource, templates: &[SyslogTemplate]) -> Result<Settings, Failure> {
     let rules = Rules::for_source(templates, source).map_err(|error| {
-        let known = built_in_names().join(", ");
-        Failure::new(error.to_string(), format!("built-in templates: {known}"))
+        Failure::new(error.to_string(), "mend the template in the configuration")
     })?;
     let zone = if source.timezone.is_empty() {
         TimeZone::system()

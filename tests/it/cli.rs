@@ -64,7 +64,14 @@ fn a_configuration_that_is_not_there_is_named() {
 fn wrong_usage_is_an_error_and_help_is_an_answer() {
     stderr(jims().arg("frobnicate"), 2);
     stderr(jims().args(["completions", "tcsh"]), 2);
-    for command in ["status", "query-user", "log-off", "completions", "man"] {
+    for command in [
+        "status",
+        "query-user",
+        "log-off",
+        "syslog-test",
+        "completions",
+        "man",
+    ] {
         let assert = jims().args([command, "--help"]).assert().success();
         let text = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
         assert!(text.contains("Examples:"), "{command}: {text}");
@@ -83,4 +90,87 @@ fn a_closed_pipe_is_success() {
     let output = child.wait_with_output().expect("jims ends");
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stderr.is_empty());
+}
+
+const LINE: &str = "<13>Nov 23 13:39:27 gw my-vpn: user=CORP\\alice ip=10.1.2.50 up";
+
+const TEMPLATE: &str = r"
+schema = 1
+[[syslog_source]]
+name = 'vpn'
+senders = ['127.77.9.1']
+templates = ['my-vpn']
+networks = ['10.0.0.0/8']
+[[syslog_template]]
+name = 'my-vpn'
+[[syslog_template.rule]]
+name = 'up'
+event = 'logon'
+pattern = 'my-vpn: user=(?<user>\S+) ip=(?<address>\S+) up'
+";
+
+#[test]
+fn a_line_is_tried_on_the_templates_of_a_configuration() {
+    let folder = tempfile::tempdir().expect("folder");
+    let config = configuration(folder.path(), TEMPLATE);
+    for choice in [&[][..], &["--source", "vpn"], &["--template", "my-vpn"]] {
+        let mut command = jims();
+        command
+            .arg("--config")
+            .arg(&config)
+            .args(["syslog-test", "--json", LINE])
+            .args(choice);
+        let output = command.assert().success().get_output().stdout.clone();
+        let tried: serde_json::Value = serde_json::from_slice(&output).expect("json");
+        assert_eq!(tried["matched"], true);
+        assert_eq!(tried["rule"], "up");
+        assert_eq!(tried["event"], "logon");
+        assert_eq!(tried["captures"]["user"], "CORP\\alice");
+        assert_eq!(tried["captures"]["address"], "10.1.2.50");
+    }
+}
+
+#[test]
+fn a_line_that_no_rule_matches_says_what_the_patterns_see() {
+    let line = "<13>Nov 23 13:39:27 gw prog: nothing \u{1b}[2J\u{9b}here";
+    let output = jims()
+        .args(["syslog-test", "--template", "strongswan", line])
+        .assert()
+        .code(1);
+    let text = String::from_utf8(output.get_output().stdout.clone()).expect("text");
+    assert_eq!(
+        text,
+        "no match\n  reason     no rule matches\n  text       prog: nothing \\u{1b}[2J\\u{9b}here\n"
+    );
+    let text = stderr(
+        jims().args(["syslog-test", "--template", "no-such", "x"]),
+        2,
+    );
+    assert!(
+        text.starts_with("jims: there is no syslog template `no-such`\ntry: built in are "),
+        "{text}"
+    );
+}
+
+#[test]
+fn many_lines_get_one_answer_each() {
+    let folder = tempfile::tempdir().expect("folder");
+    let config = configuration(folder.path(), TEMPLATE);
+    let mut command = jims();
+    command
+        .arg("--config")
+        .arg(&config)
+        .args(["syslog-test", "--source", "vpn", "--json", "-"]);
+    let output = command
+        .write_stdin(format!("{LINE}\r\n\nother\u{202e}\n"))
+        .assert()
+        .code(1);
+    let text = String::from_utf8(output.get_output().stdout.clone()).expect("text");
+    let matched: Vec<bool> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("json"))
+        .map(|tried| tried["matched"].as_bool().expect("answer"))
+        .collect();
+    assert_eq!(matched, [true, false]);
+    assert!(!text.contains('\u{202e}'), "{text}");
 }
