@@ -6,3 +6,4 @@ mod directory;
 mod directory_server;
 mod docs;
 mod templates;
+mod tidy;
