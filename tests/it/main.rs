@@ -5,5 +5,8 @@ mod config;
 mod directory;
 mod directory_server;
 mod docs;
+mod server;
+mod server_site;
+mod server_table;
 mod templates;
 mod tidy;
