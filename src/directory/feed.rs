@@ -79,6 +79,17 @@ impl Feed {
         Ok(applied)
     }
 
+    /// Begins a full read. Until it ends the table holds a mixture, so the position is taken back: whatever interrupts
+    /// the reading, a restart among it, begins another.
+    pub(super) async fn begin(&self, facts: Option<DomainFacts>) -> Result<Applied, Stopped> {
+        let load = Load {
+            facts,
+            position: Some(Box::default()),
+            ..Load::default()
+        };
+        self.send(DirectoryStep::FullBegin, load).await
+    }
+
     /// The directory gives something.
     pub(super) fn heard(&self) {
         self.silent

@@ -142,15 +142,7 @@ impl File {
     /// Hands everything to the table; whether it wants to be told again.
     async fn send(&self, contents: Contents, stamp: &Stamp) -> Result<bool, Stopped> {
         let facts = contents.facts;
-        self.feed
-            .send(
-                DirectoryStep::FullBegin,
-                Load {
-                    facts,
-                    ..Load::default()
-                },
-            )
-            .await?;
+        self.feed.begin(facts).await?;
         let mut objects = contents.objects.into_iter();
         loop {
             let upserts: Vec<_> = objects.by_ref().take(BATCH_OBJECTS).collect();

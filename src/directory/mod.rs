@@ -29,7 +29,7 @@ use crate::runtime::report::Report;
 use crate::wire::ldap::Entry;
 use crate::writer::{Intake, Reader};
 
-pub use self::server::check;
+pub use self::server::{ServerError, check};
 
 /// How long a directory may fail before the others are not kept waiting for it (rule 15).
 const READY_WITHOUT: Duration = Duration::from_secs(30);

@@ -124,15 +124,7 @@ impl<L: LdapSearch> Reading<'_, L> {
     /// Reads everything.
     pub(super) async fn everything(&mut self, server: &ServerFacts) -> Result<Done, ReadError> {
         let facts = self.domain_facts(server).await?;
-        self.feed
-            .send(
-                DirectoryStep::FullBegin,
-                Load {
-                    facts,
-                    ..Load::default()
-                },
-            )
-            .await?;
+        self.feed.begin(facts).await?;
         let mut counts = Counts::default();
         for (what, filter) in [("users", USERS), ("devices", DEVICES), ("groups", GROUPS)] {
             self.objects(server, what, filter, DirectoryStep::FullPart, &mut counts)

@@ -60,6 +60,15 @@ struct Connected {
     better: Option<String>,
 }
 
+/// When to poll again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// After the configured interval.
+    Usual,
+    /// At once: the table wants a removal confirmed.
+    Soon,
+}
+
 /// A password that was refused.
 struct Refused {
     password: [u8; 32],
@@ -185,19 +194,18 @@ impl Server {
     pub(super) async fn run(mut self) {
         let mut backoff = Backoff::new(PAUSES.0.min(self.interval), PAUSES.1);
         loop {
-            let pause = match self.poll().await {
-                Ok(()) => {
+            let reused = self.connected.is_some();
+            let mut outcome = self.poll().await;
+            if reused && matches!(outcome, Err(ServerError::Ldap(_))) {
+                // Servers close idle connections and restart: that alone is no fault.
+                self.connected = None;
+                outcome = self.poll().await;
+            }
+            let pause = match outcome {
+                Ok(Pace::Soon) => self.interval.min(Duration::from_secs(1)),
+                Ok(Pace::Usual) => {
                     backoff.reset();
-                    // A full read that the table wants is made at once.
-                    if self.full_wanted
-                        && self
-                            .last_full
-                            .is_none_or(|(ended, took, _)| monotonic_now() - ended > took)
-                    {
-                        self.interval.min(Duration::from_secs(1))
-                    } else {
-                        self.interval
-                    }
+                    self.interval
                 }
                 Err(ServerError::Stopped(_)) => return,
                 Err(error) => {
@@ -215,10 +223,10 @@ impl Server {
     }
 
     /// One poll: the right host, then whatever is to be read.
-    async fn poll(&mut self) -> Result<(), ServerError> {
+    async fn poll(&mut self) -> Result<Pace, ServerError> {
         self.connect().await?;
         let Some(connected) = self.connected.as_mut() else {
-            return Ok(());
+            return Ok(Pace::Usual);
         };
         let begun = monotonic_now();
         let host = connected.connection.host().to_owned();
@@ -243,6 +251,7 @@ impl Server {
         let done = match next {
             Next::Full(reason) => {
                 tracing::info!(directory = %self.feed.directory, host, reason = reason.as_str(), "reading everything");
+                self.stored = None;
                 let done = reading.everything(&server).await?;
                 let now = monotonic_now();
                 self.last_full = Some((now, now - begun, done.counts));
@@ -253,7 +262,8 @@ impl Server {
         };
         connected.used = monotonic_now();
         self.full_wanted = done.full_wanted;
-        if !(done.full_wanted && matches!(next, Next::Changes(_))) {
+        let unconfirmed = done.full_wanted && matches!(next, Next::Changes(_));
+        if !unconfirmed {
             self.stored = Some(Position {
                 server: server.identity,
                 usn: server.usn,
@@ -266,7 +276,7 @@ impl Server {
         };
         self.feed.synchronised(kind, monotonic_now() - begun);
         self.say(&host, deleted);
-        Ok(())
+        Ok(if unconfirmed { Pace::Soon } else { Pace::Usual })
     }
 
     /// Tells status how things are after a good poll.
@@ -310,6 +320,20 @@ impl Server {
             Some(_) => return Ok(()),
             None => MAX_HOSTS,
         };
+        let tried = self.try_hosts(limit, now).await;
+        match (tried, self.connected.as_mut()) {
+            // What serves goes on serving.
+            (Err(error), Some(connected)) if limit < MAX_HOSTS => {
+                connected.tried_better = now;
+                connected.better = Some(error.to_string());
+                Ok(())
+            }
+            (tried, _) => tried,
+        }
+    }
+
+    /// Connects the first host that can be used, of the first `limit`.
+    async fn try_hosts(&mut self, limit: usize, now: Instant) -> Result<(), ServerError> {
         let password = self.config.password.read()?;
         let digest: [u8; 32] = Sha256::digest(password.expose_secret().as_bytes()).into();
         if let Some(refused) = &self.refused
@@ -351,31 +375,19 @@ impl Server {
                 Err(error) => failures.push(error),
             }
         }
-        self.none_usable(limit, failures, now)
+        Err(none_usable(failures))
     }
+}
 
-    /// No host could be connected: no matter where a lesser one serves.
-    fn none_usable(
-        &mut self,
-        limit: usize,
-        mut failures: Vec<LdapError>,
-        now: Instant,
-    ) -> Result<(), ServerError> {
-        if limit < MAX_HOSTS
-            && let Some(connected) = self.connected.as_mut()
-        {
-            connected.tried_better = now;
-            connected.better = failures.first().map(LdapError::to_string);
-            return Ok(());
-        }
-        if failures.len() == 1 {
-            return Err(failures.remove(0).into());
-        }
-        let shown: Vec<String> = failures.iter().take(4).map(LdapError::to_string).collect();
-        Err(ServerError::NoHost {
-            message: shown.join("; "),
-            remedy: failures.first().map(LdapError::remedy).unwrap_or_default(),
-        })
+/// The failures of all hosts as one.
+fn none_usable(mut failures: Vec<LdapError>) -> ServerError {
+    if failures.len() == 1 {
+        return failures.remove(0).into();
+    }
+    let shown: Vec<String> = failures.iter().take(4).map(LdapError::to_string).collect();
+    ServerError::NoHost {
+        message: shown.join("; "),
+        remedy: failures.first().map(LdapError::remedy).unwrap_or_default(),
     }
 }
 

@@ -398,9 +398,10 @@ async fn tls(
 async fn start_tls(mut stream: TcpStream, host: &str) -> Result<TcpStream, LdapError> {
     /// An answer to StartTLS is a few dozen bytes.
     const MAX_ANSWER: usize = 16 << 10;
-    let broken = |source: io::Error| LdapError::Io {
+    // Whatever breaks it here: a port that speaks TLS at once does not answer in plain LDAP.
+    let broken = |_: io::Error| LdapError::Closed {
         host: host.to_owned(),
-        source,
+        doing: "StartTLS",
     };
     let protocol = |reason| LdapError::Protocol {
         host: host.to_owned(),

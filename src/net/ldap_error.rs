@@ -208,6 +208,9 @@ impl LdapError {
             Self::TimedOut { doing: "the TLS handshake", .. } => {
                 "does the port speak LDAPS? for 389 set `tls = \"starttls\"`".into()
             }
+            Self::TimedOut { doing: "StartTLS", .. } | Self::Closed { doing: "StartTLS", .. } => {
+                "does the port speak LDAP? 389 does, 636 needs `tls = \"ldaps\"`".into()
+            }
             Self::TimedOut { .. } => "check the load of the server".into(),
             Self::Certificate { problem, host } => certificate_remedy(problem, host),
             Self::Tls { .. } => {

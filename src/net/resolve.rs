@@ -56,7 +56,13 @@ pub async fn domain_controllers(domain: &str) -> Result<Vec<String>, ResolveErro
     let answer = tokio::time::timeout(DEADLINE, resolver.srv_lookup(name.as_str()))
         .await
         .map_err(|_| failed(format!("no answer within {} s", DEADLINE.as_secs())))?
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| {
+            if error.is_no_records_found() {
+                ResolveError::None { name: name.clone() }
+            } else {
+                failed(error.to_string())
+            }
+        })?;
     let mut found: Vec<(u16, std::cmp::Reverse<u16>, String)> = answer
         .answers()
         .iter()

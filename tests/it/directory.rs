@@ -483,6 +483,8 @@ async fn a_full_read_that_breaks_off_sweeps_nothing_and_begins_anew() {
     site.until_report("closed", said).await;
     let table = site.table.borrow().clone();
     assert_eq!((table.full_reads, table.objects.len()), (0, 1000));
+    let begun = table.bookmark.expect("a bookmark taken back");
+    assert!(begun.is_empty(), "a restart must read everything again");
     assert!(!site.readiness.is_ready());
     server.0.lock().mode = Mode::Good;
     let table = site.until("a full read", |t| t.full_reads == 1).await;
