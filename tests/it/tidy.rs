@@ -8,17 +8,26 @@ use std::path::{Path, PathBuf};
 
 /// Who may use whom, itself aside. `app` and the crate's root may use everything.
 const MAY_USE: &[(&str, &[&str])] = &[
+    // syslog-test shows a line as the wire reads it.
     (
         "cli",
         &[
-            "app", "config", "control", "demo", "identity", "producer", "runtime",
+            "app", "config", "control", "demo", "identity", "producer", "runtime", "wire",
         ],
     ),
     // Templates of the file are checked by the room that runs them.
     ("config", &["identity", "producer"]),
+    // Status shows what enforcement points, producers and directories say of themselves.
     (
         "control",
-        &["config", "identity", "net", "runtime", "writer"],
+        &[
+            "config",
+            "enforcement",
+            "identity",
+            "net",
+            "runtime",
+            "writer",
+        ],
     ),
     ("demo", &["app", "config", "identity", "net", "runtime"]),
     (
