@@ -150,18 +150,27 @@ impl Slot {
         self.refold(before);
     }
 
-    /// Forgets everything about a subject that is not the session's.
+    /// Forgets everything about a subject that is not the session's. Whom it displaced stays displaced.
     pub(super) fn forget(&mut self, subject: Id<Subject>) {
-        for fact in &mut self.facts {
-            if fact.subject == Some(subject) && fact.kind == FactKind::Strong {
-                // Whoever was here before was displaced all the same.
-                fact.kind = FactKind::AllLeft;
-                fact.subject = None;
-                fact.extra = None;
-            }
-        }
-        self.facts.retain(|fact| fact.subject != Some(subject));
+        let Some(newest) = self.facts.iter().rfind(|f| f.subject == Some(subject)) else {
+            return;
+        };
+        let closed = Fact {
+            subject: None,
+            kind: FactKind::Closed,
+            extra: None,
+            ..newest.clone()
+        };
         let before = self.hold;
+        let displaced = self
+            .facts
+            .iter()
+            .any(|fact| fact.subject == Some(subject) && fact.kind == FactKind::Strong);
+        self.facts.retain(|fact| fact.subject != Some(subject));
+        if displaced || fold(&self.facts).map(|h| h.subject) != before.map(|h| h.subject) {
+            let place = self.facts.partition_point(|fact| fact.at <= closed.at);
+            self.facts.insert(place, closed);
+        }
         self.prune(before);
         self.refold(before);
     }
