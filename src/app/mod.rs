@@ -1,1 +1,3 @@
 //! Composition: configuration to a running service and back down.
+
+pub mod snapshot;
