@@ -3,6 +3,37 @@
 //! Evidence goes in as batches, in order and with `now`; one table changes; the journal says what changed. Nothing here
 //! does I/O, reads a clock, spawns, serialises, or knows of firewalls, syslog or LDAP. One writer calls [`Core`]'s
 //! `&mut` methods; readers borrow views.
+//!
+//! ```text
+//!  event ─▶ evidence ─▶ names (who is meant) ─▶ session (a slot's facts, folded by conflict) ─┐
+//!  directory ─▶ sync ─▶ objects (memberships) ─────────────────────────────────────────────┤
+//!  policy ─▶ filter ──────────────────────────────────────────────────────────────────────┤
+//!  time ─▶ deadline ──────────────────────────────────────────────────────────────────────┤
+//!                                settle: subjects, counts, deadlines, tombstones, journal ◀┘
+//!  readers ◀─ read                                        snapshot ◀─▶ export, state
+//! ```
+//!
+//! # Where each rule is tested
+//!
+//! Tests bear the number of the rule they hold.
+//!
+//! | rule | what | where |
+//! | --- | --- | --- |
+//! | 1 | addresses that may hold a session | `address.rs` |
+//! | 2 | one user under all his names | `tests.rs` |
+//! | 3 | one constructor of names | `name.rs` |
+//! | 4 | jumps of the clock | `tests.rs` |
+//! | 6 | conflict: the table, late evidence, interleavings | `conflict.rs`, `tests.rs`, `tests/sim` |
+//! | 7 | logoffs | `tests.rs`, `tests/sim` |
+//! | 9 | a device carries its user only if told to | `tests.rs` |
+//! | 11 | shared addresses | `tests.rs` |
+//! | 12, 13 | scopes, roles | `tests.rs` |
+//! | 14 | who the directory lost; removals said twice | `tests.rs` |
+//! | 16 | journal and cursors | `tests.rs`, `tests/sim` |
+//! | 17 | a user gone | `tests.rs` |
+//! | 22 | restart | `tests.rs`, `app/snapshot.rs` |
+//! | 24 | filters and removed directories | `tests.rs` |
+//! | 25 | invariants | `check.rs`, after every step of every test |
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
 

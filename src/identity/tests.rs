@@ -475,3 +475,187 @@ fn the_operator_logs_off_by_name_and_by_address() {
     assert_eq!(w.core.totals().sessions, 0);
     w.core.check_invariants();
 }
+
+#[test]
+fn rule_14_who_was_displaced_stays_displaced_when_the_other_goes() {
+    let mut w = World::new();
+    w.directory(DirectoryStep::Poll, vec![user(1, "svc"), user(2, "carol")]);
+    w.now += 1000;
+    w.send(weak("carol", 1, A));
+    w.send(weak("svc", 2, A));
+    w.advance_to(T0 + 8 * HOUR + 10);
+    assert_eq!(w.user_at(A), None);
+    w.directory_batch(DirectoryStep::Poll, Vec::new(), vec![id(1)]);
+    assert_eq!(w.user_at(A), None);
+}
+
+#[test]
+fn rule_22_a_restored_core_is_the_same() {
+    let mut w = World::new();
+    w.directory(
+        DirectoryStep::FullBegin,
+        vec![
+            user(1, "Alice"),
+            user(2, "Bob"),
+            group(10, "Staff", &[1, 2]),
+        ],
+    );
+    w.directory(DirectoryStep::FullEnd, Vec::new());
+    w.now += 1000;
+    w.send(strong("alice", 1, A));
+    w.send(weak("bob", 2, A));
+    w.send(device("ws1", 3, A, false));
+    w.send(strong("carol", 1, "2001:db8::1"));
+    w.send(logoff(None, 5, "2001:db8::1"));
+    w.send(logoff(Some("dave"), 5, "10.9.9.9"));
+    let state = w.core.export();
+    let now = UtcMillis(w.now);
+    let restored = Core::restore(state.clone(), Epoch(7), policy(), now, &mut w.outcomes);
+    let mut restored = restored.expect("what was exported");
+    restored.check_invariants();
+    assert_eq!(restored.export(), state);
+    assert_eq!(restored.totals(), w.core.totals());
+    w.core = restored;
+    assert_eq!(w.roles(A), ["Staff"]);
+    // What late evidence may still find is there too: Bob was at the address after Alice, who left before him.
+    w.send(logoff(Some("alice"), 2, A));
+    assert_eq!(w.user_at(A).as_deref(), Some("Bob"));
+}
+
+#[test]
+fn rule_24_a_restart_without_a_directory_ends_its_users_sessions() {
+    let mut w = World::new();
+    w.directory(DirectoryStep::Poll, vec![user(1, "alice")]);
+    w.send(strong("alice", 0, A));
+    let mut without = policy();
+    without.directories.clear();
+    let now = UtcMillis(w.now);
+    let core = Core::restore(w.core.export(), Epoch(8), without, now, &mut w.outcomes);
+    let core = core.expect("what was exported");
+    core.check_invariants();
+    assert_eq!(core.totals().sessions, 0);
+    assert_eq!(core.totals().directory_users, 0);
+}
+
+#[test]
+fn rule_16_a_renewal_does_not_move_the_journal() {
+    let mut w = World::new();
+    w.now += 1000;
+    w.send(strong("alice", 1, A));
+    let before = w.core.last_seq();
+    w.send(weak("alice", 2, A));
+    w.send(strong("alice", 3, A));
+    assert_eq!(w.core.last_seq(), before);
+    assert_eq!(w.core.cursor_at(UtcMillis(w.now)), Seq(0));
+    w.now += 60_000;
+    w.send(strong("bob", 3, "10.1.2.4"));
+    let since = w.core.cursor_at(UtcMillis(w.now));
+    assert_eq!(w.core.addresses_since(since).count(), 1);
+}
+
+#[test]
+fn rule_11_a_shared_address_reports_no_user() {
+    let mut w = World::new();
+    w.send(strong("alice", 0, A));
+    let mut shared = policy();
+    shared.shared_addresses = Networks::new(["10.1.2.0/24".parse().expect("net")]);
+    w.policy(shared);
+    let view = w.core.address(A.parse().expect("address"));
+    let view = view.expect("a view");
+    assert!(view.shared);
+    assert!(view.user_ended_at.is_some());
+}
+
+#[test]
+fn rule_13_asserted_groups_count_only_within_the_scope() {
+    let mut policy = policy();
+    let roles = Globs::new(["vpn-*"]).expect("globs");
+    let scope = Scope {
+        roles,
+        domains: Some(vec![name("CORP")]),
+        ..Scope::default()
+    };
+    policy.scopes.insert("vpn".into(), scope);
+    let mut w = World::with(policy);
+    w.now += 1000;
+    let asserting = |user: UserRef| {
+        Claim::Logon(Logon {
+            user,
+            device: None,
+            groups: vec![name("VPN-Users"), name("Admins")],
+            strength: Strength::Strong,
+            logon_id: None,
+        })
+    };
+    w.send(event("vpn", 1, A, asserting(corp("alice"))));
+    assert_eq!(w.roles(A), ["VPN-Users"]);
+    w.send(strong("alice", 2, A));
+    assert_eq!(w.roles(A), ["VPN-Users"]);
+    let other = user_ref("LAB\\alice", None, None).expect("a user");
+    assert_eq!(
+        w.send(event("vpn", 3, A, asserting(other))),
+        Verdict::Ignored(IgnoreReason::OutOfScope)
+    );
+    assert_eq!(w.core.totals().unknown_domains, 0);
+}
+
+mod interleaving {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// (time, kind, user) of one producer; its order is that of time.
+    type Said = Vec<(i64, u8, u8)>;
+
+    fn said() -> impl Strategy<Value = Said> {
+        prop::collection::vec((0i64..40, 0u8..4, 0u8..3), 0..6).prop_map(|mut said| {
+            said.sort_by_key(|said| said.0);
+            said
+        })
+    }
+
+    fn to_event(producer: usize, (at, kind, user): (i64, u8, u8)) -> IdentityEvent {
+        let user = ["alice", "bob", "carol"][usize::from(user)];
+        let mut event = match kind {
+            0 => strong(user, at, A),
+            1 => weak(user, at, A),
+            2 => logoff(Some(user), at, A),
+            _ => logoff(None, at, A),
+        };
+        event.producer = format!("p{producer}").as_str().into();
+        event
+    }
+
+    fn table_after(producers: &[Said], order: &[usize]) -> Option<(String, i64, Strength)> {
+        let mut w = World::new();
+        w.now += 1000;
+        let mut next = vec![0; producers.len()];
+        let turns = order.iter().map(|turn| turn % producers.len());
+        let rest = (0..producers.len()).flat_map(|p| vec![p; producers[p].len()]);
+        for producer in turns.chain(rest) {
+            if let Some(said) = producers[producer].get(next[producer]) {
+                next[producer] += 1;
+                w.send(to_event(producer, *said));
+            }
+        }
+        let view = w.core.address(A.parse().expect("address"))?;
+        let user = view.user?;
+        let evidence = user.evidence;
+        Some((
+            user.user.name.to_owned(),
+            evidence.occurred_at.0,
+            evidence.strength,
+        ))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+        #[test]
+        fn rule_6_any_interleaving_of_producers_gives_the_same_table(
+            producers in prop::collection::vec(said(), 3),
+            order in prop::collection::vec(0usize..3, 0..20),
+            other in prop::collection::vec(0usize..3, 0..20),
+        ) {
+            prop_assert_eq!(table_after(&producers, &order), table_after(&producers, &other));
+        }
+    }
+}
