@@ -52,6 +52,10 @@ pub(super) enum Places {
     #[default]
     None,
     One(Id<Entry>),
+    #[expect(
+        clippy::box_collection,
+        reason = "every subject has one of these, and few have more than one place: 16 bytes, not 32"
+    )]
     Many(Box<BTreeSet<Id<Entry>>>),
 }
 

@@ -511,7 +511,7 @@ fn rule_22_a_restored_core_is_the_same() {
     let state = w.core.export();
     let now = UtcMillis(w.now);
     let restored = Core::restore(state.clone(), Epoch(7), policy(), now, &mut w.outcomes);
-    let mut restored = restored.expect("what was exported");
+    let restored = restored.expect("what was exported");
     restored.check_invariants();
     assert_eq!(restored.export(), state);
     assert_eq!(restored.totals(), w.core.totals());
