@@ -3,6 +3,7 @@
 pub mod http;
 pub mod ldap;
 pub mod ldap_error;
+pub mod datagrams;
 pub mod listener;
 pub mod local_socket;
 pub mod resolve;

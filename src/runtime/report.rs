@@ -85,6 +85,7 @@ struct State {
     detail: String,
     ignored: BTreeMap<&'static str, u64>,
     dropped: BTreeMap<&'static str, u64>,
+    noted: BTreeMap<&'static str, u64>,
 }
 
 /// A copy of a report at one moment.
@@ -108,6 +109,8 @@ pub struct Reading {
     pub ignored: BTreeMap<&'static str, u64>,
     /// Records lost, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
+    /// Records that were used although something was odd, by remark.
+    pub noted: BTreeMap<&'static str, u64>,
     /// When the last record arrived.
     pub last_received: Option<UtcMillis>,
 }
@@ -128,6 +131,7 @@ impl Report {
                 detail: String::new(),
                 ignored: BTreeMap::new(),
                 dropped: BTreeMap::new(),
+                noted: BTreeMap::new(),
             }),
         })
     }
@@ -148,6 +152,16 @@ impl Report {
         *self.state.lock().ignored.entry(reason).or_default() += 1;
     }
 
+    /// Counts records that mean nothing, of one reason.
+    pub fn count_ignored_many(&self, reason: &'static str, records: u64) {
+        *self.state.lock().ignored.entry(reason).or_default() += records;
+    }
+
+    /// Counts records that were used although something was odd.
+    pub fn count_noted(&self, remark: &'static str, records: u64) {
+        *self.state.lock().noted.entry(remark).or_default() += records;
+    }
+
     /// Counts lost records.
     pub fn count_dropped(&self, reason: &'static str, records: u64) {
         *self.state.lock().dropped.entry(reason).or_default() += records;
@@ -157,6 +171,14 @@ impl Report {
     pub fn set_active(&self, detail: impl Into<String>) {
         let mut state = self.state.lock();
         state.health = Health::Active;
+        state.fault = None;
+        state.detail = detail.into();
+    }
+
+    /// Says that the task works but has heard nothing for a while; clears the fault.
+    pub fn set_quiet(&self, detail: impl Into<String>) {
+        let mut state = self.state.lock();
+        state.health = Health::Quiet;
         state.fault = None;
         state.detail = detail.into();
     }
@@ -199,6 +221,7 @@ impl Report {
             interpreted: self.interpreted.load(Ordering::Relaxed),
             ignored: state.ignored.clone(),
             dropped: state.dropped.clone(),
+            noted: state.noted.clone(),
             last_received: (last != 0).then_some(UtcMillis(last)),
         }
     }

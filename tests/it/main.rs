@@ -8,5 +8,6 @@ mod docs;
 mod server;
 mod server_site;
 mod server_table;
+mod syslog;
 mod templates;
 mod tidy;

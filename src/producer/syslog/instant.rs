@@ -25,6 +25,9 @@ pub enum Replaced {
 }
 
 impl Replaced {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Ahead, Self::Old, Self::Impossible];
+
     /// The word for reports.
     #[must_use]
     pub fn as_str(self) -> &'static str {

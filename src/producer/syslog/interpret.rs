@@ -104,7 +104,8 @@ impl Reason {
     }
 
     /// Whether the next rule may still make sense of the line.
-    fn is_absence(self) -> bool {
+    #[must_use]
+    pub fn is_absence(self) -> bool {
         matches!(self, Self::NoUser | Self::NoAddress | Self::NoDevice)
     }
 }
