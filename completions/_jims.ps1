@@ -29,6 +29,7 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('run', 'run', [CompletionResultType]::ParameterValue, 'Run the service in the foreground')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show totals, directories, producers, firewalls, strangers, and what needs attention')
             [CompletionResult]::new('query-user', 'query-user', [CompletionResultType]::ParameterValue, 'Show who is at an address, where a user is, and which evidence says so')
             [CompletionResult]::new('log-off', 'log-off', [CompletionResultType]::ParameterValue, 'End the sessions of a user, at an address, or at a device')
@@ -36,6 +37,19 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print completions for a shell')
             [CompletionResult]::new('man', 'man', [CompletionResultType]::ParameterValue, 'Print the manual page, or write the pages of all commands')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'jims;run' {
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Configuration file [default: /etc/jims/config.toml]')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; nothing is said by colour alone')
+            [CompletionResult]::new('--check', '--check', [CompletionResultType]::ParameterName, 'Check the configuration and the files it names, print every problem, start nothing')
+            [CompletionResult]::new('--demo', '--demo', [CompletionResultType]::ParameterName, 'Run a self-contained site, whatever is configured: a directory from a file, simulated senders and firewall')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             break
         }
         'jims;status' {
@@ -112,6 +126,7 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             break
         }
         'jims;help' {
+            [CompletionResult]::new('run', 'run', [CompletionResultType]::ParameterValue, 'Run the service in the foreground')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show totals, directories, producers, firewalls, strangers, and what needs attention')
             [CompletionResult]::new('query-user', 'query-user', [CompletionResultType]::ParameterValue, 'Show who is at an address, where a user is, and which evidence says so')
             [CompletionResult]::new('log-off', 'log-off', [CompletionResultType]::ParameterValue, 'End the sessions of a user, at an address, or at a device')
@@ -119,6 +134,9 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print completions for a shell')
             [CompletionResult]::new('man', 'man', [CompletionResultType]::ParameterValue, 'Print the manual page, or write the pages of all commands')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'jims;help;run' {
             break
         }
         'jims;help;status' {

@@ -31,6 +31,9 @@ _jims() {
             jims,query-user)
                 cmd="jims__subcmd__query__subcmd__user"
                 ;;
+            jims,run)
+                cmd="jims__subcmd__run"
+                ;;
             jims,status)
                 cmd="jims__subcmd__status"
                 ;;
@@ -52,6 +55,9 @@ _jims() {
             jims__subcmd__help,query-user)
                 cmd="jims__subcmd__help__subcmd__query__subcmd__user"
                 ;;
+            jims__subcmd__help,run)
+                cmd="jims__subcmd__help__subcmd__run"
+                ;;
             jims__subcmd__help,status)
                 cmd="jims__subcmd__help__subcmd__status"
                 ;;
@@ -65,7 +71,7 @@ _jims() {
 
     case "${cmd}" in
         jims)
-            opts="-v -h -V --config --color --verbose --help --version status query-user log-off syslog-test completions man help"
+            opts="-v -h -V --config --color --verbose --help --version run status query-user log-off syslog-test completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -109,7 +115,7 @@ _jims() {
             return 0
             ;;
         jims__subcmd__help)
-            opts="status query-user log-off syslog-test completions man help"
+            opts="run status query-user log-off syslog-test completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -179,6 +185,20 @@ _jims() {
             return 0
             ;;
         jims__subcmd__help__subcmd__query__subcmd__user)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        jims__subcmd__help__subcmd__run)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -275,6 +295,28 @@ _jims() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        jims__subcmd__run)
+            opts="-v -h -V --check --demo --config --color --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

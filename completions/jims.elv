@@ -26,6 +26,7 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
             cand -V 'Print version'
             cand --version 'Print version'
+            cand run 'Run the service in the foreground'
             cand status 'Show totals, directories, producers, firewalls, strangers, and what needs attention'
             cand query-user 'Show who is at an address, where a user is, and which evidence says so'
             cand log-off 'End the sessions of a user, at an address, or at a device'
@@ -33,6 +34,18 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand completions 'Print completions for a shell'
             cand man 'Print the manual page, or write the pages of all commands'
             cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'jims;run'= {
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand --check 'Check the configuration and the files it names, print every problem, start nothing'
+            cand --demo 'Run a self-contained site, whatever is configured: a directory from a file, simulated senders and firewall'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
         }
         &'jims;status'= {
             cand --config 'Configuration file [default: /etc/jims/config.toml]'
@@ -102,6 +115,7 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand --version 'Print version'
         }
         &'jims;help'= {
+            cand run 'Run the service in the foreground'
             cand status 'Show totals, directories, producers, firewalls, strangers, and what needs attention'
             cand query-user 'Show who is at an address, where a user is, and which evidence says so'
             cand log-off 'End the sessions of a user, at an address, or at a device'
@@ -109,6 +123,8 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand completions 'Print completions for a shell'
             cand man 'Print the manual page, or write the pages of all commands'
             cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'jims;help;run'= {
         }
         &'jims;help;status'= {
         }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::enforcement::TokenRecord;
 use crate::identity::directory::{DirectoryObject, DomainFacts, ObjectId, ObjectKind};
 use crate::identity::event::LogonId;
 use crate::identity::name::Name;
@@ -37,17 +38,6 @@ pub struct SnapshotContents {
     pub tokens: Vec<TokenRecord>,
     /// Written last by a clean stop: nothing was lost since, so the epoch may be kept.
     pub clean: bool,
-}
-
-/// An access token, as far as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenRecord {
-    /// SHA-256 of the token.
-    pub hash: [u8; 32],
-    /// The enforcement point's name.
-    pub point: String,
-    /// When it ends.
-    pub expires: UtcMillis,
 }
 
 /// Why bytes are no snapshot that can be used.

@@ -12,6 +12,7 @@ mod log_off;
 mod man;
 mod query_user;
 mod render;
+mod run;
 mod status;
 mod syslog_test;
 
@@ -61,6 +62,7 @@ attention); 2 error (status: the service does not answer).";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
     Status(status::Args),
     QueryUser(query_user::Args),
     LogOff(log_off::Args),
@@ -96,7 +98,7 @@ pub fn main() -> ExitCode {
     }
     .write_global();
     let mut out = anstream::stdout().lock();
-    let done = run(cli, &mut out).and_then(|exit| Ok(out.flush().map(|()| exit)?));
+    let done = dispatch(cli, &mut out).and_then(|exit| Ok(out.flush().map(|()| exit)?));
     match done {
         Ok(exit) => exit.into(),
         Err(failure) if failure.is_closed_pipe() => Exit::Yes.into(),
@@ -108,9 +110,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli, out: &mut impl Write) -> Result<Exit, Failure> {
+fn dispatch(cli: Cli, out: &mut impl Write) -> Result<Exit, Failure> {
     let config = cli.config.as_deref();
     match cli.command {
+        Command::Run(args) => run::run(&args, config, cli.verbose, out),
         Command::Status(args) => status::run(&args, config, out),
         Command::QueryUser(args) => query_user::run(args, config, out),
         Command::LogOff(args) => log_off::run(args, config, out),

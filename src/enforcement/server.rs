@@ -4,7 +4,7 @@
 //! refused reload leaves the old Server as it was. New listeners are bound before old ones close.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,8 +19,10 @@ use tokio_util::sync::CancellationToken;
 use super::http::{MAX_BODY_BYTES, router};
 use super::login::FailedLogins;
 use super::point::{PointError, Points};
+use super::query;
 use super::reading::{PointReading, PointStates};
 use super::requests::{UnknownRequest, UnknownRequests};
+use super::shape::Format;
 use super::token::{TokenRecord, Tokens};
 use crate::config::{self, CertificateFiles, Config};
 use crate::net::http::{HttpServer, Limits};
@@ -251,6 +253,25 @@ impl Server {
         shared
             .states
             .read(&points, &shared.tokens, clock::utc_now())
+    }
+
+    /// The entries that IP queries of a point would give, by the code that answers them; `None`: no such point.
+    #[must_use]
+    pub fn told(&self, point: &str, addresses: &[IpAddr]) -> Option<Vec<serde_json::Value>> {
+        let shared = &self.0.shared;
+        let points = shared.points.load();
+        let point = points.iter().find(|known| &*known.name == point)?;
+        let now = clock::utc_now();
+        let entries = addresses.iter().flat_map(|address| {
+            let answer = query::ip(&shared.reader, &point.filter, *address, Format::Json, now);
+            let body: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
+            let entries = body
+                .and_then(|mut body| body.get_mut("report_entries").map(serde_json::Value::take));
+            entries
+                .and_then(|entries| entries.as_array().cloned())
+                .unwrap_or_default()
+        });
+        Some(entries.collect())
     }
 
     /// Requests that were not understood, the latest first.

@@ -1,11 +1,12 @@
 //! The only sockets: listeners, TLS, HTTP, the local socket.
 
+pub mod datagrams;
 pub mod http;
 pub mod ldap;
 pub mod ldap_error;
-pub mod datagrams;
 pub mod listener;
 pub mod local_socket;
 pub mod resolve;
 pub mod self_signed;
+pub mod stream;
 pub mod tls;

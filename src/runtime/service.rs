@@ -1,11 +1,7 @@
 //! Talking to systemd: ready, reloading, stopping, watchdog; silent when nobody asked (no `NOTIFY_SOCKET`).
 
-use std::time::Duration;
-
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
-
-use super::clock;
 
 /// Says that the service is up.
 pub fn ready(status: &str) {
@@ -27,33 +23,20 @@ pub fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
-/// Says in one line how the service is doing.
-pub fn status(line: &str) {
-    notify(&[NotifyState::Status(line)]);
-}
-
 /// Feeds the watchdog, if systemd set one, as long as `alive` says that the table is served; until `stop`.
 pub async fn watchdog(stop: CancellationToken, alive: impl Fn() -> bool + Send) {
     let Some(interval) = sd_notify::watchdog_enabled() else {
         return;
     };
-    let pause = interval / 3;
     while stop
-        .run_until_cancelled(tokio::time::sleep(pause))
+        .run_until_cancelled(tokio::time::sleep(interval / 3))
         .await
-        .is_none()
+        .is_some()
     {
-        let asked = clock::monotonic_now();
-        if alive() && asked.elapsed() < interval {
+        if alive() {
             notify(&[NotifyState::Watchdog]);
         }
     }
-}
-
-/// How often the watchdog must be fed, if at all.
-#[must_use]
-pub fn watchdog_interval() -> Option<Duration> {
-    sd_notify::watchdog_enabled()
 }
 
 fn notify(states: &[NotifyState<'_>]) {

@@ -125,6 +125,12 @@ impl Tasks {
         self.running.lock().keys().cloned().collect()
     }
 
+    /// Waits until every task spawned so far, and any spawned meanwhile, has ended.
+    pub async fn ended(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
     fn enter(&self, name: String) -> Running {
         *self.running.lock().entry(name.clone()).or_default() += 1;
         Running {

@@ -22,6 +22,7 @@ const BUCKETS: [f64; 16] = [
 ];
 
 /// The running log and metrics of the process.
+#[derive(Debug)]
 pub struct Telemetry {
     filter: Mutex<reload::Handle<EnvFilter, Registry>>,
     metrics: PrometheusHandle,

@@ -115,6 +115,12 @@ impl Reader {
     pub fn read(&self) -> RwLockReadGuard<'_, Core> {
         self.0.read()
     }
+
+    /// Whether the core can be read at this moment, without waiting: for a watchdog that asks now and then.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.0.try_read().is_some()
+    }
 }
 
 /// Where listeners hear what became of events; one that falls behind is told how many batches it missed.

@@ -8,6 +8,7 @@ mod docs;
 mod server;
 mod server_site;
 mod server_table;
+mod service;
 mod syslog;
 mod templates;
 mod tidy;

@@ -1,0 +1,154 @@
+//! What only the composition knows, for the control socket: the Server's readings, notices, reload, log level.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::serve::Inner;
+use crate::control::Site;
+use crate::control::protocol::{
+    Attention, PointStatus, Refusal, RefusedStatus, ServerStatus, timestamp,
+};
+use crate::control::server::Unparsed;
+use crate::enforcement::PointReading;
+use crate::runtime::clock;
+use crate::runtime::report::Kind;
+
+/// A firewall asks every few seconds (Junos: 1 to 60 s); after this it is called quiet.
+const QUIET_AFTER: Duration = Duration::from_secs(180);
+
+/// The control socket's view of the process.
+#[derive(Clone, Debug)]
+pub(super) struct Desk(pub(super) Arc<Inner>);
+
+impl Site for Desk {
+    fn server(&self) -> Option<ServerStatus> {
+        let running = self.0.server.lock();
+        let server = &running.as_ref()?.service;
+        let texts = |addresses: Vec<std::net::SocketAddr>| {
+            addresses.iter().map(ToString::to_string).collect()
+        };
+        let configured = self.0.config.load();
+        Some(ServerStatus {
+            listen: texts(server.addresses()),
+            fingerprint: server.certificate().fingerprint,
+            self_signed: configured
+                .server
+                .as_ref()
+                .is_some_and(|server| server.certificate.is_none()),
+            debug_http: texts(server.plain_addresses()),
+        })
+    }
+
+    fn points(&self) -> Vec<PointStatus> {
+        let running = self.0.server.lock();
+        let Some(running) = running.as_ref() else {
+            return Vec::new();
+        };
+        running
+            .service
+            .points()
+            .into_iter()
+            .map(point_status)
+            .collect()
+    }
+
+    fn told(&self, point: &str, addresses: &[IpAddr]) -> Option<Vec<Value>> {
+        self.0
+            .server
+            .lock()
+            .as_ref()?
+            .service
+            .told(point, addresses)
+    }
+
+    fn attention(&self) -> Vec<Attention> {
+        let mut all = self.0.notices.read();
+        let now = self.0.reports.read();
+        for snapshot in now
+            .into_iter()
+            .filter(|reading| reading.kind == Kind::Snapshot)
+        {
+            all.extend(snapshot.fault.map(|fault| Attention {
+                what: fault.message,
+                remedy: fault.remedy,
+                since: Some(timestamp(fault.since)),
+            }));
+        }
+        for held in self.0.parts.reader.read().held_removals() {
+            all.push(Attention {
+                what: format!(
+                    "directory {}: {} of {} objects would go; they stay until a full read says the same",
+                    held.directory, held.objects, held.of
+                ),
+                remedy: "if that many were removed on purpose, wait for the next full read; else check what the account may read".into(),
+                since: None,
+            });
+        }
+        all
+    }
+
+    fn unparsed(&self) -> Vec<Unparsed> {
+        let config = self.0.config.load();
+        let running = self.0.syslog.lock();
+        let (Some(syslog), Some(running)) = (&config.syslog, running.as_ref()) else {
+            return Vec::new();
+        };
+        let lines = syslog.sources.iter().flat_map(|source| {
+            let name: Arc<str> = source.name.as_str().into();
+            let kept = running.service.tail(&source.name).unwrap_or_default();
+            kept.into_iter().map(move |line| Unparsed {
+                received_at: line.received_at,
+                source: Arc::clone(&name),
+                line: line.line,
+                reason: line.reason.as_str(),
+            })
+        });
+        lines.collect()
+    }
+
+    async fn reload(&self) -> Result<String, Refusal> {
+        self.0.reload().await
+    }
+
+    fn set_log_level(&self, level: &str) -> Result<(), Refusal> {
+        let refused =
+            |error: crate::runtime::telemetry::TelemetryError| super::refusal(&error.into());
+        self.0.telemetry.set_level(level).map_err(refused)
+    }
+}
+
+fn point_status(reading: PointReading) -> PointStatus {
+    let now = clock::utc_now();
+    let last_query = reading.last_seen.map(|(at, _)| at);
+    let state = match (last_query, reading.last_refused) {
+        (None, None) => "never",
+        (seen, Some((refused, _))) if seen.is_none_or(|seen| refused > seen) => "refused",
+        (Some(seen), _) if now.since(seen) < QUIET_AFTER => "active",
+        _ => "quiet",
+    };
+    PointStatus {
+        name: reading.name,
+        client_id: reading.client_id,
+        addresses: reading.addresses,
+        state: state.into(),
+        last_query: last_query.map(timestamp),
+        last_address: reading.last_seen.map(|(_, address)| address),
+        last_token: reading.last_token.map(timestamp),
+        last_batch: reading.last_batch.map(timestamp),
+        last_ip: reading.last_ip.map(timestamp),
+        last_user: reading.last_user.map(timestamp),
+        last_full: reading.last_full.map(timestamp),
+        behind: reading.behind,
+        answered: reading.answered,
+        entries_sent: reading.entries_sent,
+        refused: reading.refused,
+        last_refused: reading.last_refused.map(|(at, why)| RefusedStatus {
+            at: timestamp(at),
+            reason: why.into(),
+        }),
+        tokens: reading.tokens,
+    }
+}

@@ -1,0 +1,211 @@
+//! Reload: the new configuration is checked whole, then applied as a difference; or refused, and the old one kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::serve::Inner;
+use super::{Error, load, refusal};
+use crate::config::difference::{Changes, Difference, difference};
+use crate::config::{Config, Loaded};
+use crate::control::protocol::Refusal;
+use crate::enforcement::Server;
+use crate::producer::syslog::SyslogService;
+use crate::runtime::report::Kind;
+use crate::runtime::{service, supervisor, telemetry};
+
+/// How long a directory that is removed or changed may take to stop.
+const DIRECTORY_STOPS: Duration = Duration::from_secs(10);
+
+/// The notice of a refused reload.
+const SUBJECT: &str = "reload";
+
+/// Reads, checks and applies; what was done, for people.
+pub(super) async fn reload(inner: &Arc<Inner>) -> Result<String, Refusal> {
+    let _one_at_a_time = inner.reloading.lock().await;
+    service::reloading();
+    let result = attempt(inner).await;
+    match &result {
+        Ok(done) => {
+            inner.notices.clear(SUBJECT);
+            tracing::info!("configuration reloaded: {done}");
+        }
+        Err(refused) => {
+            let what = format!("the configuration was not reloaded: {}", refused.message);
+            tracing::warn!("{what}");
+            inner.notices.put(SUBJECT, what, refused.remedy.clone());
+        }
+    }
+    service::ready("running");
+    result
+}
+
+async fn attempt(inner: &Arc<Inner>) -> Result<String, Refusal> {
+    let path = inner.path.clone();
+    let loaded = supervisor::blocking(move || load(&path)).await;
+    let loaded = loaded
+        .ok_or_else(|| Error::Defect("a configuration".into()))
+        .and_then(|loaded| loaded);
+    let Loaded { config: new, .. } = loaded.map_err(|error| refusal(&error))?;
+    let old = inner.config.load_full();
+    let difference = difference(&old, &new);
+    if !difference.restart.is_empty() {
+        return Err(Refusal {
+            message: format!(
+                "{} cannot change while jims runs",
+                difference.restart.join(", ")
+            ),
+            remedy: "restart jims, or put the old value back".into(),
+        });
+    }
+    telemetry::parse(&new.log.level).map_err(|error| refusal(&error.into()))?;
+    let page = inner
+        .metrics
+        .prepare(&new.metrics.listen)
+        .map_err(|error| refusal(&error.into()))?;
+    listeners(inner, &old, &new)
+        .await
+        .map_err(|error| refusal(&error))?;
+    inner.metrics.commit(page, &new.metrics.listen);
+    inner
+        .telemetry
+        .set_level(&new.log.level)
+        .map_err(|error| refusal(&error.into()))?;
+    stop_directories(inner, &difference.directories).await;
+    if inner.parts.policy.replace(new.policy()).await.is_err() {
+        return Err(Refusal {
+            message: "jims is stopping".into(),
+            remedy: String::new(),
+        });
+    }
+    start_directories(inner, &difference.directories, &new);
+    inner.config.store(Arc::new(new));
+    Ok(summary(&difference))
+}
+
+/// Server and syslog take the new configuration over; if the second cannot, the first goes back.
+async fn listeners(inner: &Arc<Inner>, old: &Config, new: &Config) -> Result<(), Error> {
+    let server = inner
+        .server
+        .lock()
+        .as_ref()
+        .map(|running| running.service.clone());
+    let syslog = inner
+        .syslog
+        .lock()
+        .as_ref()
+        .map(|running| running.service.clone());
+    let fresh_server: Option<Server> = match (&server, &new.server) {
+        (Some(server), Some(_)) => {
+            server.reload(new).await?;
+            None
+        }
+        (None, Some(_)) => Some(inner.bind_server(new)?),
+        (_, None) => None,
+    };
+    let fresh_syslog: Result<Option<SyslogService>, Error> = match (&syslog, &new.syslog) {
+        (Some(syslog), Some(configured)) => syslog
+            .reload(configured)
+            .map(|()| None)
+            .map_err(Error::from),
+        (None, Some(configured)) => inner.bind_syslog(configured).map(Some),
+        (_, None) => Ok(None),
+    };
+    let fresh_syslog = match fresh_syslog {
+        Ok(fresh) => fresh,
+        Err(error) => {
+            if let (Some(server), Some(_)) = (&server, &old.server) {
+                server.reload(old).await?;
+            }
+            return Err(error);
+        }
+    };
+    if new.server.is_none()
+        && let Some(running) = inner.server.lock().take()
+    {
+        running.stop.cancel();
+    }
+    if new.syslog.is_none()
+        && let Some(running) = inner.syslog.lock().take()
+    {
+        running.stop.cancel();
+    }
+    if let Some(server) = fresh_server {
+        inner.start_server(server);
+    }
+    if let Some(syslog) = fresh_syslog {
+        inner.start_syslog(syslog);
+    }
+    Ok(())
+}
+
+/// Stops what is removed or changed, so that nothing of it arrives after the policy that forgets it.
+async fn stop_directories(inner: &Inner, changes: &Changes<String>) {
+    for name in changes.removed.iter().chain(&changes.changed) {
+        let running = inner.directories.lock().remove(name);
+        if let Some((stop, tasks)) = running {
+            stop.cancel();
+            let left = tasks.finish(DIRECTORY_STOPS).await;
+            if !left.is_empty() {
+                tracing::warn!(directory = name, "did not stop in time");
+            }
+        }
+        inner.reports.remove(Kind::Directory, name);
+    }
+}
+
+fn start_directories(inner: &Arc<Inner>, changes: &Changes<String>, new: &Config) {
+    let fresh = |name: &str| {
+        changes
+            .added
+            .iter()
+            .chain(&changes.changed)
+            .any(|other| other == name)
+    };
+    for directory in new
+        .directories
+        .iter()
+        .filter(|directory| fresh(directory.name.as_str()))
+    {
+        inner.start_directory(directory);
+    }
+}
+
+fn summary(difference: &Difference) -> String {
+    let mut parts = Vec::new();
+    let mut say = |what: &str, added: usize, removed: usize, changed: usize| {
+        if added + removed + changed > 0 {
+            parts.push(format!(
+                "{what}: {added} added, {removed} removed, {changed} changed"
+            ));
+        }
+    };
+    let count = |changes: &Changes<String>| {
+        (
+            changes.added.len(),
+            changes.removed.len(),
+            changes.changed.len(),
+        )
+    };
+    for (what, changes) in [
+        ("directories", &difference.directories),
+        ("syslog sources", &difference.syslog_sources),
+        ("enforcement points", &difference.enforcement_points),
+    ] {
+        let (added, removed, changed) = count(changes);
+        say(what, added, removed, changed);
+    }
+    say(
+        "listeners",
+        difference.listeners.added.len(),
+        difference.listeners.removed.len(),
+        0,
+    );
+    if difference.policy {
+        parts.push("policy changed".into());
+    }
+    if parts.is_empty() {
+        "nothing to change in the table or its sources".into()
+    } else {
+        parts.join("; ")
+    }
+}

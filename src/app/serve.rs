@@ -1,0 +1,390 @@
+//! The running service: what is bound, what runs, and how it stops.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::desk::Desk;
+use super::metrics_page::MetricsPage;
+use super::notices::Notices;
+use super::state::{self, Keeper};
+use super::{Error, reload, watch};
+use crate::config::{self, Config, Loaded};
+use crate::control::{self, ControlServer};
+use crate::directory::Directory;
+use crate::enforcement::{Server, ServerParts};
+use crate::producer::syslog::{Surroundings, SyslogService};
+use crate::runtime::clock;
+use crate::runtime::readiness::Readiness;
+use crate::runtime::report::{Kind, Report, Reports};
+use crate::runtime::service;
+use crate::runtime::shutdown::{Phases, TimeLeft};
+use crate::runtime::state_dir::StateDir;
+use crate::runtime::strangers::Strangers;
+use crate::runtime::supervisor::Tasks;
+use crate::runtime::telemetry::Telemetry;
+use crate::writer::{Reader, Writer, WriterParts};
+
+/// A service that runs.
+#[derive(Debug)]
+pub struct App(Arc<Inner>);
+
+/// A part that can be stopped for itself.
+#[derive(Debug)]
+pub(super) struct Running<T> {
+    /// The part.
+    pub(super) service: T,
+    /// Stops it.
+    pub(super) stop: CancellationToken,
+}
+
+/// The tasks of each phase of the shutdown.
+#[derive(Debug, Default)]
+pub(super) struct PhaseTasks {
+    /// Producers and directories.
+    pub(super) intake: Tasks,
+    /// The writer.
+    pub(super) writer: Tasks,
+    /// Servers.
+    pub(super) outputs: Tasks,
+    /// Control socket, snapshots, watches.
+    pub(super) control: Tasks,
+}
+
+/// What the tasks of the process share.
+#[derive(Debug)]
+pub(super) struct Inner {
+    /// The file that a reload reads.
+    pub(super) path: PathBuf,
+    /// The configuration in force.
+    pub(super) config: ArcSwap<Config>,
+    /// The writer's handles.
+    pub(super) parts: WriterParts,
+    /// Reports of all tasks.
+    pub(super) reports: Reports,
+    /// Addresses that are not configured.
+    pub(super) strangers: Strangers,
+    /// Whether answers can be trusted.
+    pub(super) readiness: Readiness,
+    /// What no task reports.
+    pub(super) notices: Notices,
+    /// The HTTPS side.
+    pub(super) server: Mutex<Option<Running<Server>>>,
+    /// The syslog side.
+    pub(super) syslog: Mutex<Option<Running<SyslogService>>>,
+    /// The Prometheus page.
+    pub(super) metrics: MetricsPage,
+    /// Directories by name: what stops each, and its task.
+    pub(super) directories: Mutex<BTreeMap<String, (CancellationToken, Tasks)>>,
+    /// Log and metrics.
+    pub(super) telemetry: Telemetry,
+    /// Tokens of the shutdown.
+    pub(super) phases: Phases,
+    /// Tasks of the shutdown's phases.
+    pub(super) tasks: PhaseTasks,
+    /// What the core panicked at.
+    pub(super) failure: Mutex<Option<String>>,
+    /// Reloads happen one after the other.
+    pub(super) reloading: tokio::sync::Mutex<()>,
+    state: Arc<StateDir>,
+}
+
+impl App {
+    /// Reads the state, binds every listener, then starts every task.
+    ///
+    /// # Errors
+    /// Something cannot be bound or read; nothing runs then.
+    pub async fn start(path: &Path, loaded: Loaded, telemetry: Telemetry) -> Result<Self, Error> {
+        let config = loaded.config;
+        for warning in &loaded.warnings {
+            tracing::warn!("{}", warning.render("configuration").trim_end());
+        }
+        let started = clock::utc_now();
+        let state = Arc::new(StateDir::open(&config.collector.state_dir)?);
+        let notices = Notices::default();
+        let control = ControlServer::bind(&config.control)?;
+        let restored = state::restore(&state, config.policy(), &notices)?;
+        let (writer, parts) = Writer::new(restored.core);
+        let inner = Inner::new(path, config, state, telemetry, notices, parts);
+        let config = inner.config.load_full();
+        let server = config
+            .server
+            .is_some()
+            .then(|| inner.bind_server(&config))
+            .transpose()?;
+        let syslog = config
+            .syslog
+            .as_ref()
+            .map(|syslog| inner.bind_syslog(syslog))
+            .transpose()?;
+        let page = inner.metrics.prepare(&config.metrics.listen)?;
+        if let Some(server) = &server {
+            server.import_tokens(restored.tokens);
+        }
+        inner.start_writer(writer);
+        inner.metrics.commit(page, &config.metrics.listen);
+        for directory in &config.directories {
+            inner.start_directory(directory);
+        }
+        inner.readiness.arm();
+        if let Some(server) = server {
+            inner.start_server(server);
+        }
+        if let Some(syslog) = syslog {
+            inner.start_syslog(syslog);
+        }
+        inner.start_control(control, started);
+        service::ready("running");
+        tracing::info!(
+            name = config.collector.name,
+            version = env!("CARGO_PKG_VERSION"),
+            "jims runs"
+        );
+        Ok(Self(inner))
+    }
+
+    /// Whether queries are answered.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.0.readiness.clone()
+    }
+
+    /// A reader's handle of the table.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        self.0.parts.reader.clone()
+    }
+
+    /// Reads the configuration again; what comes of it is logged and shown by status.
+    pub async fn reload(&self) {
+        // The refusal is a notice already.
+        let _told = self.0.reload().await;
+    }
+
+    /// Returns, with what was being applied, once the core has panicked.
+    pub async fn failed(&self) -> String {
+        self.0.tasks.writer.failed().cancelled().await;
+        self.0.failure.lock().clone().unwrap_or_default()
+    }
+
+    /// Stops in phases within one deadline.
+    pub async fn stop(&self) {
+        service::stopping();
+        tracing::info!("stopping");
+        let (phases, tasks, left) = (&self.0.phases, &self.0.tasks, TimeLeft::start());
+        phases.intake.cancel();
+        report("intake", tasks.intake.finish(left.get()).await);
+        phases.writer.cancel();
+        report("writer", tasks.writer.finish(left.get()).await);
+        phases.outputs.cancel();
+        report("outputs", tasks.outputs.finish(left.get()).await);
+        if self.0.failure.lock().is_none() {
+            self.0.keeper().save_last().await;
+        }
+        phases.control.cancel();
+        report("control", tasks.control.finish(left.get()).await);
+        tracing::info!("stopped");
+    }
+}
+
+fn report(phase: &str, left: Vec<String>) {
+    if !left.is_empty() {
+        tracing::warn!(phase, tasks = left.join(", "), "did not stop in time");
+    }
+}
+
+impl Inner {
+    fn new(
+        path: &Path,
+        config: Config,
+        state: Arc<StateDir>,
+        telemetry: Telemetry,
+        notices: Notices,
+        parts: WriterParts,
+    ) -> Arc<Self> {
+        let phases = Phases::default();
+        let tasks = PhaseTasks::default();
+        let metrics = MetricsPage::new(
+            telemetry.metrics(),
+            tasks.outputs.clone(),
+            phases.outputs.clone(),
+        );
+        Arc::new(Self {
+            path: path.to_owned(),
+            parts,
+            reports: Reports::default(),
+            strangers: Strangers::default(),
+            readiness: Readiness::new(),
+            notices,
+            server: Mutex::new(None),
+            syslog: Mutex::new(None),
+            metrics,
+            directories: Mutex::default(),
+            telemetry,
+            phases,
+            tasks,
+            failure: Mutex::new(None),
+            reloading: tokio::sync::Mutex::new(()),
+            state,
+            config: ArcSwap::from_pointee(config),
+        })
+    }
+
+    /// Binds the HTTPS side.
+    pub(super) fn bind_server(&self, config: &Config) -> Result<Server, Error> {
+        let parts = ServerParts {
+            reader: self.parts.reader.clone(),
+            intake: self.parts.intake.clone(),
+            readiness: self.readiness.clone(),
+            strangers: self.strangers.clone(),
+            tasks: self.tasks.outputs.clone(),
+        };
+        Ok(Server::bind(config, parts)?)
+    }
+
+    /// Binds the syslog side.
+    pub(super) fn bind_syslog(&self, syslog: &config::Syslog) -> Result<SyslogService, Error> {
+        let parts = Surroundings {
+            intake: self.parts.intake.clone(),
+            reports: self.reports.clone(),
+            strangers: self.strangers.clone(),
+            tasks: self.tasks.intake.clone(),
+        };
+        Ok(SyslogService::bind(syslog, parts)?)
+    }
+
+    /// Runs the HTTPS side.
+    pub(super) fn start_server(&self, service: Server) {
+        let stop = self.phases.outputs.child_token();
+        let (running, stopping) = (service.clone(), stop.clone());
+        self.tasks
+            .outputs
+            .spawn("server", async move { running.run(stopping).await });
+        *self.server.lock() = Some(Running { service, stop });
+    }
+
+    /// Runs the syslog side.
+    pub(super) fn start_syslog(&self, service: SyslogService) {
+        let stop = self.phases.intake.child_token();
+        let (running, stopping) = (service.clone(), stop.clone());
+        self.tasks
+            .intake
+            .spawn("syslog", async move { running.run(stopping).await });
+        *self.syslog.lock() = Some(Running { service, stop });
+    }
+
+    /// Runs a directory service.
+    pub(super) fn start_directory(&self, configured: &config::Directory) {
+        let report = Report::new(Kind::Directory, configured.name.as_str());
+        self.reports.add(&report);
+        let directory = Directory {
+            config: configured.clone(),
+            intake: self.parts.intake.clone(),
+            reader: self.parts.reader.clone(),
+            report,
+            latch: self
+                .readiness
+                .latch(format!("directory {}", configured.name)),
+        };
+        let stop = self.phases.intake.child_token();
+        let own = Tasks::new();
+        own.spawn(
+            format!("directory {}", configured.name),
+            directory.run(stop.clone()),
+        );
+        let waiting = own.clone();
+        self.tasks
+            .intake
+            .spawn(format!("directory {}", configured.name), async move {
+                waiting.ended().await
+            });
+        self.directories
+            .lock()
+            .insert(configured.name.to_string(), (stop, own));
+    }
+
+    fn start_writer(self: &Arc<Self>, writer: Writer) {
+        let inner = Arc::clone(self);
+        let stop = self.phases.writer.clone();
+        self.tasks.writer.spawn_vital("writer", async move {
+            if let Err(panicked) = writer.run(stop).await {
+                inner.set_aside(&panicked.what);
+                *inner.failure.lock() = Some(panicked.what);
+                inner.tasks.writer.failed().cancel();
+            }
+        });
+    }
+
+    /// Keeps what made the core panic, for a report.
+    fn set_aside(&self, what: &str) {
+        tracing::error!(
+            what,
+            "the table failed; the process ends and starts from the last snapshot"
+        );
+        if let Err(error) = self.state.replace("failed-batch", what.as_bytes()) {
+            tracing::error!(%error, "cannot write aside what the table failed at");
+        }
+    }
+
+    fn start_control(
+        self: &Arc<Self>,
+        control: ControlServer,
+        started: crate::identity::time::UtcMillis,
+    ) {
+        let desk = control::Desk {
+            collector: self.config.load().collector.clone(),
+            access: control.access().clone(),
+            started,
+            reader: self.parts.reader.clone(),
+            intake: self.parts.intake.clone(),
+            outcomes: self.parts.outcomes.clone(),
+            reports: self.reports.clone(),
+            strangers: self.strangers.clone(),
+            readiness: self.readiness.clone(),
+            site: Desk(Arc::clone(self)),
+        };
+        let (tasks, stop) = (self.tasks.control.clone(), self.phases.control.clone());
+        self.tasks
+            .control
+            .spawn("control", control.run(desk, tasks, stop.clone()));
+        let keeper = self.keeper();
+        self.reports.add(keeper.report());
+        let inner = Arc::clone(self);
+        let interval = move || inner.config.load().session.snapshot_interval;
+        self.tasks.control.spawn(
+            "snapshots",
+            keeper.run(self.phases.outputs.clone(), interval),
+        );
+        self.tasks.control.spawn(
+            "certificates and secrets",
+            watch::run(Arc::clone(self), stop.clone()),
+        );
+        let reader = self.parts.reader.clone();
+        self.tasks.control.spawn(
+            "watchdog",
+            service::watchdog(stop, move || reader.is_free()),
+        );
+    }
+
+    fn keeper(self: &Arc<Self>) -> Keeper {
+        let inner = Arc::clone(self);
+        let tokens = move || {
+            inner
+                .server
+                .lock()
+                .as_ref()
+                .map(|running| running.service.export_tokens())
+                .unwrap_or_default()
+        };
+        Keeper::new(Arc::clone(&self.state), &self.parts, Box::new(tokens))
+    }
+
+    /// Reads the configuration again: checked whole, then applied as a difference, or refused.
+    pub(super) async fn reload(self: &Arc<Self>) -> Result<String, control::protocol::Refusal> {
+        reload::reload(self).await
+    }
+}

@@ -1,0 +1,88 @@
+//! `jims run`: the service, the check of a configuration, the demo.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::config_file;
+use super::exit::{Exit, Failure};
+use crate::app::{self, RunOptions};
+use crate::demo;
+
+/// Run the service in the foreground
+///
+/// Reads the configuration, binds every listener, reads the directories and answers firewalls. SIGHUP reads the
+/// configuration again; SIGTERM stops within 10 s and saves the table; a second signal ends at once. Under systemd use
+/// Type=notify-reload; the watchdog is fed if one is set.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  jims run --check              every problem of the configuration at once
+  jims --config site.toml run   the service with a configuration of its own
+  jims run --demo               a self-contained site on loopback, nothing needed
+
+Exit codes: 0 ended well (--check: the configuration is right); 1 --check found problems;
+2 the service could not start or failed.")]
+pub(super) struct Args {
+    /// Check the configuration and the files it names, print every problem, start nothing
+    #[arg(long, conflicts_with = "demo")]
+    check: bool,
+    /// Run a self-contained site, whatever is configured: a directory from a file, simulated senders and firewall
+    #[arg(long)]
+    demo: bool,
+}
+
+/// Runs until told to stop.
+pub(super) fn run(
+    args: &Args,
+    config: Option<&Path>,
+    verbose: u8,
+    out: &mut impl Write,
+) -> Result<Exit, Failure> {
+    if args.demo {
+        return demo::run()
+            .map(|()| Exit::Yes)
+            .map_err(|error| Failure::new(error.to_string(), error.remedy()));
+    }
+    let path = configuration(config)?;
+    if args.check {
+        return check(&path, out);
+    }
+    match app::run(&RunOptions {
+        config: path,
+        verbosity: verbose,
+    }) {
+        Ok(()) => Ok(Exit::Yes),
+        Err(app::Error::Configuration(problems)) => Err(Failure::new(
+            format!("the configuration cannot be used\n\n{problems}"),
+            "mend the lines named above",
+        )),
+        Err(error) => Err(Failure::new(error.to_string(), error.remedy())),
+    }
+}
+
+fn check(path: &Path, out: &mut impl Write) -> Result<Exit, Failure> {
+    match app::load(path) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                writeln!(out, "{}", warning.render("warning"))?;
+            }
+            writeln!(out, "{}: the configuration is right", path.display())?;
+            Ok(Exit::Yes)
+        }
+        Err(app::Error::Configuration(problems)) => {
+            writeln!(out, "{problems}")?;
+            Ok(Exit::No)
+        }
+        Err(error) => Err(Failure::new(error.to_string(), error.remedy())),
+    }
+}
+
+fn configuration(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    config_file::find(named).ok_or_else(|| {
+        Failure::new(
+            "there is no configuration: none was named, and /etc/jims/config.toml does not exist",
+            "begin with config.example.toml and name it with --config or $JIMS_CONFIG; \
+             `jims run --demo` shows a site without any",
+        )
+    })
+}

@@ -1,0 +1,247 @@
+//! `jims run` as systemd and operators run it: notifications, reload, stop, the demo.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use assert_cmd::cargo::CommandCargoExt;
+
+/// Ends a wait that will never be over: far more than any step takes.
+const GUARD: Duration = Duration::from_secs(60);
+
+const LDIF: &str = "dn: CN=Alice,DC=corp,DC=example\nobjectClass: user\nsAMAccountName: alice\nuserAccountControl: 512\n";
+
+/// A folder with a configuration, and the process that runs on it.
+struct Service {
+    folder: tempfile::TempDir,
+    notify: UnixDatagram,
+    child: Child,
+}
+
+impl Service {
+    fn start(address: &str) -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        fs::write(folder.path().join("directory.ldif"), LDIF).expect("ldif");
+        let secret = folder.path().join("secret");
+        fs::write(&secret, "firewall-secret").expect("secret");
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("mode");
+        configure(folder.path(), address, "");
+        let socket = folder.path().join("notify.sock");
+        let notify = UnixDatagram::bind(&socket).expect("notify socket");
+        notify.set_read_timeout(Some(GUARD)).expect("timeout");
+        let log = fs::File::create(folder.path().join("log")).expect("log");
+        let child = Command::cargo_bin("jims")
+            .expect("binary")
+            .arg("--config")
+            .arg(folder.path().join("jims.toml"))
+            .arg("run")
+            .env("NOTIFY_SOCKET", &socket)
+            .env("WATCHDOG_USEC", "600000")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("jims starts");
+        Self {
+            folder,
+            notify,
+            child,
+        }
+    }
+
+    /// Waits for a notification that holds the word.
+    #[track_caller]
+    fn expect(&self, word: &str) -> String {
+        let mut buffer = [0; 4096];
+        for _ in 0..1000 {
+            let size = self
+                .notify
+                .recv(&mut buffer)
+                .unwrap_or_else(|e| panic!("no {word}: {e}: {}", self.log()));
+            let text = String::from_utf8_lossy(&buffer[..size]).into_owned();
+            if text.lines().any(|line| line.starts_with(word)) {
+                return text;
+            }
+        }
+        panic!("no {word} among many notifications: {}", self.log());
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
+    #[track_caller]
+    fn status(&self) -> serde_json::Value {
+        let mut command = Command::cargo_bin("jims").expect("binary");
+        command
+            .arg("--config")
+            .arg(self.path("jims.toml"))
+            .args(["status", "--json"]);
+        let output = command.output().expect("jims status");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
+            panic!(
+                "{e}: {} {}",
+                String::from_utf8_lossy(&output.stderr),
+                self.log()
+            )
+        })
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn configure(folder: &Path, address: &str, extra: &str) {
+    let text = format!(
+        r#"schema = 1
+[collector]
+name = "service-test"
+state_dir = "state"
+[control]
+socket = "control.sock"
+[[directory_service]]
+name = "corp"
+domain = "corp.example"
+ldif_file = "directory.ldif"
+[server]
+listen = ["{address}:18443"]
+[[enforcement_point]]
+name = "srx"
+addresses = ["{address}"]
+client_id = "srx"
+client_secret_file = "secret"
+{extra}
+"#
+    );
+    fs::write(folder.join("jims.toml"), text).expect("configuration");
+}
+
+fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .status()
+        .expect("kill");
+    assert!(status.success());
+}
+
+#[test]
+fn systemd_hears_ready_watchdog_reloading_and_stopping() {
+    let mut service = Service::start("127.77.1.1");
+    service.expect("READY=1");
+    service.expect("WATCHDOG=1");
+    service.expect("WATCHDOG=1");
+    service.signal("HUP");
+    let reloading = service.expect("RELOADING=1");
+    assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    service.expect("READY=1");
+    service.signal("TERM");
+    service.expect("STOPPING=1");
+    let status = service.child.wait().expect("status");
+    assert!(status.success(), "{status}: {}", service.log());
+    assert!(service.path("state/snapshot").exists());
+}
+
+#[test]
+fn a_broken_configuration_is_refused_at_reload_and_the_old_one_kept() {
+    let service = Service::start("127.77.1.2");
+    service.expect("READY=1");
+    assert_eq!(
+        service.status()["enforcement_points"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
+
+    let second = "[[enforcement_point]]\nname = \"srx2\"\naddresses = [\"127.77.1.99\"]\nclient_id = \"srx2\"\nclient_secret_file = \"secret\"\n";
+    configure(
+        service.folder.path(),
+        "127.77.1.2",
+        &format!("{second}typo = 1\n"),
+    );
+    service.signal("HUP");
+    service.expect("RELOADING=1");
+    service.expect("READY=1");
+    let status = service.status();
+    assert_eq!(
+        status["enforcement_points"].as_array().map(Vec::len),
+        Some(1)
+    );
+    assert!(status["attention"].to_string().contains("typo"), "{status}");
+
+    configure(service.folder.path(), "127.77.1.2", second);
+    service.signal("HUP");
+    service.expect("RELOADING=1");
+    service.expect("READY=1");
+    let status = service.status();
+    assert_eq!(
+        status["enforcement_points"].as_array().map(Vec::len),
+        Some(2)
+    );
+    assert!(
+        !status["attention"].to_string().contains("typo"),
+        "{status}"
+    );
+}
+
+#[test]
+fn what_needs_a_restart_is_refused_by_name() {
+    let service = Service::start("127.77.1.3");
+    service.expect("READY=1");
+    let path = service.path("jims.toml");
+    let text = fs::read_to_string(&path)
+        .expect("configuration")
+        .replace("service-test", "another-name");
+    fs::write(&path, text).expect("configuration");
+    service.signal("HUP");
+    service.expect("RELOADING=1");
+    service.expect("READY=1");
+    let status = service.status();
+    assert_eq!(status["collector"]["name"], "service-test");
+    assert!(
+        status["attention"].to_string().contains("collector.name"),
+        "{status}"
+    );
+}
+
+#[test]
+fn the_demo_shows_sessions_that_appear_and_ends_well() {
+    let mut child = Command::cargo_bin("jims")
+        .expect("binary")
+        .args(["run", "--demo"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("jims starts");
+    let lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
+    let mut logins = 0;
+    let mut commands = false;
+    for line in lines.map_while(Result::ok).take(200) {
+        commands |= line.contains("query-user");
+        logins += usize::from(line.trim_start().starts_with("login"));
+        if logins >= 3 {
+            break;
+        }
+    }
+    assert!(commands, "the commands to try are printed");
+    assert!(logins >= 3, "sessions reach the firewall");
+    signal(child.id(), "TERM");
+    assert!(child.wait().expect("status").success());
+}
