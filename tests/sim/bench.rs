@@ -1,0 +1,308 @@
+//! Runs steps against the core and the naive reference side by side, and holds the invariants after each.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use jims::identity::core::LogOffTarget;
+use jims::identity::outcome::Outcome;
+use jims::identity::view::{Epoch, Seq};
+use jims::identity::{Batch, Core};
+
+use crate::compare;
+use crate::convert;
+use crate::follower::Follower;
+use crate::random::Dice;
+use crate::reference::Reference;
+use crate::step::{Action, At, SECOND, Said, Step, Whom};
+
+/// As often as this the writer calls the core even if nothing happens; over a minute would be a jump of the clock.
+const TICK: At = 50 * SECOND;
+
+/// What went wrong, and after which step.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) step: usize,
+    pub(crate) what: String,
+}
+
+pub(crate) struct Bench {
+    core: Core,
+    pub(crate) reference: Reference,
+    follower: Follower,
+    dice: Dice,
+    outcomes: Vec<Outcome>,
+    /// The highest time handed to the core.
+    now: At,
+    started: bool,
+    records: usize,
+    /// Up to where `changes` lines have looked.
+    looked: Seq,
+}
+
+/// Runs all steps; a panic of the core is a failure like any other.
+pub(crate) fn run(steps: &[Step], seed: u64) -> Result<(), Failure> {
+    let mut done = 0;
+    let caught = catch_unwind(AssertUnwindSafe(|| run_steps(steps, seed, &mut done)));
+    match caught {
+        Ok(result) => result.map_err(|what| Failure { step: done, what }),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Err(Failure {
+                step: done,
+                what: format!("panicked: {}", text.unwrap_or_default()),
+            })
+        }
+    }
+}
+
+fn run_steps(steps: &[Step], seed: u64, done: &mut usize) -> Result<(), String> {
+    let mut bench = Bench::new(seed);
+    while *done < steps.len() {
+        let together = bench.batch_length(&steps[*done..]);
+        *done += together - 1;
+        bench.step(&steps[*done + 1 - together..=*done])?;
+        *done += 1;
+    }
+    *done = steps.len().saturating_sub(1);
+    bench.follower.catch_up(&bench.core)
+}
+
+impl Bench {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut reference = Reference::default();
+        let policy = reference.policy.clone();
+        reference.directories.configure(&policy);
+        let core = Core::new(Epoch(seed), convert::policy(&policy));
+        Self {
+            follower: Follower::new(&core),
+            core,
+            reference,
+            dice: Dice::new(seed ^ 0xbe7c),
+            outcomes: Vec::new(),
+            now: 0,
+            started: false,
+            records: 0,
+            looked: Seq(0),
+        }
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// How many of the next steps come as one batch: events of one producer at one instant may.
+    fn batch_length(&mut self, steps: &[Step]) -> usize {
+        let producer = |step: &Step| match &step.action {
+            Action::Said(said) => Some(said.producer.clone()),
+            _ => None,
+        };
+        let first = &steps[0];
+        let same = steps
+            .iter()
+            .take_while(|s| {
+                producer(s).is_some() && producer(s) == producer(first) && s.now == first.now
+            })
+            .count();
+        if same > 1 && self.dice.percent(70) {
+            same
+        } else {
+            1
+        }
+    }
+
+    /// Applies steps that come as one batch, then checks everything.
+    pub(crate) fn step(&mut self, steps: &[Step]) -> Result<(), String> {
+        let first = &steps[0];
+        let before = self.core.last_seq();
+        self.move_to(first.now, matches!(first.action, Action::Resume));
+        for step in steps {
+            self.reference.apply(step);
+        }
+        self.deliver(steps);
+        if self.core.last_seq() < before {
+            return Err("the sequence went backwards".into());
+        }
+        if let Action::Expect(address, expected) = &first.action {
+            compare::reference_as_expected(&self.reference, *address, expected)?;
+        }
+        self.check()?;
+        match &first.action {
+            Action::Expect(address, expected) => {
+                compare::expected(&self.core, *address, expected, &self.reference)
+            }
+            Action::Changes(addresses) => self.changes(addresses),
+            _ => Ok(()),
+        }
+    }
+
+    /// Applies a step that was checked in another run.
+    pub(crate) fn deliver_unchecked(&mut self, step: &Step) {
+        self.move_to(step.now, false);
+        self.reference.apply(step);
+        self.deliver(std::slice::from_ref(step));
+    }
+
+    fn changes(&mut self, addresses: &[IpAddr]) -> Result<(), String> {
+        let found: Vec<IpAddr> = self
+            .core
+            .addresses_since(self.looked)
+            .map(|(_, address)| address)
+            .collect();
+        self.looked = self.core.last_seq();
+        if found != addresses {
+            return Err(format!(
+                "expected changes of {addresses:?}, found {found:?}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Lets time pass as the writer does, in steps too small to be a jump, or all at once.
+    fn move_to(&mut self, now: At, asleep: bool) {
+        if !self.started {
+            self.now = now;
+            self.started = true;
+        }
+        while !asleep && self.now + TICK < now {
+            self.now += TICK;
+            self.advance(self.now);
+        }
+        self.now = self.now.max(now);
+        self.advance(now);
+    }
+
+    fn advance(&mut self, now: At) {
+        let limit = 1 + self.dice.below(3);
+        let mut rounds = 0;
+        while self
+            .core
+            .advance(convert::utc(now), limit, &mut self.outcomes)
+        {
+            rounds += 1;
+            assert!(rounds < 10_000, "advance never says that it is done");
+        }
+    }
+
+    fn deliver(&mut self, steps: &[Step]) {
+        let step = &steps[0];
+        let batch = match &step.action {
+            Action::Said(_) => self.events(steps),
+            Action::Read(read) => {
+                self.records += 1;
+                let batch = convert::directory_batch(read, &self.reference.policy, self.records);
+                match batch {
+                    Some(batch) => Batch::Directory(batch),
+                    None => return,
+                }
+            }
+            Action::LogOff(Whom::Address(address)) => {
+                Batch::LogOff(LogOffTarget::Address(*address))
+            }
+            Action::LogOff(Whom::User(user)) => {
+                let Some(key) = self.reference.user_key(user) else {
+                    return;
+                };
+                let (domain, user) = key.split_once('\\').expect("a key has a domain");
+                Batch::LogOff(LogOffTarget::User {
+                    name: convert::name(user),
+                    domain: Some(convert::name(domain)),
+                })
+            }
+            Action::Policy(policy) => {
+                let (policy, now) = (convert::policy(policy), convert::utc(step.now));
+                self.core.set_policy(policy, now, &mut self.outcomes);
+                return;
+            }
+            Action::Restart => return self.restart(step.now),
+            Action::Tick | Action::Resume | Action::Expect(..) | Action::Changes(_) => return,
+        };
+        self.core
+            .apply(batch, convert::utc(step.now), &mut self.outcomes);
+        self.outcomes.clear();
+    }
+
+    fn events(&mut self, steps: &[Step]) -> Batch {
+        let said = |step: &Step| -> Option<Said> {
+            match &step.action {
+                Action::Said(said) => Some(said.clone()),
+                _ => None,
+            }
+        };
+        let domain = self.reference.policy.domains[0].0.clone();
+        let mut events = Vec::new();
+        for step in steps {
+            if let Some(said) = said(step) {
+                self.records += 1;
+                events.push(convert::event(&said, step.now, self.records, &domain));
+            }
+        }
+        Batch::Events {
+            events,
+            bookmark: None,
+        }
+    }
+
+    /// A clean stop and start: the core is what was exported, and exports the same again.
+    fn restart(&mut self, now: At) {
+        let state = self.core.export();
+        let (policy, now) = (self.core.policy().clone(), convert::utc(now));
+        let epoch = self.core.epoch();
+        self.core = Core::restore(state.clone(), epoch, policy, now, &mut self.outcomes)
+            .expect("a core restores what it exported");
+        assert_eq!(self.core.export(), state, "a restart changes the table");
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        self.core.check_invariants();
+        self.check_journal()?;
+        let mut addresses: BTreeSet<IpAddr> = self.reference.addresses().into_iter().collect();
+        addresses.extend(self.core.addresses_since(Seq(0)).map(|(_, a)| a));
+        for address in addresses {
+            compare::address(&self.core, &self.reference, address)?;
+        }
+        compare::totals(&self.core)?;
+        if self.dice.percent(60) {
+            self.follower.poll(&self.core, &mut self.dice);
+        }
+        if self.dice.percent(10) {
+            self.follower.catch_up(&self.core)?;
+        }
+        Ok(())
+    }
+
+    /// The journal names every address once, in order of last change, and nothing that is not in the table.
+    fn check_journal(&self) -> Result<(), String> {
+        let mut last = Seq(0);
+        let mut seen = BTreeSet::new();
+        for (seq, address) in self.core.addresses_since(Seq(0)) {
+            if seq <= last {
+                return Err(format!(
+                    "the journal is out of order at {address}: {seq:?} after {last:?}"
+                ));
+            }
+            if !seen.insert(address) {
+                return Err(format!("the journal names {address} twice"));
+            }
+            let Some(view) = self.core.address(address) else {
+                return Err(format!(
+                    "the journal names {address}, of which the table knows nothing"
+                ));
+            };
+            if view.changed != seq {
+                let changed = view.changed;
+                return Err(format!(
+                    "{address} changed at {changed:?}, says its view, but at {seq:?} in the journal"
+                ));
+            }
+            last = seq;
+        }
+        if last > self.core.last_seq() {
+            return Err(format!(
+                "the journal goes beyond its last sequence: {last:?}"
+            ));
+        }
+        Ok(())
+    }
+}
