@@ -77,7 +77,7 @@ fn a_port_in_use_is_named_with_its_key() {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{message}");
     assert!(
-        message.contains("127.77.0.30:8443") && message.contains("in use"),
+        message.contains("127.77.0.30:8443") && message.contains("listens there already"),
         "{message}"
     );
 }

@@ -1,7 +1,7 @@
 //! One syslog message: the header cut off, the text kept as it was sent.
 //!
 //! RFC 5424, section 6, RFC 3164, section 4.1, and the ways in which devices vary the latter. Parsing cannot fail: a line
-//! without a header is text. Slices of the input, no allocation.
+//! without a header is text. Slices of the input; only [`Message::text`] of an RFC 5424 message is put together anew.
 
 use std::borrow::Cow;
 
@@ -20,10 +20,12 @@ pub struct Message<'a> {
     pub program: Option<&'a str>,
     /// STRUCTURED-DATA with its brackets (RFC 5424).
     pub structured_data: Option<&'a str>,
+    /// PROCID (RFC 5424).
+    process: Option<&'a str>,
+    /// MSG (RFC 5424) without byte order mark and blanks before it.
+    message: Option<&'a str>,
     /// Everything after the host name, as sent.
     body: &'a str,
-    /// Where in `body` a byte order mark stands.
-    bom: Option<usize>,
 }
 
 /// Facility and severity (RFC 5424, section 6.2.1).
@@ -61,20 +63,25 @@ impl<'a> Message<'a> {
         rfc3164(priority, rest)
     }
 
-    /// Everything after the host name (RFC 5424: `APP-NAME PROCID MSGID STRUCTURED-DATA MSG`; RFC 3164: `TAG: CONTENT`),
-    /// without byte order mark. What templates look at.
+    /// What templates look at: `TAG: CONTENT`, however the sender framed it.
+    ///
+    /// RFC 3164: everything after the host name, as sent. RFC 5424: `APP-NAME[PROCID]: MSG`, since a relay turns the one
+    /// form into the other, often with a blank before MSG; without MSG: `APP-NAME PROCID MSGID STRUCTURED-DATA`.
     #[must_use]
     pub fn text(&self) -> Cow<'a, str> {
-        let cut = self.bom.and_then(|at| {
-            let (head, tail) = self.body.split_at_checked(at)?;
-            let tail = tail.strip_prefix(BOM)?;
-            Some(if head.is_empty() {
-                Cow::Borrowed(tail)
-            } else {
-                Cow::Owned(format!("{head}{tail}"))
-            })
-        });
-        cut.unwrap_or(Cow::Borrowed(self.body))
+        let Some(message) = self.message else {
+            return Cow::Borrowed(self.body);
+        };
+        match (
+            self.program.map(|program| program.trim_end_matches(':')),
+            self.process,
+        ) {
+            (None, _) => Cow::Borrowed(message),
+            (Some(program), None) => Cow::Owned(format!("{program}: {message}")),
+            (Some(program), Some(process)) => {
+                Cow::Owned(format!("{program}[{process}]: {message}"))
+            }
+        }
     }
 }
 
@@ -104,19 +111,26 @@ fn rfc5424(priority: Option<Priority>, rest: &str) -> Option<Message<'_>> {
     };
     let (host, body) = rest.split_once(' ')?;
     let (program, after) = body.split_once(' ').unwrap_or((body, ""));
-    let (_process, after) = after.split_once(' ').unwrap_or((after, ""));
+    let (process, after) = after.split_once(' ').unwrap_or((after, ""));
     let (_id, after) = after.split_once(' ').unwrap_or((after, ""));
     let structured_end = structured_data_end(after);
-    let message = after.get(structured_end..).unwrap_or("");
-    let message = message.strip_prefix(' ').unwrap_or(message);
+    let message = after
+        .get(structured_end..)
+        .unwrap_or("")
+        .trim_start_matches(' ');
+    let message = message
+        .strip_prefix(BOM)
+        .unwrap_or(message)
+        .trim_start_matches(' ');
     Some(Message {
         priority,
         stamp,
         host: named(host),
         program: named(program),
         structured_data: named(after.get(..structured_end).unwrap_or("")),
+        process: named(process),
+        message: (!message.is_empty()).then_some(message),
         body,
-        bom: message.starts_with(BOM).then(|| body.len() - message.len()),
     })
 }
 
@@ -156,8 +170,9 @@ fn rfc3164(priority: Option<Priority>, rest: &str) -> Message<'_> {
         host: None,
         program: None,
         structured_data: None,
+        process: None,
+        message: None,
         body: trim_lead(rest),
-        bom: None,
     };
     if let Some((stamp, after)) = Stamp::read(before_stamp(rest)) {
         message.stamp = Some(stamp);
@@ -169,7 +184,7 @@ fn rfc3164(priority: Option<Priority>, rest: &str) -> Message<'_> {
             None => trim_lead(without_zone_word(after)),
         };
     }
-    message.bom = message.body.starts_with(BOM).then_some(0);
+    message.body = message.body.strip_prefix(BOM).unwrap_or(message.body);
     message.program = tag(message.body);
     message
 }
@@ -331,11 +346,21 @@ mod tests {
             message.structured_data,
             Some("[t a=\"1\"][ex@32473 u=\"a\\\"]b\"]")
         );
-        assert!(message.text().starts_with("sshd - AUTH [t"));
-        assert!(matches!(message.text(), Cow::Borrowed(_)));
+        assert_eq!(message.text(), "sshd: hello ü");
 
         let marked = Message::parse("<13>1 - - app 1 - - \u{feff}hello");
-        assert_eq!(marked.text(), "app 1 - - hello");
+        assert_eq!(marked.text(), "app[1]: hello");
+        assert_eq!(
+            Message::parse("<13>1 - - app: - - -  hello").text(),
+            "app: hello",
+            "a relay's blank"
+        );
+        assert_eq!(Message::parse("<13>1 - - - - - - hello").text(), "hello");
+        assert_eq!(
+            Message::parse("<13>1 - - app 1 ID [a b=\"c\"]").text(),
+            "app 1 ID [a b=\"c\"]",
+            "no MSG"
+        );
         assert_eq!(
             (marked.host, marked.stamp, marked.structured_data),
             (None, None, None)
