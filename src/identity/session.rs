@@ -162,12 +162,14 @@ impl Slot {
             ..newest.clone()
         };
         let before = self.hold;
-        let displaced = self
-            .facts
-            .iter()
-            .any(|fact| fact.subject == Some(subject) && fact.kind == FactKind::Strong);
+        for fact in &mut self.facts {
+            if fact.subject == Some(subject) && fact.kind == FactKind::Strong {
+                (fact.kind, fact.subject, fact.extra) = (FactKind::AllLeft, None, None);
+            }
+        }
         self.facts.retain(|fact| fact.subject != Some(subject));
-        if displaced || fold(&self.facts).map(|h| h.subject) != before.map(|h| h.subject) {
+        // Without it somebody would come up whom it had displaced.
+        if fold(&self.facts).map(|h| h.subject) != before.map(|h| h.subject) {
             let place = self.facts.partition_point(|fact| fact.at <= closed.at);
             self.facts.insert(place, closed);
         }

@@ -659,3 +659,17 @@ mod interleaving {
         }
     }
 }
+
+#[test]
+fn rule_14_forgetting_one_leaves_the_sessions_of_others() {
+    let mut w = World::new();
+    w.directory(DirectoryStep::Poll, vec![user(1, "alice"), user(2, "bob")]);
+    w.now += 1000;
+    w.send(strong("alice", 1, A));
+    w.send(logoff(Some("alice"), 2, A));
+    w.send(weak("bob", 3, A));
+    w.send(logoff(Some("alice"), 4, A));
+    assert_eq!(w.user_at(A).as_deref(), Some("bob"));
+    w.directory_batch(DirectoryStep::Poll, Vec::new(), vec![id(1)]);
+    assert_eq!(w.user_at(A).as_deref(), Some("bob"));
+}
