@@ -13,7 +13,7 @@ use super::DemoError;
 use super::site::{CLIENT, FIREWALL};
 
 /// How many changes the screen can show.
-const RECENT: usize = 12;
+const RECENT: usize = 10;
 
 /// Pause between two polls; an SRX takes 5 s.
 pub(super) const POLL: Duration = Duration::from_secs(1);

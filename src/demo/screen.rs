@@ -67,7 +67,7 @@ impl Screen {
             page += &line(entry);
             page.push('\n');
         }
-        page + "\n" + &self.commands
+        page + "\n" + self.commands.trim_end()
     }
 }
 

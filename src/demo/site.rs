@@ -95,6 +95,7 @@ state_dir = "state"
 
 [control]
 socket = "control.sock"
+group = "{group}"
 
 [log]
 level = "warn"
@@ -139,8 +140,18 @@ addresses = ["{FIREWALL}"]
 client_id = "{id}"
 client_secret_file = "firewall.secret"
 "#,
-        id = CLIENT.0
+        id = CLIENT.0,
+        group = own_group()
     )
+}
+
+/// The group of whoever runs the demo; a service of its own has a group `jims`.
+fn own_group() -> String {
+    let group = nix::unistd::Group::from_gid(nix::unistd::getegid());
+    group
+        .ok()
+        .flatten()
+        .map_or_else(|| "jims".into(), |group| group.name)
 }
 
 /// The directory: everybody, one device each, departments inside `Staff`.
