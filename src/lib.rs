@@ -1,4 +1,76 @@
 //! `jims` tells firewalls who is behind every IP address.
+//!
+//! Evidence comes in, becomes one kind of event, changes one table; the table's changes go out. Between "bytes arrived"
+//! and "bytes leave", everything is a deterministic function of its inputs and the time that is handed in.
+//!
+//! ```text
+//!  directory/ ───────────┐
+//!                        │ batches               ┌───────────────────────┐ cursors
+//!  producer/syslog ──────┼──── one bounded ─────▶│ identity/             │────────▶ enforcement/  firewalls ask
+//!                        │     queue (writer/)   │ filter→table→journal  │
+//!  control/ (log-off) ───┘                       │ deadlines             │────────▶ control/ ───▶ cli/
+//!                                                └───────────────────────┘
+//!  wire/  pure formats     net/  the only sockets     runtime/  clock, tasks, state files, reports     config/
+//!  app/   puts all of it together                     demo/     a site on loopback
+//! ```
+//!
+//! * One writer ([`writer`]) owns the table; readers borrow it.
+//! * One record of change, the journal: an ordered set of keys, each at the sequence of its last change.
+//! * Every output is a cursor on the journal. Too far behind, or of another epoch: a full report.
+//!
+//! # Five laws
+//!
+//! 1. `identity/` and `wire/` do no I/O, read no clock, spawn nothing, and do not know each other.
+//! 2. Meaning is given in one place for each producer: its `interpret.rs`, a pure function.
+//! 3. Only `net/` opens sockets, only `runtime/clock.rs` reads clocks, only `runtime/supervisor.rs` spawns, only
+//!    `config/secret.rs` reads secrets.
+//! 4. Types that cross a process boundary are separate from domain types; `identity/` serialises nothing.
+//! 5. Every queue has a bound, every loop a limit, every wait a deadline, every task a name and an owner.
+//!
+//! `tests/it/tidy.rs` holds the laws, and who may use whom, as data.
+//!
+//! # Where to look
+//!
+//! * who wins a conflict: `identity/conflict.rs` · when a session ends: `identity/session.rs`, `identity/deadline.rs`
+//! * how no change is missed: `identity/journal.rs` · what a firewall receives: `enforcement/shape.rs`, `entries.rs`
+//! * what a syslog line means: `producer/syslog/templates/`, `interpret.rs` · a directory entry: `directory/interpret.rs`
+//! * why a default: `config/defaults.rs` · what stops in which order: `app/serve.rs`, `runtime/shutdown.rs`
+//! * how to replay a field bug: `tests/fixtures/scenarios/`
+//!
+//! # The rules
+//!
+//! Semantics that are decided once; comments and tests name them by number.
+//!
+//! | rule | |
+//! | --- | --- |
+//! | 1 | Mapped addresses become IPv4 at every edge. Loopback (127.0.0.1, `::1`), unspecified, link-local, multicast and broadcast addresses never hold a session. |
+//! | 2 | A user is (DNS domain, logon name) without case; NetBIOS names, UPN suffixes, realms and aliases lead to the DNS domain. A device is (domain, first label). |
+//! | 3 | One constructor makes names and refuses what could forge a line. Raw lines are shown escaped. |
+//! | 4 | Times are UTC milliseconds handed in. A clock that steps back holds; one that jumps ahead does not log everybody off at once. |
+//! | 5 | `occurred_at` is fixed once, by the producer, never later than arrival; whole seconds count as their end. |
+//! | 6 | Strong evidence displaces all, weak only weak; later wins; ties are decided by data. |
+//! | 7 | A logoff ends the session of its user at its address; without an address, only sessions that its own producer holds. |
+//! | 8 | A logon, and a firewall's query that names user and address, restart the logoff time; a directory change never does. |
+//! | 9 | Only a machine's own Kerberos evidence may carry a user along, and only with `follow_device`. |
+//! | 11 | A shared address never gives a user to a firewall. |
+//! | 12 | A producer speaks only for its scope. |
+//! | 13 | Roles are groups of the user's own domain; others are written `domain\group`; asserted ones count only if named. |
+//! | 14 | A user whom the directory lost or disabled ends; one it never had stays, without roles. Mass removals must be read twice. |
+//! | 15 | Ready: the snapshot is read, and every directory is served from it, read once, or has failed for 30 s. Until then 503. |
+//! | 16 | A follower gets every key changed since its cursor once, in its latest state. 0, another epoch, or below the floor: everything. |
+//! | 17 | A user gone from a device's address: `logout`, then the device. A device never follows a user without a `logout` between. |
+//! | 18 | Whom a filter takes out is logged out; another filter starts a pass from 0 that says so. |
+//! | 19 | A group filter chooses names, never sessions. An empty include means everything. Excluded evidence neither renews nor displaces. |
+//! | 20 | Nobody there: 200 with an empty list. |
+//! | 21 | Outcomes are one bounded, lossy stream beside the journal. |
+//! | 22 | A clean stop keeps the epoch; every other start draws a new one. A snapshot that cannot be used is set aside. |
+//! | 23 | A changed secret revokes its tokens. |
+//! | 24 | Reload: refused whole, or applied as a difference; a removed directory takes its users along. Certificates and secrets are looked at every 30 s. |
+//! | 25 | The core asserts its own logic only; after a panic in it the process ends. |
+//! | 28 | `totals` count who has a session now; `directory` counts what was read. |
+//! | 30 | Who can open the control socket is an operator. A secret that others can read is refused. |
+//! | 31 | A stranger gets 403 without a body; failed logins are limited by address and client id together. |
+//! | 33 | Strangers are listed, bounded, with the line to paste. |
 
 #![forbid(unsafe_code)]
 

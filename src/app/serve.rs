@@ -108,7 +108,7 @@ impl App {
         let notices = Notices::default();
         let control = ControlServer::bind(&config.control)?;
         let restored = state::restore(&state, config.policy(), &notices)?;
-        let (writer, parts) = Writer::new(restored.core);
+        let (writer, parts) = Writer::new(restored.core, Reports::default());
         let inner = Inner::new(path, config, state, telemetry, notices, parts);
         let config = inner.config.load_full();
         let server = config
@@ -215,8 +215,8 @@ impl Inner {
         );
         Arc::new(Self {
             path: path.to_owned(),
+            reports: parts.reports.clone(),
             parts,
-            reports: Reports::default(),
             strangers: Strangers::default(),
             readiness: Readiness::new(),
             notices,

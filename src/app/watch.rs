@@ -1,4 +1,4 @@
-//! Looks at certificates and secret files every 30 s, so that rotation needs no reload (rules 24).
+//! Looks at certificates and secret files every 30 s, so that rotation needs no reload (rule 24).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -234,7 +234,7 @@ pub struct Transports {
 /// Which time of a syslog message counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyslogTime {
-    /// The stamp of the message, within limits (rules 5).
+    /// The stamp of the message, within limits (rule 5).
     Message,
     /// The moment it arrived.
     Received,
@@ -352,7 +352,7 @@ pub struct PointFilter {
     pub exclude_addresses: Vec<IpNet>,
     /// Only users of these domains (any name of the domain).
     pub domains: Vec<Name>,
-    /// Globs of the groups that may appear in `roles` (rules 19).
+    /// Globs of the groups that may appear in `roles` (rule 19).
     pub groups: Vec<String>,
 }
 

@@ -23,7 +23,7 @@ pub struct Cookie {
     pub epoch: Epoch,
     /// Everything up to here was told.
     pub position: Seq,
-    /// The filters that it was told under (rules 18).
+    /// The filters that it was told under (rule 18).
     pub filter: u64,
     /// The pass after a change of filters is under way: addresses outside the filter are reported as `logout` until
     /// the end of the journal is reached. An address that changes meanwhile moves to the end and so is met as well.
@@ -77,7 +77,7 @@ pub struct Start {
 }
 
 impl Start {
-    /// Where a firewall goes on that shows a cookie (rules 16, 18). One from before the floor, of another epoch or
+    /// Where a firewall goes on that shows a cookie (rule 16, 18). One from before the floor, of another epoch or
     /// unreadable begins at 0; one of other filters too, and then what they hide is cleared.
     #[must_use]
     pub fn from_cookie(text: &str, epoch: Epoch, floor: Seq, last: Seq, filter: u64) -> Self {

@@ -18,10 +18,10 @@ pub const MAX_ENTRIES_OF_ADDRESS: usize = 2;
 pub enum Question {
     /// A batch: changes, endings among them.
     Batch {
-        /// Addresses outside the filter are ended too (rules 18).
+        /// Addresses outside the filter are ended too (rule 18).
         clearing: bool,
     },
-    /// Who is at the address now; nobody is an empty answer (rules 20).
+    /// Who is at the address now; nobody is an empty answer (rule 20).
     Single,
 }
 
@@ -55,7 +55,7 @@ impl<'a> Entries<'a> {
         }
         let user = view.and_then(|v| shown_user(v, filter));
         if let (Some(view), Some(user)) = (view, user) {
-            // A user's login displaces whoever was there, so nothing goes before it (rules 17).
+            // A user's login displaces whoever was there, so nothing goes before it (rule 17).
             return Self {
                 logout: None,
                 login: Some(user_login(view, user, filter)),
@@ -91,7 +91,7 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// The user at an address, if the point is to hear of him; never one of a shared address (rules 11).
+/// The user at an address, if the point is to hear of him; never one of a shared address (rule 11).
 #[must_use]
 pub fn shown_user<'v, 'a>(
     view: &'v AddressView<'a>,

@@ -81,7 +81,7 @@ impl<'a> FilterInForce<'a> {
         filter
     }
 
-    /// Identifies the filters in force; equal filters in another order have the same hash (rules 18).
+    /// Identifies the filters in force; equal filters in another order have the same hash (rule 18).
     #[must_use]
     pub fn hash(&self) -> u64 {
         self.hash
@@ -109,7 +109,7 @@ impl<'a> FilterInForce<'a> {
             .all(|set| set.is_empty() || set.contains(&key))
     }
 
-    /// Whether the group may appear in `roles` (rules 19).
+    /// Whether the group may appear in `roles` (rule 19).
     #[must_use]
     pub fn shows_role(&self, role: &str) -> bool {
         self.own.groups.is_empty() || self.own.groups.matches(role)

@@ -54,7 +54,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
             Arc::clone(&shared),
             known_addresses,
         ))
-        // Load balancers are no enforcement points, so these stand outside (rules 31).
+        // Load balancers are no enforcement points, so these stand outside (rule 31).
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(ready))
         .with_state(shared)

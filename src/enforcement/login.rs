@@ -1,4 +1,4 @@
-//! Limits of failed logins: by address and client id, with growing delays (rules 31).
+//! Limits of failed logins: by address and client id, with growing delays (rule 31).
 //!
 //! Never by client id alone, for then a stranger could lock a firewall out. While a delay runs even the right secret is
 //! refused, so that guessing gains nothing. Delays are short enough that a firewall recovers by itself.

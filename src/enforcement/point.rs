@@ -155,7 +155,7 @@ impl Points {
         self.0.iter()
     }
 
-    /// Names of points here that are missing in `new` or have another secret there (rules 23).
+    /// Names of points here that are missing in `new` or have another secret there (rule 23).
     #[must_use]
     pub fn revoked_by(&self, new: &Self) -> Vec<Arc<str>> {
         let stays = |old: &Point| {

@@ -147,7 +147,7 @@ pub struct SingleAnswer {
     pub body: Bytes,
     /// Its entries.
     pub entries: usize,
-    /// The firewall sees the user at the address where he has his session: it goes on (rules 8).
+    /// The firewall sees the user at the address where he has his session: it goes on (rule 8).
     pub renewal: Option<(UserRef, IpAddr)>,
 }
 

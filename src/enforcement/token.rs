@@ -17,7 +17,7 @@ use crate::identity::time::UtcMillis;
 pub const MAX_TOKENS_PER_POINT: usize = 64;
 /// Longer texts are no tokens of ours.
 const MAX_TOKEN_BYTES: usize = 128;
-/// What a token may be used for; part of its hash (rules 23).
+/// What a token may be used for; part of its hash (rule 23).
 const ROLE: &[u8] = b"query";
 
 /// A token as it is stored.

@@ -7,13 +7,13 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// IPv4-mapped IPv6 addresses (`::ffff:a.b.c.d`) become IPv4; all others stay (rules 1).
+/// IPv4-mapped IPv6 addresses (`::ffff:a.b.c.d`) become IPv4; all others stay (rule 1).
 #[must_use]
 pub fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
-/// The address in canonical form if a session may live there, else `None` (rules 1): never 127.0.0.1, `::1`,
+/// The address in canonical form if a session may live there, else `None` (rule 1): never 127.0.0.1, `::1`,
 /// unspecified, link-local, multicast or broadcast. The rest of 127.0.0.0/8 is an address like any other.
 #[must_use]
 pub fn session_address(address: IpAddr) -> Option<IpAddr> {

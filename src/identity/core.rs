@@ -86,7 +86,7 @@ pub struct Applied {
     pub applied: usize,
     /// Events that changed nothing.
     pub ignored: usize,
-    /// A directory poll would have removed too much (rules 14): a full read must say the same first.
+    /// A directory poll would have removed too much (rule 14): a full read must say the same first.
     pub full_read_wanted: bool,
 }
 
@@ -196,7 +196,7 @@ impl Core {
         Some(look.filter(|look| look.0 < due.0).unwrap_or(due))
     }
 
-    /// Replaces the policy; new filters act on the whole table at once (rules 24).
+    /// Replaces the policy; new filters act on the whole table at once (rule 24).
     pub fn set_policy(&mut self, policy: Policy, now: UtcMillis, outcomes: &mut Vec<Outcome>) {
         let now = self.clock.pass(now);
         self.obey(policy, now, outcomes);

@@ -1,7 +1,7 @@
 //! What a directory service tells the table: objects that changed, objects that went.
 //!
 //! `directory/` reads LDAP or LDIF and makes these; the table closes memberships transitively and ends the sessions of
-//! users who went (rules 13, 14). Plain data, no LDAP here.
+//! users who went (rule 13, 14). Plain data, no LDAP here.
 
 use super::event::Bookmark;
 use super::name::Name;
@@ -92,7 +92,7 @@ pub enum DirectoryStep {
     FullBegin,
     /// A further batch of a full read.
     FullPart,
-    /// Last batch of a full read: sweeps what was not named since `FullBegin`, within the limits of rules 14.
+    /// Last batch of a full read: sweeps what was not named since `FullBegin`, within the limits of rule 14.
     FullEnd,
     /// Changes since the last bookmark.
     Poll,

@@ -21,7 +21,7 @@ pub struct IdentityEvent {
     pub producer: ProducerName,
     /// Which record of the producer says so (a record number, or template and rule); for people, at most 128 bytes.
     pub record: CompactString,
-    /// When it happened, fixed once by the producer (rules 5); never later than `received_at`.
+    /// When it happened, fixed once by the producer (rule 5); never later than `received_at`.
     pub occurred_at: UtcMillis,
     /// When we heard of it.
     pub received_at: UtcMillis,
@@ -36,7 +36,7 @@ pub struct IdentityEvent {
 pub enum Claim {
     /// The user is at the address.
     Logon(Logon),
-    /// The user left: at the address, or anywhere this producer saw him (rules 7).
+    /// The user left: at the address, or anywhere this producer saw him (rule 7).
     Logoff {
         /// Who left; `None` means whoever is at the address.
         user: Option<UserRef>,
@@ -49,16 +49,16 @@ pub enum Claim {
         device: DeviceRef,
         /// How much the evidence is worth against another device.
         strength: Strength,
-        /// The machine account's own Kerberos evidence, which alone may carry a user along (rules 9).
+        /// The machine account's own Kerberos evidence, which alone may carry a user along (rule 9).
         own_kerberos: bool,
     },
-    /// The device left the address (a DHCP release, a NAC's disconnect); users stay (rules 7).
+    /// The device left the address (a DHCP release, a NAC's disconnect); users stay (rule 7).
     DeviceLogoff {
         /// Which device; `None` means whichever is there.
         device: Option<DeviceRef>,
     },
     /// The user was seen without a new logon: restarts the logoff time of his own session and makes none
-    /// (4776 by device; a firewall's user query by address; rules 6, 8).
+    /// (4776 by device; a firewall's user query by address; rule 6, 8).
     Renewal {
         /// Who was seen.
         user: UserRef,
@@ -74,7 +74,7 @@ pub struct Logon {
     pub user: UserRef,
     /// The device that the same record names at the same address.
     pub device: Option<DeviceRef>,
-    /// Groups that the source asserts; counted only if its scope allows (rules 13).
+    /// Groups that the source asserts; counted only if its scope allows (rule 13).
     pub groups: Vec<Name>,
     /// What the evidence is worth.
     pub strength: Strength,
@@ -82,7 +82,7 @@ pub struct Logon {
     pub logon_id: Option<LogonId>,
 }
 
-/// What evidence is worth in a conflict (rules 6).
+/// What evidence is worth in a conflict (rule 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Strength {
     /// Displaces only weak evidence.
@@ -100,7 +100,7 @@ pub struct UserRef {
     pub qualifier: Qualifier,
 }
 
-/// What says which domain a name is of (rules 2).
+/// What says which domain a name is of (rule 2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Qualifier {
     /// A DNS domain, NetBIOS name, Kerberos realm or alias; also the source's configured `domain`.
@@ -130,7 +130,7 @@ pub struct LogonId {
 }
 
 /// Where a producer or directory stands in its source; opaque to the table, which only stores it beside what it
-/// brought (rules 24).
+/// brought (rule 24).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bookmark {
     /// What it is a position in: (name, host, channel), joined by the producer.

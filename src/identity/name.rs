@@ -38,7 +38,7 @@ impl Name {
     /// Makes a name, white space around it removed.
     ///
     /// # Errors
-    /// Refuses empty names, names over [`MAX_NAME_BYTES`], control characters and bidirectional overrides (rules 3).
+    /// Refuses empty names, names over [`MAX_NAME_BYTES`], control characters and bidirectional overrides (rule 3).
     pub fn new(text: &str) -> Result<Self, NameError> {
         let text = text.trim();
         if text.is_empty() {

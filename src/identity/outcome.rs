@@ -1,4 +1,4 @@
-//! What became of each event: the one bounded stream that tail, metrics, explain and history read (rules 21).
+//! What became of each event: the one bounded stream that tail, metrics, explain and history read (rule 21).
 
 use std::net::IpAddr;
 
@@ -60,7 +60,7 @@ pub enum EndReason {
 pub enum IgnoreReason {
     /// The record names no address, and needs one.
     NoAddress,
-    /// The address can never hold a session (rules 1).
+    /// The address can never hold a session (rule 1).
     AddressRefused,
     /// The name has no qualifier and its source no `domain`.
     NoDomain,

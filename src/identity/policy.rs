@@ -15,15 +15,15 @@ use super::name::Name;
 pub struct Policy {
     /// How long after its last evidence a session ends, 1 min to 24 h.
     pub logoff_time: Duration,
-    /// A machine account's Kerberos evidence carries its user to a new address (rules 9).
+    /// A machine account's Kerberos evidence carries its user to a new address (rule 9).
     pub follow_device: bool,
     /// Where several users share an address: a device only, never a user, is reported.
     pub shared_addresses: Networks,
     /// Configured domains with their other names.
     pub domains: Vec<DomainPolicy>,
-    /// Configured directories: (name, domain). Data of a directory that is not here leaves at once (rules 24).
+    /// Configured directories: (name, domain). Data of a directory that is not here leaves at once (rule 24).
     pub directories: Vec<(Name, Name)>,
-    /// For each producer that is not a domain controller, what it may speak for (rules 12). A producer not named here
+    /// For each producer that is not a domain controller, what it may speak for (rule 12). A producer not named here
     /// may speak for everything except groups.
     pub scopes: BTreeMap<ProducerName, Scope>,
     /// What is left out of the table.

@@ -30,7 +30,7 @@ impl Core {
         self.journal.last()
     }
 
-    /// Cursors below this have missed something and must start at 0 (rules 16).
+    /// Cursors below this have missed something and must start at 0 (rule 16).
     #[must_use]
     pub fn floor(&self) -> Seq {
         self.journal.floor()
@@ -137,7 +137,7 @@ impl Core {
     }
 
     /// Directories of which more objects are missing than may go at once: they go if the next full read misses them
-    /// too (rules 14).
+    /// too (rule 14).
     #[must_use]
     pub fn held_removals(&self) -> Vec<HeldRemoval<'_>> {
         let readings = self.objects.readings.iter();

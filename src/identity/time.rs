@@ -1,4 +1,4 @@
-//! UTC milliseconds: the only notion of time inside the pure rooms (rules 4).
+//! UTC milliseconds: the only notion of time inside the pure rooms (rule 4).
 //!
 //! Values are handed in; nothing here reads a clock.
 

@@ -30,7 +30,7 @@ pub struct AddressView<'a> {
     pub device: Option<DeviceSession<'a>>,
     /// When the last reported user went, if none is reported now. It stays as long as the address is kept: a firewall
     /// at whatever cursor may hold that user still, and a change of the device moves the address in the journal past
-    /// the change that ended him. So a `logout` goes before any device-only `login` of this address (rules 17).
+    /// the change that ended him. So a `logout` goes before any device-only `login` of this address (rule 17).
     pub user_ended_at: Option<UtcMillis>,
 }
 
@@ -67,7 +67,7 @@ pub struct UserView<'a> {
     pub name: &'a str,
     /// DNS domain.
     pub domain: &'a str,
-    /// `sAMAccountName`s of his groups, transitively, sorted; foreign ones as `domain\group` (rules 13).
+    /// `sAMAccountName`s of his groups, transitively, sorted; foreign ones as `domain\group` (rule 13).
     pub roles: Vec<&'a str>,
     /// What the directory says of him.
     pub standing: Standing,
@@ -103,7 +103,7 @@ pub struct EvidenceView<'a> {
     pub strength: Strength,
 }
 
-/// What the directory says of a user (rules 14).
+/// What the directory says of a user (rule 14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It has him.
@@ -114,7 +114,7 @@ pub enum Standing {
     Gone,
 }
 
-/// A removal that waits until the next full read says the same (rules 14).
+/// A removal that waits until the next full read says the same (rule 14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldRemoval<'a> {
     /// The directory service's configured name, in lower case.
@@ -125,7 +125,7 @@ pub struct HeldRemoval<'a> {
     pub of: usize,
 }
 
-/// Counts of what is active and of what was read (rules 28).
+/// Counts of what is active and of what was read (rule 28).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Domains known, those nobody configured among them.

@@ -1,4 +1,4 @@
-//! Whether answers can be trusted yet (rules 15): the snapshot is read, and every directory is served from it, has
+//! Whether answers can be trusted yet (rule 15): the snapshot is read, and every directory is served from it, has
 //! finished its first read, or has failed for 30 s.
 
 use std::collections::BTreeSet;

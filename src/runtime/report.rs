@@ -239,6 +239,19 @@ impl Reports {
         all.push(Arc::clone(report));
     }
 
+    /// Counts records of the named producer that the table ignored; without effect if there is no such report.
+    pub fn count_ignored(&self, producer: &str, reason: &'static str, records: u64) {
+        let found = self
+            .0
+            .lock()
+            .iter()
+            .find(|report| report.name == producer)
+            .cloned();
+        if let Some(report) = found {
+            report.count_ignored_many(reason, records);
+        }
+    }
+
     /// Removes a report.
     pub fn remove(&self, kind: Kind, name: &str) {
         self.0

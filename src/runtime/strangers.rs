@@ -1,4 +1,4 @@
-//! Addresses that asked or sent without being configured (rules 33): bounded, with the line to paste.
+//! Addresses that asked or sent without being configured (rule 33): bounded, with the line to paste.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

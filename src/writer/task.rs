@@ -1,5 +1,6 @@
 //! The writer task: takes batches in order, applies them in short slices, wakes for deadlines.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::{EventMetrics, set_totals};
 use super::{Delivery, Intake, OUTCOME_BATCHES, Outcomes, PolicyGate, Reader};
-use crate::identity::outcome::Outcome;
+use crate::identity::outcome::{Outcome, Verdict};
 use crate::identity::policy::Policy;
 use crate::identity::{Applied, Batch, Core};
 use crate::runtime::clock;
+use crate::runtime::report::Reports;
 
 /// Events applied in one hold of the lock: some hundred microseconds.
 const SLICE_EVENTS: usize = 256;
@@ -33,6 +35,7 @@ pub struct Writer {
     outcomes: broadcast::Sender<Arc<[Outcome]>>,
     revision: Arc<AtomicU64>,
     metrics: EventMetrics,
+    reports: Reports,
     written: Vec<Outcome>,
 }
 
@@ -43,6 +46,8 @@ pub struct WriterParts {
     pub intake: Intake,
     /// How outputs read.
     pub reader: Reader,
+    /// Where producers report, and the writer for them.
+    pub reports: Reports,
     /// What became of events.
     pub outcomes: Outcomes,
     /// How a reload changes the policy.
@@ -59,9 +64,9 @@ pub struct Panicked {
 }
 
 impl Writer {
-    /// A writer over a core, and the handles for everybody else.
+    /// A writer over a core, and the handles for everybody else; `reports` hear what the table ignored of whom.
     #[must_use]
-    pub fn new(core: Core) -> (Self, WriterParts) {
+    pub fn new(core: Core, reports: Reports) -> (Self, WriterParts) {
         let core = Arc::new(RwLock::new(core));
         let (intake, deliveries) = Intake::channel();
         let (policy, policies) = mpsc::channel(1);
@@ -70,6 +75,7 @@ impl Writer {
         let parts = WriterParts {
             intake,
             reader: Reader::new(Arc::clone(&core)),
+            reports: reports.clone(),
             outcomes: Outcomes(outcomes.clone()),
             policy: PolicyGate(policy),
             revision: Arc::clone(&revision),
@@ -83,6 +89,7 @@ impl Writer {
                 outcomes,
                 revision,
                 metrics,
+                reports,
                 written: Vec::new(),
             },
             parts,
@@ -172,10 +179,26 @@ impl Writer {
         let value = result.map_err(|_| Panicked { what: what() })?;
         self.revision.fetch_add(1, Ordering::Release);
         self.metrics.count(&self.written, clock::utc_now());
+        self.report_ignored();
         if !self.written.is_empty() && self.outcomes.receiver_count() > 0 {
             let _nobody = self.outcomes.send(Arc::from(self.written.as_slice()));
         }
         Ok(value)
+    }
+
+    /// Adds what the table ignored to its producers' reports.
+    fn report_ignored(&self) {
+        let mut counts: BTreeMap<(&str, &'static str), u64> = BTreeMap::new();
+        for outcome in &self.written {
+            if let Verdict::Ignored(reason) = outcome.verdict {
+                *counts
+                    .entry((&outcome.producer, reason.as_str()))
+                    .or_default() += 1;
+            }
+        }
+        for ((producer, reason), records) in counts {
+            self.reports.count_ignored(producer, reason, records);
+        }
     }
 
     fn sleep_for(&self) -> Duration {

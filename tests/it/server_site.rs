@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jims::config::Config;
@@ -19,6 +19,7 @@ use jims::identity::view::Epoch;
 use jims::identity::{Batch, Core};
 use jims::runtime::clock;
 use jims::runtime::readiness::{Latch, Readiness};
+use jims::runtime::report::Reports;
 use jims::runtime::strangers::Strangers;
 use jims::runtime::supervisor::Tasks;
 use jims::writer::{Writer, WriterParts};
@@ -76,7 +77,7 @@ impl Site {
         let folder = tempfile::tempdir().unwrap();
         write_secret(folder.path(), "secret", SECRET);
         let (tasks, stop) = (Tasks::new(), CancellationToken::new());
-        let (task, writer) = Writer::new(core);
+        let (task, writer) = Writer::new(core, Reports::default());
         let ending = stop.clone();
         tasks.spawn("writer", async move {
             task.run(ending).await.expect("the core does not panic");
@@ -208,7 +209,13 @@ pub(crate) fn user_ref(domain: &str, user: &str) -> UserRef {
 /// An event that happens now, after every one before it.
 pub(crate) fn event(address: &str, claim: Claim) -> IdentityEvent {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let now = clock::utc_now();
+    static LAST: AtomicI64 = AtomicI64::new(0);
+    // A logoff in the same millisecond as the logon would lose the tie.
+    let mut now = clock::utc_now();
+    while LAST.fetch_max(now.0, Ordering::Relaxed) >= now.0 {
+        std::hint::spin_loop();
+        now = clock::utc_now();
+    }
     IdentityEvent {
         producer: "vpn".into(),
         record: NUMBER.fetch_add(1, Ordering::Relaxed).to_string().into(),

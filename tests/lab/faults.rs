@@ -66,7 +66,11 @@ fn an_untrusted_certificate_says_so() {
 #[test]
 fn a_name_that_does_not_resolve_says_so() {
     let table = directory("").replace(super::support::DC, "no-such-host.invalid");
-    directory_fault(&table, "Svc-Jims!1", &["no-such-host.invalid", "resolve"]);
+    directory_fault(
+        &table,
+        "Svc-Jims!1",
+        &["no-such-host.invalid", "could not look up"],
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Which instant a stamp means (rules 5): year by nearness, zone by the source, whole seconds at their end, within limits.
+//! Which instant a stamp means (rule 5): year by nearness, zone by the source, whole seconds at their end, within limits.
 
 use std::time::Duration;
 

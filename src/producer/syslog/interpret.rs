@@ -1,8 +1,8 @@
 //! What a syslog line means: the one place where a line becomes an identity event, or a reason why it does not.
 //!
 //! A pure function of the source's settings, the moment of arrival and the line. Which rule matches is data
-//! (templates); what its captures mean is here. A logon is strong evidence, `identity` weak (rules 6); a host name names a
-//! device and never moves a user (rules 9); the sender's own address is never the user's.
+//! (templates); what its captures mean is here. A logon is strong evidence, `identity` weak (rule 6); a host name names a
+//! device and never moves a user (rule 9); the sender's own address is never the user's.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -272,7 +272,7 @@ fn device(settings: &Settings, captures: &Captures<'_>) -> Result<Option<DeviceR
     Ok(Some(DeviceRef { name, qualifier }))
 }
 
-/// The template's stamp, else the header's, else the arrival (rules 5).
+/// The template's stamp, else the header's, else the arrival (rule 5).
 fn when(
     settings: &Settings,
     captures: &Captures<'_>,

@@ -1,4 +1,4 @@
-//! The last lines that made no event, for the operator who writes a template: bounded, shown escaped (rules 3).
+//! The last lines that made no event, for the operator who writes a template: bounded, shown escaped (rule 3).
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
