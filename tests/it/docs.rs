@@ -64,3 +64,45 @@ fn every_command_has_a_manual_page_with_its_options() {
         "{query}"
     );
 }
+
+#[test]
+fn the_readme_lists_every_command_and_no_other() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README");
+    let table = readme
+        .split("<!-- commands -->")
+        .nth(1)
+        .expect("the README's table of commands");
+    let listed: Vec<String> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `jims "))
+        .filter_map(|line| line.split('`').next())
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(listed, commands());
+}
+
+/// Every TOML snippet of the README is a configuration that can be used, but for the files that it names.
+#[test]
+fn the_readmes_configurations_can_be_used() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README");
+    let snippets: Vec<&str> = readme
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(!snippets.is_empty());
+    for snippet in snippets {
+        let folder = tempfile::tempdir().expect("folder");
+        let here = snippet.replace("/etc/jims/", &format!("{}/", folder.path().display()));
+        for name in ["directory.secret", "srx-branch-1.secret"] {
+            let path = folder.path().join(name);
+            fs::write(&path, "secret").expect("secret");
+            let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            fs::set_permissions(&path, private).expect("mode");
+        }
+        let loaded = jims::config::Config::from_toml(&here, &folder.path().join("config.toml"));
+        if let Err(problems) = loaded {
+            panic!("{problems}");
+        }
+    }
+}
