@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
+use metrics_process::Collector;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use crate::runtime::supervisor::Tasks;
 pub(super) struct MetricsPage {
     open: Mutex<BTreeMap<SocketAddr, CancellationToken>>,
     metrics: PrometheusHandle,
+    process: Collector,
     tasks: Tasks,
     stop: CancellationToken,
 }
@@ -33,6 +35,7 @@ impl MetricsPage {
         Self {
             open: Mutex::default(),
             metrics,
+            process: Collector::default(),
             tasks,
             stop,
         }
@@ -52,10 +55,13 @@ impl MetricsPage {
         let mut open = self.open.lock();
         for (address, listener) in prepared.0 {
             let closing = self.stop.child_token();
-            let metrics = self.metrics.clone();
+            let (metrics, process) = (self.metrics.clone(), self.process.clone());
             let router = Router::new().route(
                 "/metrics",
-                get(move || std::future::ready(metrics.render())),
+                get(move || {
+                    process.collect();
+                    std::future::ready(metrics.render())
+                }),
             );
             let server = HttpServer {
                 listener,

@@ -11,7 +11,7 @@ use crate::control::protocol::{Answer, LogOff, Request};
 /// End the sessions of a user, at an address, or at a device
 ///
 /// Firewalls are told at their next query. New evidence makes a new session at once: to keep somebody out, use
-/// exclude_users or exclude_addresses in [filter].
+/// exclude_users or exclude_addresses in `filter`.
 ///
 /// Exit codes: 0 sessions were ended; 1 there was none; 2 error.
 #[derive(Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! The core's doors: what the one writer calls. What readers ask is in [`super::read`].
+//! The core's doors: what the one writer calls. What readers ask is in `read`.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;

@@ -16,7 +16,7 @@ use crate::identity::outcome::Outcome;
 use crate::identity::policy::Policy;
 use crate::identity::{Applied, Batch, Core};
 
-pub use self::task::{Writer, WriterParts};
+pub use self::task::{Panicked, Writer, WriterParts};
 
 /// How many batches may wait; a full queue pushes back on producers.
 pub const QUEUE_BATCHES: usize = 1024;
