@@ -77,8 +77,8 @@ pub struct Start {
 }
 
 impl Start {
-    /// Where a firewall goes on that shows a cookie (rule 16, 18). One from before the floor, of another epoch or
-    /// unreadable begins at 0; one of other filters too, and then what they hide is cleared.
+    /// Where a firewall goes on that shows a cookie (rule 16, 18). One from before the floor, of another epoch, unreadable
+    /// or of other filters begins at 0, and then what the firewall holds from before is cleared.
     #[must_use]
     pub fn from_cookie(text: &str, epoch: Epoch, floor: Seq, last: Seq, filter: u64) -> Self {
         let Some(cookie) = Cookie::decode(text) else {
@@ -90,7 +90,8 @@ impl Start {
         }
         let unknown = cookie.epoch != epoch || cookie.position < floor || cookie.position > last;
         if unknown {
-            return Self::zero(cookie.clearing);
+            // What it holds from before, at addresses that the table lost meanwhile, is not known either.
+            return Self::zero(true);
         }
         Self {
             position: cookie.position,
@@ -166,17 +167,20 @@ mod tests {
             epoch: Epoch(8),
             ..cookie()
         };
-        assert!(!zero(other_epoch.encode()));
+        assert!(
+            zero(other_epoch.encode()),
+            "what it holds is not known: clear"
+        );
         let below = Cookie {
             position: Seq(9),
             ..cookie()
         };
-        assert!(!zero(below.encode()));
+        assert!(zero(below.encode()));
         let ahead = Cookie {
             position: Seq(51),
             ..cookie()
         };
-        assert!(!zero(ahead.encode()));
+        assert!(zero(ahead.encode()));
         for text in ["", "j1.", "j2.AAAA", "nonsense", "j1.!!!!"] {
             assert!(zero(text.to_owned()), "filters unknown: clear");
         }

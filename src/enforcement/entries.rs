@@ -18,7 +18,8 @@ pub const MAX_ENTRIES_OF_ADDRESS: usize = 2;
 pub enum Question {
     /// A batch: changes, endings among them.
     Batch {
-        /// Addresses outside the filter are ended too (rule 18).
+        /// What the firewall holds from before is not known: addresses outside the filter are ended too (rule 18), and
+        /// a user is ended before a device is told without one (rule 17).
         clearing: bool,
     },
     /// Who is at the address now; nobody is an empty answer (rule 20).
@@ -67,7 +68,8 @@ impl<'a> Entries<'a> {
         let logout = match question {
             // Without a login there is nobody: whatever the firewall holds ends.
             Question::Batch { .. } if login.is_none() => Some((address, ended.unwrap_or(now))),
-            Question::Batch { .. } => ended.map(|at| (address, at)),
+            Question::Batch { clearing: true } => Some((address, ended.unwrap_or(now))),
+            Question::Batch { clearing: false } => ended.map(|at| (address, at)),
             Question::Single if login.is_some() => ended.map(|at| (address, at)),
             Question::Single => None,
         };
@@ -345,6 +347,16 @@ mod tests {
         let inside = address_filter("10.0.0.0/8");
         let view = inside.with_user(inside.empty());
         assert_eq!(inside.told(Some(&view), clearing), ["login alice -- 2000"]);
+    }
+
+    #[test]
+    fn rule_17_a_clearing_pass_ends_users_that_a_crash_forgot_before_it_tells_of_a_device() {
+        let site = Site::new(&PointFilter::default());
+        let view = site.with_device(site.empty());
+        assert_eq!(site.told(Some(&view), BATCH), ["login -- ws-0042 3000"]);
+        let clearing = Question::Batch { clearing: true };
+        let told = ["logout 9000000", "login -- ws-0042 3000"];
+        assert_eq!(site.told(Some(&view), clearing), told);
     }
 
     #[test]
