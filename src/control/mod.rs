@@ -11,4 +11,3 @@ pub mod server;
 mod status;
 
 pub use self::server::{ControlServer, Desk, Site};
-pub use self::status::point_status;

@@ -4,14 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use super::protocol::{
-    Attention, CollectorStatus, DirectoryTotals, FaultStatus, PointStatus, RefusedStatus,
-    ServerStatus, SourceStatus, Status, StrangerStatus, Totals, timestamp,
+    Attention, CollectorStatus, DirectoryTotals, FaultStatus, ServerStatus, SourceStatus, Status,
+    StrangerStatus, Totals, timestamp,
 };
 use super::server::{Desk, Site};
-use crate::enforcement::PointReading;
 use crate::identity::time::UtcMillis;
 use crate::net::local_socket::Access;
 use crate::runtime::report::{Health, Kind, Reading};
@@ -19,9 +17,6 @@ use crate::runtime::strangers::{Stranger, Tried};
 
 /// How many strangers get a line of their own under attention; the list of strangers has them all.
 const STRANGERS_SHOWN: usize = 5;
-
-/// A firewall that follows the batch query asks every few seconds to minutes; one that was silent for longer is shown so.
-const QUIET_AFTER: Duration = Duration::from_secs(600);
 
 /// The whole status.
 pub(super) fn status<S: Site>(desk: &Desk<S>, now: UtcMillis) -> Status {
@@ -108,41 +103,6 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Syslog => "syslog",
         Kind::Directory => "directory",
         Kind::Snapshot => "snapshot",
-    }
-}
-
-/// An enforcement point as its reading says.
-#[must_use]
-pub fn point_status(reading: &PointReading, now: UtcMillis) -> PointStatus {
-    let answered = reading.last_seen.map(|(at, _)| at);
-    let refused = reading.last_refused.map(|(at, _)| at);
-    let state = match answered {
-        _ if refused > answered => "refused",
-        None => "never",
-        Some(at) if now.since(at) > QUIET_AFTER => "quiet",
-        Some(_) => "active",
-    };
-    PointStatus {
-        name: reading.name.clone(),
-        client_id: reading.client_id.clone(),
-        addresses: reading.addresses.clone(),
-        state: state.to_owned(),
-        last_query: answered.map(timestamp),
-        last_address: reading.last_seen.map(|(_, address)| address),
-        last_token: reading.last_token.map(timestamp),
-        last_batch: reading.last_batch.map(timestamp),
-        last_ip: reading.last_ip.map(timestamp),
-        last_user: reading.last_user.map(timestamp),
-        last_full: reading.last_full.map(timestamp),
-        behind: reading.behind,
-        answered: reading.answered,
-        entries_sent: reading.entries_sent,
-        refused: reading.refused,
-        last_refused: reading.last_refused.map(|(at, reason)| RefusedStatus {
-            at: timestamp(at),
-            reason: reason.to_owned(),
-        }),
-        tokens: reading.tokens,
     }
 }
 

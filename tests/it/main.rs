@@ -1,6 +1,7 @@
 //! Integration tests: the library and the binary as users run it.
 
 mod cli;
+mod cli_control;
 mod config;
 mod directory;
 mod directory_server;

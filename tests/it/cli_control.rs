@@ -1,0 +1,421 @@
+//! The control socket with a table behind it, asked by the binary and by hand.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use assert_cmd::Command;
+use jims::config;
+use jims::control::protocol::{Attention, PointStatus, Refusal, ServerStatus};
+use jims::control::server::Unparsed;
+use jims::control::{ControlServer, Desk, Site};
+use jims::identity::event::{Claim, IdentityEvent, Logon, Qualifier, Strength, UserRef};
+use jims::identity::name::Name;
+use jims::identity::policy::Policy;
+use jims::identity::time::UtcMillis;
+use jims::identity::view::Epoch;
+use jims::identity::{Batch, Core};
+use jims::runtime::clock;
+use jims::runtime::readiness::Readiness;
+use jims::runtime::report::{Health, Kind, Report, Reports};
+use jims::runtime::strangers::{Strangers, Tried};
+use jims::runtime::supervisor::{Tasks, blocking};
+use jims::writer::{Writer, WriterParts};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+/// Ends a wait that will never be over.
+const GUARD: Duration = Duration::from_secs(30);
+
+/// The composition's part, with answers that tests can recognise.
+#[derive(Debug)]
+struct Fake;
+
+impl Site for Fake {
+    fn server(&self) -> Option<ServerStatus> {
+        Some(ServerStatus {
+            listen: vec!["127.77.9.1:443".into()],
+            fingerprint: "ab".repeat(32),
+            self_signed: true,
+            debug_http: vec!["127.77.9.1:8080".into()],
+        })
+    }
+    fn points(&self) -> Vec<PointStatus> {
+        Vec::new()
+    }
+    fn told(&self, point: &str, addresses: &[IpAddr]) -> Option<Vec<Value>> {
+        let entry = |a: &IpAddr| json!({ "ip-address": a.to_string() });
+        (point == "srx").then(|| addresses.iter().map(entry).collect())
+    }
+    fn attention(&self) -> Vec<Attention> {
+        Vec::new()
+    }
+    fn unparsed(&self) -> Vec<Unparsed> {
+        vec![Unparsed {
+            received_at: UtcMillis(1_764_000_000_000),
+            source: Arc::from("vpn"),
+            line: "odd\\u{1b}".into(),
+            reason: "no-rule",
+        }]
+    }
+    async fn reload(&self) -> Result<String, Refusal> {
+        Err(Refusal {
+            message: "2 problems".into(),
+            remedy: "mend them".into(),
+        })
+    }
+    fn set_log_level(&self, level: &str) -> Result<(), Refusal> {
+        assert_eq!(level, "debug");
+        Ok(())
+    }
+}
+
+/// A running control socket over an empty table.
+struct Running {
+    folder: tempfile::TempDir,
+    parts: WriterParts,
+    reports: Reports,
+    strangers: Strangers,
+    readiness: Readiness,
+    stop: CancellationToken,
+    tasks: Tasks,
+}
+
+impl Running {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let policy = Policy {
+            logoff_time: Duration::from_secs(3600),
+            ..Policy::default()
+        };
+        let (writer, parts) = Writer::new(Core::new(Epoch(1), policy), Reports::default());
+        let running = Self {
+            parts,
+            reports: Reports::default(),
+            strangers: Strangers::default(),
+            readiness: Readiness::new(),
+            stop: CancellationToken::new(),
+            tasks: Tasks::new(),
+            folder,
+        };
+        let control = ControlServer::bind(&config::Control {
+            group: "no-such-group-here".into(),
+            socket: running.socket(),
+        })
+        .expect("bound");
+        let desk = running.desk(&control);
+        let (tasks, stop) = (running.tasks.clone(), running.stop.clone());
+        running
+            .tasks
+            .spawn("control", control.run(desk, tasks, stop.clone()));
+        running.tasks.spawn("writer", async move {
+            writer.run(stop).await.expect("no panic");
+        });
+        let text = format!("[control]\nsocket = \"{}\"\n", running.socket().display());
+        std::fs::write(running.folder.path().join("config.toml"), text).expect("configuration");
+        running
+    }
+
+    fn desk(&self, control: &ControlServer) -> Desk<Fake> {
+        Desk {
+            collector: config::Collector {
+                name: "hq".into(),
+                description: "head office".into(),
+                state_dir: self.folder.path().to_owned(),
+            },
+            access: control.access().clone(),
+            started: clock::utc_now(),
+            reader: self.parts.reader.clone(),
+            intake: self.parts.intake.clone(),
+            outcomes: self.parts.outcomes.clone(),
+            reports: self.reports.clone(),
+            strangers: self.strangers.clone(),
+            readiness: self.readiness.clone(),
+            site: Fake,
+        }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("run/control.sock")
+    }
+
+    /// Runs `jims` on this service; exit code, stdout, stderr.
+    async fn jims(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut command = Command::cargo_bin("jims").expect("binary");
+        command
+            .arg("--config")
+            .arg(self.folder.path().join("config.toml"));
+        command.args(arguments).env("NO_COLOR", "1").timeout(GUARD);
+        let output = blocking(move || command.output().expect("jims runs"))
+            .await
+            .expect("no panic");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        let code = output.status.code().expect("an exit code");
+        (code, text(output.stdout), text(output.stderr))
+    }
+
+    /// Opens the socket by hand, past the hello.
+    fn by_hand(&self) -> BufReader<UnixStream> {
+        let stream = UnixStream::connect(self.socket()).expect("connected");
+        stream.set_read_timeout(Some(GUARD)).expect("timeout");
+        let mut stream = BufReader::new(stream);
+        let hello = line(&mut stream);
+        assert_eq!(
+            hello,
+            json!({ "jims": env!("CARGO_PKG_VERSION"), "protocol": 1 })
+        );
+        stream
+    }
+
+    async fn logon(&self, user: &str, address: &str) {
+        let name = |text| Name::new(text).expect("name");
+        let now = clock::utc_now();
+        let event = IdentityEvent {
+            producer: Arc::from("vpn"),
+            record: "my-vpn/up".into(),
+            occurred_at: now,
+            received_at: now,
+            address: Some(address.parse().expect("address")),
+            claim: Claim::Logon(Logon {
+                user: UserRef {
+                    name: name(user),
+                    qualifier: Qualifier::Domain(name("corp.example.com")),
+                },
+                device: None,
+                groups: Vec::new(),
+                strength: Strength::Strong,
+                logon_id: None,
+            }),
+        };
+        let batch = Batch::Events {
+            events: vec![event],
+            bookmark: None,
+        };
+        let applied = self.parts.intake.apply(batch).await.expect("running");
+        assert_eq!(applied.applied, 1);
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        assert!(self.tasks.finish(GUARD).await.is_empty());
+        assert!(!self.socket().exists(), "the socket goes with the service");
+    }
+}
+
+fn line(stream: &mut BufReader<UnixStream>) -> Value {
+    let mut line = String::new();
+    stream.read_line(&mut line).expect("a line");
+    serde_json::from_str(&line).expect("json")
+}
+
+fn ask(stream: &mut BufReader<UnixStream>, request: &str) -> Value {
+    stream
+        .get_mut()
+        .write_all(request.as_bytes())
+        .expect("sent");
+    line(stream)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_says_what_an_operator_should_act_on() {
+    let running = Running::start();
+    let report = Report::new(Kind::Syslog, "vpn");
+    report.set_fault(
+        Health::Down,
+        "port 514 is in use",
+        "free it",
+        clock::utc_now(),
+    );
+    running.reports.add(&report);
+    let stranger = "127.77.9.66".parse().expect("address");
+    running
+        .strangers
+        .note(Tried::Syslog, stranger, clock::utc_now());
+
+    let (code, text, _) = running.jims(&["status", "--json"]).await;
+    assert_eq!(code, 1, "something needs attention");
+    let status: Value = serde_json::from_str(&text).expect("json");
+    for key in [
+        "version",
+        "collector",
+        "totals",
+        "directory",
+        "directories",
+        "producers",
+        "enforcement_points",
+        "pushes",
+        "collectors",
+        "strangers",
+        "attention",
+        "cluster",
+    ] {
+        assert!(status.get(key).is_some(), "{key}");
+    }
+    assert_eq!(status["collector"]["state"], "starting");
+    assert_eq!(status["producers"][0]["state"], "down");
+    let attention: Vec<&str> = status["attention"]
+        .as_array()
+        .expect("list")
+        .iter()
+        .map(|item| item["what"].as_str().expect("text"))
+        .collect();
+    for expected in [
+        "not ready",
+        "syslog `vpn` is down: port 514 is in use",
+        "plain HTTP is spoken on 127.77.9.1:8080",
+        "only the user that runs jims can open the control socket",
+        "127.77.9.66 sends syslog and is not configured (1 times)",
+    ] {
+        assert!(
+            attention.iter().any(|what| what.starts_with(expected)),
+            "{expected}: {attention:?}"
+        );
+    }
+
+    running.readiness.arm();
+    let (code, text, _) = running.jims(&["status"]).await;
+    assert_eq!(code, 1);
+    assert!(
+        text.starts_with(&format!(
+            "jims {} on hq (head office): ready, up ",
+            env!("CARGO_PKG_VERSION")
+        )),
+        "{text}"
+    );
+    assert!(
+        text.contains("senders = [\"127.77.9.66\"]"),
+        "the lines to paste: {text}"
+    );
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_known_is_no_and_not_an_error() {
+    let running = Running::start();
+    let (code, text, _) = running.jims(&["query-user", "nobody"]).await;
+    assert_eq!((code, text.as_str()), (1, "no session of nobody\n"));
+    let (code, text, _) = running.jims(&["log-off", "nobody"]).await;
+    assert_eq!(
+        (code, text.as_str()),
+        (1, "no session of nobody, nothing to end\n")
+    );
+    let (code, _, text) = running
+        .jims(&["query-user", "nobody", "--for", "elsewhere"])
+        .await;
+    assert_eq!(code, 2);
+    assert_eq!(
+        text,
+        "jims: there is no enforcement point `elsewhere`\ntry: `jims status` lists them\n"
+    );
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_socket_bears_with_what_it_cannot_understand() {
+    let running = Running::start();
+    let mut stream = running.by_hand();
+    let answer = ask(&mut stream, "{\"request\":\"frobnicate\"}\n");
+    assert_eq!(answer["answer"], "error");
+    assert!(
+        answer["message"]
+            .as_str()
+            .expect("text")
+            .starts_with("cannot understand the request")
+    );
+    let answer = ask(
+        &mut stream,
+        "{\"request\":\"log-level\",\"level\":\"debug\"}\n",
+    );
+    assert_eq!(
+        answer,
+        json!({ "answer": "done", "detail": "the log level is debug" })
+    );
+    let answer = ask(&mut stream, "{\"request\":\"reload\"}\n");
+    assert_eq!(
+        answer,
+        json!({ "answer": "error", "message": "2 problems", "remedy": "mend them" })
+    );
+    let long = format!(
+        "{{\"request\":\"query\",\"who\":\"{}\"}}\n",
+        "a".repeat(20_000)
+    );
+    let answer = ask(&mut stream, &long);
+    assert_eq!(
+        answer["message"],
+        "a line on the control connection is longer than 16384 bytes"
+    );
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_shown_with_its_evidence_and_ended_by_the_operator() {
+    let running = Running::start();
+    running.logon("Alice", "10.1.2.50").await;
+    running.logon("bob", "2001:db8::7").await;
+
+    for who in [
+        "alice",
+        "CORP.example.com\\ALICE",
+        "10.1.2.50",
+        "::ffff:10.1.2.50",
+    ] {
+        let (code, text, error) = running.jims(&["query-user", who, "--json"]).await;
+        assert_eq!(code, 0, "{who}: {text} {error}");
+        let answer: Value = serde_json::from_str(&text).expect("json");
+        let session = &answer["sessions"][0];
+        assert_eq!(session["address"], "10.1.2.50", "{who}");
+        assert_eq!(session["user"], "alice");
+        assert_eq!(session["domain"], "corp.example.com");
+        assert_eq!(session["state"], "active");
+        assert_eq!(session["last_evidence"]["producer"], "vpn");
+        assert_eq!(session["last_evidence"]["record"], "my-vpn/up");
+        assert_eq!(answer["sessions"].as_array().expect("list").len(), 1);
+    }
+    let (code, text, _) = running.jims(&["query-user", "alice", "--for", "srx"]).await;
+    assert_eq!(code, 0);
+    assert!(
+        text.starts_with("10.1.2.50\n  user      alice (corp.example.com), not in directory\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("srx would be told\n  {\"ip-address\":\"10.1.2.50\"}\n"),
+        "{text}"
+    );
+
+    let (code, text, _) = running.jims(&["log-off", "alice"]).await;
+    assert_eq!(code, 0);
+    assert_eq!(
+        text,
+        "ended 1 session\n  ADDRESS    USER   DEVICE  DOMAIN\n  10.1.2.50  alice  -       corp.example.com\n"
+    );
+    let (code, ..) = running.jims(&["query-user", "alice"]).await;
+    assert_eq!(code, 1);
+    let (code, text, _) = running.jims(&["log-off", "2001:db8::7", "--json"]).await;
+    assert_eq!(code, 0);
+    let answer: Value = serde_json::from_str(&text).expect("json");
+    assert_eq!(answer["ended"][0]["user"], "bob");
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_tells_what_happens_and_what_nobody_could_read() {
+    let running = Running::start();
+    let mut stream = running.by_hand();
+    let unparsed = ask(&mut stream, "{\"request\":\"tail\"}\n");
+    assert_eq!(
+        unparsed,
+        json!({
+            "answer": "tail", "tail": "unparsed", "received_at": "2025-11-24T16:00:00Z",
+            "source": "vpn", "line": "odd\\u{1b}", "reason": "no-rule",
+        })
+    );
+    running.logon("alice", "10.1.2.50").await;
+    let outcome = blocking(move || line(&mut stream)).await.expect("no panic");
+    assert_eq!(outcome["tail"], "outcome");
+    assert_eq!(outcome["verdict"], "logged-on");
+    assert_eq!(outcome["address"], "10.1.2.50");
+    running.end().await;
+}
