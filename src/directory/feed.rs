@@ -56,6 +56,20 @@ pub(super) struct Counts {
 }
 
 impl Feed {
+    /// Ends a full read. The position is stored only if the table did not hold removals back: else a restart would
+    /// pass for having read what still has to be confirmed.
+    pub(super) async fn end(&self, position: Box<[u8]>) -> Result<Applied, Stopped> {
+        let applied = self.send(DirectoryStep::FullEnd, Load::default()).await?;
+        if applied.full_read_wanted {
+            return Ok(applied);
+        }
+        let load = Load {
+            position: Some(position),
+            ..Load::default()
+        };
+        self.send(DirectoryStep::Poll, load).await
+    }
+
     /// Hands a batch to the table and waits until it is applied.
     pub(super) async fn send(&self, step: DirectoryStep, load: Load) -> Result<Applied, Stopped> {
         let objects = load.upserts.len() + load.removed.len();
@@ -158,7 +172,87 @@ pub(super) fn thousands(number: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::identity::Core;
+    use crate::identity::directory::ObjectKind;
+    use crate::identity::policy::Policy;
+    use crate::identity::view::Epoch;
+    use crate::runtime::readiness::Readiness;
+    use crate::runtime::report::{Kind, Reports};
+    use crate::runtime::supervisor::Tasks;
+    use crate::writer::Writer;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).expect("a name")
+    }
+
+    fn users(count: u8) -> Load {
+        let user = |n: u8| DirectoryObject {
+            id: ObjectId([n; 16]),
+            sid: None,
+            name: name(&format!("user{n}")),
+            kind: ObjectKind::User {
+                upn: None,
+                enabled: true,
+                primary_group: None,
+            },
+        };
+        Load {
+            upserts: (0..count).map(user).collect(),
+            ..Load::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn rule_14_a_held_removal_does_not_move_the_bookmark() {
+        let (directory, domain) = (name("corp"), name("corp.example.com"));
+        let policy = Policy {
+            directories: vec![(directory.clone(), domain.clone())],
+            ..Policy::default()
+        };
+        let (writer, parts) = Writer::new(Core::new(Epoch(1), policy), Reports::default());
+        let (tasks, stop) = (Tasks::new(), CancellationToken::new());
+        let ends = stop.clone();
+        tasks.spawn("writer", async move {
+            writer.run(ends).await.expect("no panic");
+        });
+        let feed = Feed {
+            directory,
+            domain,
+            key: "directory/corp".into(),
+            intake: parts.intake.clone(),
+            report: Report::new(Kind::Directory, "corp"),
+            latch: Readiness::new().latch("directory corp"),
+            silent: watch::channel(true).0,
+        };
+        let read = async |count: u8, position: &[u8]| {
+            feed.begin(None).await.expect("applied");
+            feed.send(DirectoryStep::FullPart, users(count))
+                .await
+                .expect("applied");
+            feed.end(position.into())
+                .await
+                .expect("applied")
+                .full_read_wanted
+        };
+        let bookmark = || {
+            parts
+                .reader
+                .read()
+                .bookmark("directory/corp")
+                .map(Vec::from)
+        };
+        assert!(!read(250, b"first").await);
+        assert_eq!(bookmark().as_deref(), Some(&b"first"[..]));
+        assert!(read(20, b"held").await, "230 of 250 objects would go");
+        assert_ne!(bookmark().as_deref(), Some(&b"held"[..]));
+        assert!(!read(20, b"confirmed").await, "said twice");
+        assert_eq!(bookmark().as_deref(), Some(&b"confirmed"[..]));
+        stop.cancel();
+        tasks.ended().await;
+    }
 
     #[test]
     fn numbers_are_grouped_by_thousands() {

@@ -159,17 +159,8 @@ impl File {
                 )
                 .await?;
         }
-        let position = Some(stamp.0.clone().into_bytes().into_boxed_slice());
-        let applied = self
-            .feed
-            .send(
-                DirectoryStep::FullEnd,
-                Load {
-                    position,
-                    ..Load::default()
-                },
-            )
-            .await?;
+        let position = stamp.0.clone().into_bytes().into_boxed_slice();
+        let applied = self.feed.end(position).await?;
         Ok(applied.full_read_wanted)
     }
 

@@ -135,17 +135,7 @@ impl<L: LdapSearch> Reading<'_, L> {
                 host: self.host.to_owned(),
             });
         }
-        let position = Some(position(server));
-        let applied = self
-            .feed
-            .send(
-                DirectoryStep::FullEnd,
-                Load {
-                    position,
-                    ..Load::default()
-                },
-            )
-            .await?;
+        let applied = self.feed.end(position(server)).await?;
         Ok(Done {
             counts,
             full_wanted: applied.full_read_wanted,

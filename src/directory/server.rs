@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::feed::{Counts, Feed};
 use super::reading::{Done, ReadError, Reading};
-use super::sync::{self, COMPARE_UNSEEN, Next, Position, Sight};
+use super::sync::{self, Next, Position, Sight};
 use crate::config::secret::SecretError;
 use crate::config::{Ldap, LdapTls};
 use crate::net::ldap::{Connection, Protection};
@@ -43,6 +43,7 @@ pub(super) struct Server {
     full_wanted: bool,
     /// When the last full read ended, how long it took, what it found.
     last_full: Option<(Instant, Duration, Counts)>,
+    started: Instant,
     refused: Option<Refused>,
     fail_back: Duration,
 }
@@ -184,6 +185,7 @@ impl Server {
             connected: None,
             full_wanted: false,
             last_full: None,
+            started: monotonic_now(),
             refused: None,
             // Tests and labs with short polls need not wait five minutes.
             fail_back: FAIL_BACK.min(interval.saturating_mul(10)),
@@ -245,6 +247,8 @@ impl Server {
         let sight = Sight {
             deleted: Some(deleted),
             last_full: self.last_full.map(|(ended, took, _)| (begun - ended, took)),
+            followed: begun - self.started,
+            compare_unseen: sync::compare_unseen(self.interval),
             full_wanted: self.full_wanted,
         };
         let next = sync::next(self.stored.as_ref(), &server, sight);
@@ -287,8 +291,8 @@ impl Server {
         }
         if !sees_deleted {
             detail.push_str(&format!(
-                "; the account may not see deleted objects: compared whole every {} min",
-                COMPARE_UNSEEN.as_secs() / 60
+                "; the account may not see deleted objects: compared whole every {} s",
+                sync::compare_unseen(self.interval).as_secs()
             ));
         }
         let better = self.connected.as_ref().and_then(|c| c.better.as_deref());

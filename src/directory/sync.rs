@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::wire::ldap::Entry;
 
-/// How often a full comparison is made where the account may not see deleted objects.
+/// How often at most a full comparison is made where the account may not see deleted objects; with short polls sooner,
+/// every tenth.
 pub const COMPARE_UNSEEN: Duration = Duration::from_secs(300);
 /// How often one is made anyway: objects can leave the account's sight without being deleted.
 pub const COMPARE_ANYWAY: Duration = Duration::from_secs(24 * 3600);
@@ -46,6 +47,10 @@ pub struct Sight {
     pub deleted: Option<bool>,
     /// How long ago the last full read of this process ended, and how long it took; `None`: there was none.
     pub last_full: Option<(Duration, Duration)>,
+    /// How long this process has followed the directory.
+    pub followed: Duration,
+    /// [`compare_unseen`] of the directory.
+    pub compare_unseen: Duration,
     /// The table wants a full read before it removes so much.
     pub full_wanted: bool,
 }
@@ -90,6 +95,12 @@ impl Reason {
     }
 }
 
+/// How often everything is compared where the account may not see deleted objects, given how often changes are read.
+#[must_use]
+pub fn compare_unseen(poll_interval: Duration) -> Duration {
+    COMPARE_UNSEEN.min(poll_interval.saturating_mul(10))
+}
+
 /// What to do now, given where we stood.
 #[must_use]
 pub fn next(stored: Option<&Position>, server: &ServerFacts, sight: Sight) -> Next {
@@ -107,12 +118,12 @@ pub fn next(stored: Option<&Position>, server: &ServerFacts, sight: Sight) -> Ne
     }
     let interval = match sight.deleted {
         Some(true) => COMPARE_ANYWAY,
-        Some(false) | None => COMPARE_UNSEEN,
+        Some(false) | None => sight.compare_unseen,
     };
     let due = match sight.last_full {
         Some((ago, took)) => ago >= interval.max(took.saturating_mul(COMPARE_SHARE)),
         // After a restart what was deleted meanwhile is noticed only by comparing.
-        None => sight.deleted == Some(false),
+        None => sight.deleted == Some(false) || sight.followed >= interval,
     };
     if due {
         return Next::Full(Reason::Compare);
@@ -221,6 +232,8 @@ mod tests {
     const SEES: Sight = Sight {
         deleted: Some(true),
         last_full: Some((MINUTE, MINUTE)),
+        followed: MINUTE,
+        compare_unseen: COMPARE_UNSEEN,
         full_wanted: false,
     };
 
@@ -256,7 +269,7 @@ mod tests {
         let blind = |ago, took| Sight {
             deleted: Some(false),
             last_full: Some((ago, took)),
-            full_wanted: false,
+            ..SEES
         };
         let second = Duration::from_secs(1);
         let decide = |sight| next(Some(&at(9)), &server(9, 1), sight);
@@ -287,6 +300,21 @@ mod tests {
             next(Some(&at(5)), &server(9, 1), restarted),
             Next::Changes(5)
         );
+        let a_day_later = Sight {
+            followed: COMPARE_ANYWAY,
+            ..restarted
+        };
+        assert_eq!(
+            next(Some(&at(5)), &server(9, 1), a_day_later),
+            Next::Full(Reason::Compare)
+        );
+    }
+
+    #[test]
+    fn short_polls_compare_sooner() {
+        let second = Duration::from_secs(1);
+        assert_eq!(compare_unseen(second), 10 * second);
+        assert_eq!(compare_unseen(30 * second), COMPARE_UNSEEN);
     }
 
     #[test]
