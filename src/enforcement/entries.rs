@@ -64,15 +64,16 @@ impl<'a> Entries<'a> {
         }
         let ended = view.and_then(|view| user_ended(view, now));
         let device = view.and_then(|v| shown_device(v, filter));
-        let login = device.map(|device| device_login(address, device, ended));
-        let logout = match question {
+        let logout_at = match (question, device) {
             // Without a login there is nobody: whatever the firewall holds ends.
-            Question::Batch { .. } if login.is_none() => Some((address, ended.unwrap_or(now))),
-            Question::Batch { clearing: true } => Some((address, ended.unwrap_or(now))),
-            Question::Batch { clearing: false } => ended.map(|at| (address, at)),
-            Question::Single if login.is_some() => ended.map(|at| (address, at)),
-            Question::Single => None,
+            (Question::Batch { .. }, None) | (Question::Batch { clearing: true }, Some(_)) => {
+                Some(ended.unwrap_or(now))
+            }
+            (Question::Batch { clearing: false } | Question::Single, Some(_)) => ended,
+            (Question::Single, None) => None,
         };
+        let login = device.map(|device| device_login(address, device, logout_at));
+        let logout = logout_at.map(|at| (address, at));
         Self { logout, login }
     }
 
@@ -140,7 +141,7 @@ fn user_login<'a>(
 fn device_login<'a>(
     address: IpAddr,
     session: &DeviceSession<'a>,
-    user_ended: Option<UtcMillis>,
+    logout_at: Option<UtcMillis>,
 ) -> Login<'a> {
     Login {
         address,
@@ -149,7 +150,7 @@ fn device_login<'a>(
         roles: Vec::new(),
         device: Some(login_device(session)),
         // Not before the logout that goes ahead of it.
-        at: user_ended.map_or(session.since, |ended| ended.max(session.since)),
+        at: logout_at.map_or(session.since, |ended| ended.max(session.since)),
     }
 }
 
@@ -355,7 +356,7 @@ mod tests {
         let view = site.with_device(site.empty());
         assert_eq!(site.told(Some(&view), BATCH), ["login -- ws-0042 3000"]);
         let clearing = Question::Batch { clearing: true };
-        let told = ["logout 9000000", "login -- ws-0042 3000"];
+        let told = ["logout 9000000", "login -- ws-0042 9000000"];
         assert_eq!(site.told(Some(&view), clearing), told);
     }
 
