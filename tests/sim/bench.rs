@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use jims::app::snapshot::{self, SnapshotContents};
 use jims::identity::core::LogOffTarget;
 use jims::identity::outcome::Outcome;
 use jims::identity::view::{Epoch, Seq};
@@ -246,7 +247,15 @@ impl Bench {
 
     /// A clean stop and start: the core is what was exported, and exports the same again.
     fn restart(&mut self, now: At) {
-        let state = self.core.export();
+        let written = SnapshotContents {
+            state: self.core.export(),
+            tokens: Vec::new(),
+            clean: true,
+        };
+        let read = snapshot::decode(&snapshot::encode(&written))
+            .expect("a snapshot that was just written");
+        assert_eq!(read, written, "the snapshot's bytes lose something");
+        let state = read.state;
         let (policy, now) = (self.core.policy().clone(), convert::utc(now));
         let epoch = self.core.epoch();
         self.core = Core::restore(state.clone(), epoch, policy, now, &mut self.outcomes)
