@@ -14,7 +14,6 @@ use crate::control::protocol::{
 use crate::control::server::Unparsed;
 use crate::enforcement::PointReading;
 use crate::runtime::clock;
-use crate::runtime::report::Kind;
 
 /// A firewall asks every few seconds (Junos: 1 to 60 s); after this it is called quiet.
 const QUIET_AFTER: Duration = Duration::from_secs(180);
@@ -66,17 +65,6 @@ impl Site for Desk {
 
     fn attention(&self) -> Vec<Attention> {
         let mut all = self.0.notices.read();
-        let now = self.0.reports.read();
-        for snapshot in now
-            .into_iter()
-            .filter(|reading| reading.kind == Kind::Snapshot)
-        {
-            all.extend(snapshot.fault.map(|fault| Attention {
-                what: fault.message,
-                remedy: fault.remedy,
-                since: Some(timestamp(fault.since)),
-            }));
-        }
         for held in self.0.parts.reader.read().held_removals() {
             all.push(Attention {
                 what: format!(
