@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::config_file;
 use super::exit::{Exit, Failure};
+use super::render::escape;
 use crate::app::{self, RunOptions};
 use crate::demo;
 
@@ -66,7 +67,8 @@ fn check(path: &Path, out: &mut impl Write) -> Result<Exit, Failure> {
             for warning in &loaded.warnings {
                 writeln!(out, "{}", warning.render("warning"))?;
             }
-            writeln!(out, "{}: the configuration is right", path.display())?;
+            let shown = escape(&path.display().to_string());
+            writeln!(out, "{shown}: the configuration is right")?;
             Ok(Exit::Yes)
         }
         Err(app::Error::Configuration(problems)) => {

@@ -48,7 +48,9 @@ pub struct Problems {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
+        // Whoever named the file may have named it anything; it must not move the cursor.
+        let shown = self.file.display().to_string();
+        f.write_str(&shown.replace(char::is_control, "\u{fffd}"))?;
         if self.line > 0 {
             write!(f, ":{}:{}", self.line, self.column)?;
         }

@@ -61,6 +61,16 @@ fn a_configuration_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_check_shows_no_control_character_of_the_path() {
+    let output = jims()
+        .args(["--config", "/nonexistent/a\u{9b}2Jb", "run", "--check"])
+        .assert()
+        .code(1);
+    let text = String::from_utf8(output.get_output().stdout.clone()).expect("text");
+    assert!(text.starts_with("/nonexistent/a\u{fffd}2Jb\n"), "{text}");
+}
+
+#[test]
 fn wrong_usage_is_an_error_and_help_is_an_answer() {
     stderr(jims().arg("frobnicate"), 2);
     stderr(jims().args(["completions", "tcsh"]), 2);
