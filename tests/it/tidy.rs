@@ -17,17 +17,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     // Templates of the file are checked by the room that runs them.
     ("config", &["identity", "producer"]),
-    // Status shows what enforcement points, producers and directories say of themselves.
     (
         "control",
-        &[
-            "config",
-            "enforcement",
-            "identity",
-            "net",
-            "runtime",
-            "writer",
-        ],
+        &["config", "identity", "net", "runtime", "writer"],
     ),
     ("demo", &["app", "config", "identity", "net", "runtime"]),
     (
