@@ -325,7 +325,7 @@ impl<L: LdapSearch> Reading<'_, L> {
         let filter = format!("(&(isDeleted=TRUE){changed})");
         let mut removed = Vec::new();
         let mut cookie = Vec::new();
-        while removed.len() <= MAX_REMOVED {
+        for _ in 0..MAX_PAGES {
             let search = Search {
                 base: &base,
                 base_only: false,
@@ -337,12 +337,14 @@ impl<L: LdapSearch> Reading<'_, L> {
             };
             let page = self.ldap.search(&search).await?;
             removed.extend(page.entries.iter().filter_map(interpret::id));
-            if page.cookie.is_empty() {
-                break;
+            if page.cookie.is_empty() || removed.len() > MAX_REMOVED {
+                return Ok(removed);
             }
             cookie = page.cookie;
         }
-        Ok(removed)
+        Err(ReadError::Endless {
+            host: self.host.to_owned(),
+        })
     }
 
     /// NetBIOS name and UPN suffixes.
