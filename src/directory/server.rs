@@ -248,7 +248,7 @@ impl Server {
             deleted: Some(deleted),
             last_full: self.last_full.map(|(ended, took, _)| (begun - ended, took)),
             followed: begun - self.started,
-            compare_unseen: sync::compare_unseen(self.interval),
+            poll_interval: self.interval,
             full_wanted: self.full_wanted,
         };
         let next = sync::next(self.stored.as_ref(), &server, sight);
@@ -286,13 +286,14 @@ impl Server {
     /// Tells status how things are after a good poll.
     fn say(&self, host: &str, sees_deleted: bool) {
         let mut detail = host.to_owned();
+        let took = self.last_full.map_or(Duration::ZERO, |(_, took, _)| took);
         if let Some((_, _, counts)) = self.last_full {
             detail.push_str(&format!(": {counts}"));
         }
         if !sees_deleted {
             detail.push_str(&format!(
-                "; the account may not see deleted objects: compared whole every {} s",
-                sync::compare_unseen(self.interval).as_secs()
+                "; the account may not see deleted objects: compared whole every {:.0} s",
+                sync::compare_unseen(self.interval, took).as_secs_f64()
             ));
         }
         let better = self.connected.as_ref().and_then(|c| c.better.as_deref());

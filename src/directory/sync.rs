@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use crate::wire::ldap::Entry;
 
-/// How often at most a full comparison is made where the account may not see deleted objects; with short polls sooner,
-/// every tenth.
+/// The longest pause between full comparisons where the account may not see deleted objects; see [`compare_unseen`].
 pub const COMPARE_UNSEEN: Duration = Duration::from_secs(300);
 /// How often one is made anyway: objects can leave the account's sight without being deleted.
 pub const COMPARE_ANYWAY: Duration = Duration::from_secs(24 * 3600);
@@ -49,8 +48,8 @@ pub struct Sight {
     pub last_full: Option<(Duration, Duration)>,
     /// How long this process has followed the directory.
     pub followed: Duration,
-    /// [`compare_unseen`] of the directory.
-    pub compare_unseen: Duration,
+    /// How often changes are read.
+    pub poll_interval: Duration,
     /// The table wants a full read before it removes so much.
     pub full_wanted: bool,
 }
@@ -95,10 +94,13 @@ impl Reason {
     }
 }
 
-/// How often everything is compared where the account may not see deleted objects, given how often changes are read.
+/// The pause between full comparisons where the account may not see deleted objects: ten polls, at most
+/// [`COMPARE_UNSEEN`], and never so short that reading takes more than one part in twenty of the time.
 #[must_use]
-pub fn compare_unseen(poll_interval: Duration) -> Duration {
-    COMPARE_UNSEEN.min(poll_interval.saturating_mul(10))
+pub fn compare_unseen(poll_interval: Duration, last_read: Duration) -> Duration {
+    COMPARE_UNSEEN
+        .min(poll_interval.saturating_mul(10))
+        .max(last_read.saturating_mul(COMPARE_SHARE))
 }
 
 /// What to do now, given where we stood.
@@ -116,12 +118,13 @@ pub fn next(stored: Option<&Position>, server: &ServerFacts, sight: Sight) -> Ne
     if sight.full_wanted {
         return Next::Full(Reason::Confirm);
     }
+    let took = sight.last_full.map_or(Duration::ZERO, |(_, took)| took);
     let interval = match sight.deleted {
         Some(true) => COMPARE_ANYWAY,
-        Some(false) | None => sight.compare_unseen,
+        Some(false) | None => compare_unseen(sight.poll_interval, took),
     };
     let due = match sight.last_full {
-        Some((ago, took)) => ago >= interval.max(took.saturating_mul(COMPARE_SHARE)),
+        Some((ago, _)) => ago >= interval,
         // After a restart what was deleted meanwhile is noticed only by comparing.
         None => sight.deleted == Some(false) || sight.followed >= interval,
     };
@@ -233,7 +236,7 @@ mod tests {
         deleted: Some(true),
         last_full: Some((MINUTE, MINUTE)),
         followed: MINUTE,
-        compare_unseen: COMPARE_UNSEEN,
+        poll_interval: MINUTE,
         full_wanted: false,
     };
 
@@ -313,8 +316,8 @@ mod tests {
     #[test]
     fn short_polls_compare_sooner() {
         let second = Duration::from_secs(1);
-        assert_eq!(compare_unseen(second), 10 * second);
-        assert_eq!(compare_unseen(30 * second), COMPARE_UNSEEN);
+        assert_eq!(compare_unseen(second, Duration::ZERO), 10 * second);
+        assert_eq!(compare_unseen(30 * second, second), COMPARE_UNSEEN);
     }
 
     #[test]
