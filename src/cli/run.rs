@@ -13,7 +13,7 @@ use crate::demo;
 ///
 /// Reads the configuration, binds every listener, reads the directories and answers firewalls. SIGHUP reads the
 /// configuration again; SIGTERM stops within 10 s and saves the table; a second signal ends at once. Under systemd use
-/// Type=notify-reload; the watchdog is fed if one is set.
+/// Type=notify; the watchdog is fed if one is set.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
