@@ -24,8 +24,7 @@ pub(super) struct Desk(pub(super) Arc<Inner>);
 
 impl Site for Desk {
     fn server(&self) -> Option<ServerStatus> {
-        let running = self.0.server.lock();
-        let server = &running.as_ref()?.service;
+        let server = self.0.server()?;
         let texts = |addresses: Vec<std::net::SocketAddr>| {
             addresses.iter().map(ToString::to_string).collect()
         };
@@ -42,25 +41,12 @@ impl Site for Desk {
     }
 
     fn points(&self) -> Vec<PointStatus> {
-        let running = self.0.server.lock();
-        let Some(running) = running.as_ref() else {
-            return Vec::new();
-        };
-        running
-            .service
-            .points()
-            .into_iter()
-            .map(point_status)
-            .collect()
+        let points = self.0.server().map(|server| server.points());
+        points.into_iter().flatten().map(point_status).collect()
     }
 
     fn told(&self, point: &str, addresses: &[IpAddr]) -> Option<Vec<Value>> {
-        self.0
-            .server
-            .lock()
-            .as_ref()?
-            .service
-            .told(point, addresses)
+        self.0.server()?.told(point, addresses)
     }
 
     fn attention(&self) -> Vec<Attention> {
@@ -80,13 +66,12 @@ impl Site for Desk {
 
     fn unparsed(&self) -> Vec<Unparsed> {
         let config = self.0.config.load();
-        let running = self.0.syslog.lock();
-        let (Some(syslog), Some(running)) = (&config.syslog, running.as_ref()) else {
+        let (Some(syslog), Some(running)) = (&config.syslog, self.0.syslog()) else {
             return Vec::new();
         };
         let lines = syslog.sources.iter().flat_map(|source| {
             let name: Arc<str> = source.name.as_str().into();
-            let kept = running.service.tail(&source.name).unwrap_or_default();
+            let kept = running.tail(&source.name).unwrap_or_default();
             kept.into_iter().map(move |line| Unparsed {
                 received_at: line.received_at,
                 source: Arc::clone(&name),

@@ -84,16 +84,7 @@ async fn attempt(inner: &Arc<Inner>) -> Result<String, Refusal> {
 
 /// Server and syslog take the new configuration over; if the second cannot, the first goes back.
 async fn listeners(inner: &Arc<Inner>, old: &Config, new: &Config) -> Result<(), Error> {
-    let server = inner
-        .server
-        .lock()
-        .as_ref()
-        .map(|running| running.service.clone());
-    let syslog = inner
-        .syslog
-        .lock()
-        .as_ref()
-        .map(|running| running.service.clone());
+    let (server, syslog) = (inner.server(), inner.syslog());
     let fresh_server: Option<Server> = match (&server, &new.server) {
         (Some(server), Some(_)) => {
             server.reload(new).await?;

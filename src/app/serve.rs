@@ -90,6 +90,7 @@ pub(super) struct Inner {
     pub(super) failure: Mutex<Option<String>>,
     /// Reloads happen one after the other.
     pub(super) reloading: tokio::sync::Mutex<()>,
+    keeper: Keeper,
     state: Arc<StateDir>,
 }
 
@@ -183,7 +184,7 @@ impl App {
         phases.outputs.cancel();
         report("outputs", tasks.outputs.finish(left.get()).await);
         if self.0.failure.lock().is_none() {
-            self.0.keeper().save_last().await;
+            self.0.save(true).await;
         }
         phases.control.cancel();
         report("control", tasks.control.finish(left.get()).await);
@@ -216,7 +217,6 @@ impl Inner {
         Arc::new(Self {
             path: path.to_owned(),
             reports: parts.reports.clone(),
-            parts,
             strangers: Strangers::default(),
             readiness: Readiness::new(),
             notices,
@@ -229,6 +229,8 @@ impl Inner {
             tasks,
             failure: Mutex::new(None),
             reloading: tokio::sync::Mutex::new(()),
+            keeper: Keeper::new(Arc::clone(&state), &parts),
+            parts,
             state,
             config: ArcSwap::from_pointee(config),
         })
@@ -351,14 +353,8 @@ impl Inner {
         self.tasks
             .control
             .spawn("control", control.run(desk, tasks, stop.clone()));
-        let keeper = self.keeper();
-        self.reports.add(keeper.report());
-        let inner = Arc::clone(self);
-        let interval = move || inner.config.load().session.snapshot_interval;
-        self.tasks.control.spawn(
-            "snapshots",
-            keeper.run(self.phases.outputs.clone(), interval),
-        );
+        let saving = Arc::clone(self).save_regularly(self.phases.outputs.clone());
+        self.tasks.control.spawn("snapshots", saving);
         self.tasks.control.spawn(
             "certificates and secrets",
             watch::run(Arc::clone(self), stop.clone()),
@@ -370,17 +366,33 @@ impl Inner {
         );
     }
 
-    fn keeper(self: &Arc<Self>) -> Keeper {
-        let inner = Arc::clone(self);
-        let tokens = move || {
-            inner
-                .server
-                .lock()
-                .as_ref()
-                .map(|running| running.service.export_tokens())
-                .unwrap_or_default()
-        };
-        Keeper::new(Arc::clone(&self.state), &self.parts, Box::new(tokens))
+    /// Saves every `snapshot_interval` what changed, until `stop`.
+    async fn save_regularly(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            let interval = self.config.load().session.snapshot_interval;
+            let slept = stop.run_until_cancelled(tokio::time::sleep(interval)).await;
+            if slept.is_none() {
+                return;
+            }
+            self.save(false).await;
+        }
+    }
+
+    async fn save(&self, clean: bool) {
+        let tokens = self.server().map(|server| server.export_tokens());
+        self.keeper.save(tokens.unwrap_or_default(), clean).await;
+    }
+
+    /// A handle of the HTTPS side, if it runs.
+    pub(super) fn server(&self) -> Option<Server> {
+        let running = self.server.lock();
+        running.as_ref().map(|running| running.service.clone())
+    }
+
+    /// A handle of the syslog side, if it runs.
+    pub(super) fn syslog(&self) -> Option<SyslogService> {
+        let running = self.syslog.lock();
+        running.as_ref().map(|running| running.service.clone())
     }
 
     /// Reads the configuration again: checked whole, then applied as a difference, or refused.

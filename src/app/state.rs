@@ -5,9 +5,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use parking_lot::Mutex;
 
 use super::Error;
 use super::notices::Notices;
@@ -37,7 +36,7 @@ pub(super) struct Restored {
 /// then marked as unclean at once, so that a crash before the next snapshot cannot pass for a clean stop.
 ///
 /// # Errors
-/// The file exists and cannot be read, or the mark cannot be written.
+/// The file exists and cannot be read or set aside.
 pub(super) fn restore(
     state: &StateDir,
     policy: Policy,
@@ -63,15 +62,7 @@ pub(super) fn restore(
         }
     };
     drop(bytes);
-    let epoch = if contents.clean {
-        contents.state.epoch
-    } else {
-        fresh_epoch()
-    };
-    if contents.clean {
-        contents.clean = false;
-        state.replace(FILE, &snapshot::encode(&contents))?;
-    }
+    let epoch = go_on(state, &mut contents, notices).unwrap_or_else(fresh_epoch);
     let tokens = contents.tokens;
     let mut outcomes = Vec::new();
     match Core::restore(
@@ -95,6 +86,22 @@ pub(super) fn restore(
     }
 }
 
+/// The epoch of a clean stop, once the file is marked as unclean. Where it cannot be (a full disk), another epoch makes
+/// the mark needless: cookies of the old one stay true to the file.
+fn go_on(state: &StateDir, contents: &mut SnapshotContents, notices: &Notices) -> Option<Epoch> {
+    if !std::mem::take(&mut contents.clean) {
+        return None;
+    }
+    if let Err(error) = state.replace(FILE, &snapshot::encode(contents)) {
+        let what =
+            format!("the snapshot cannot be written, so firewalls get a full report: {error}");
+        tracing::warn!("{what}");
+        notices.put("snapshot", what, error.remedy());
+        return None;
+    }
+    Some(contents.state.epoch)
+}
+
 fn set_aside(
     state: &StateDir,
     reason: &str,
@@ -116,58 +123,45 @@ fn fresh_epoch() -> Epoch {
     Epoch(rand::random())
 }
 
-/// Where tokens come from when a snapshot is made.
-type TokenSource = Box<dyn Fn() -> Vec<TokenRecord> + Send + Sync>;
-
-/// Saves the table.
+/// Saves the table; clones are handles of the same one.
+#[derive(Clone, Debug)]
 pub(super) struct Keeper(Arc<Parts>);
 
+#[derive(Debug)]
 struct Parts {
     state: Arc<StateDir>,
     reader: Reader,
     revision: Arc<AtomicU64>,
-    saved: AtomicU64,
-    tokens: TokenSource,
+    /// What the file holds; locked while it is written, so that the last save is the last.
+    saved: Mutex<Option<Saved>>,
     report: Arc<Report>,
+}
+
+/// What a snapshot was made from.
+#[derive(Debug, PartialEq, Eq)]
+struct Saved {
+    revision: u64,
+    tokens: Vec<TokenRecord>,
 }
 
 impl Keeper {
     /// A keeper that has saved nothing yet.
-    pub(super) fn new(state: Arc<StateDir>, parts: &WriterParts, tokens: TokenSource) -> Self {
+    pub(super) fn new(state: Arc<StateDir>, parts: &WriterParts) -> Self {
+        let report = Report::new(Kind::Snapshot, FILE);
+        parts.reports.add(&report);
         Self(Arc::new(Parts {
             state,
             reader: parts.reader.clone(),
             revision: Arc::clone(&parts.revision),
-            saved: AtomicU64::new(u64::MAX),
-            tokens,
-            report: Report::new(Kind::Snapshot, FILE),
+            saved: Mutex::new(None),
+            report,
         }))
     }
 
-    /// How saving goes.
-    pub(super) fn report(&self) -> &Arc<Report> {
-        &self.0.report
-    }
-
-    /// Saves every `interval` what changed, until `stop`.
-    pub(super) async fn run(self, stop: CancellationToken, interval: impl Fn() -> Duration + Send) {
-        while stop
-            .run_until_cancelled(tokio::time::sleep(interval()))
-            .await
-            .is_some()
-        {
-            self.save(false).await;
-        }
-    }
-
-    /// Saves the table after everything else has stopped, and marks it as clean.
-    pub(super) async fn save_last(&self) {
-        self.save(true).await;
-    }
-
-    async fn save(&self, clean: bool) {
+    /// Saves what has changed since the last time; with `clean` in any case, as the last thing that a process does.
+    pub(super) async fn save(&self, tokens: Vec<TokenRecord>, clean: bool) {
         let parts = Arc::clone(&self.0);
-        let saved = supervisor::blocking(move || parts.save(clean)).await;
+        let saved = supervisor::blocking(move || parts.save(tokens, clean)).await;
         if saved.is_none() {
             tracing::error!("saving the table panicked");
         }
@@ -175,20 +169,22 @@ impl Keeper {
 }
 
 impl Parts {
-    fn save(&self, clean: bool) {
+    fn save(&self, tokens: Vec<TokenRecord>, clean: bool) {
+        let mut saved = self.saved.lock();
         let revision = self.revision.load(Ordering::Acquire);
-        if !clean && self.saved.load(Ordering::Relaxed) == revision {
+        let now = Saved { revision, tokens };
+        if !clean && saved.as_ref() == Some(&now) {
             return;
         }
-        let state = self.reader.read().export();
-        let bytes = snapshot::encode(&SnapshotContents {
-            state,
-            tokens: (self.tokens)(),
+        let contents = SnapshotContents {
+            state: self.reader.read().export(),
+            tokens: now.tokens.clone(),
             clean,
-        });
+        };
+        let bytes = snapshot::encode(&contents);
         match self.state.replace(FILE, &bytes) {
             Ok(()) => {
-                self.saved.store(revision, Ordering::Relaxed);
+                *saved = Some(now);
                 self.report.set_active(format!("{} bytes", bytes.len()));
             }
             Err(error) => {
@@ -198,5 +194,61 @@ impl Parts {
                     .set_fault(Health::Degraded, message, error.remedy(), clock::utc_now());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Batch;
+    use crate::identity::core::LogOffTarget;
+    use crate::runtime::report::Reports;
+    use crate::runtime::supervisor::Tasks;
+    use crate::writer::Writer;
+    use tokio_util::sync::CancellationToken;
+
+    fn token() -> TokenRecord {
+        TokenRecord {
+            hash: [7; 32],
+            point: "srx".into(),
+            expires: clock::utc_now(),
+        }
+    }
+
+    #[tokio::test]
+    async fn rule_22_only_what_changed_is_saved_and_a_clean_stop_always() {
+        let folder = tempfile::tempdir().expect("folder");
+        let state = Arc::new(StateDir::open(folder.path()).expect("state"));
+        let (writer, parts) =
+            Writer::new(Core::new(Epoch(1), Policy::default()), Reports::default());
+        let (tasks, stop) = (Tasks::new(), CancellationToken::new());
+        let ends = stop.clone();
+        tasks.spawn("writer", async move {
+            writer.run(ends).await.expect("no panic");
+        });
+        let keeper = Keeper::new(Arc::clone(&state), &parts);
+        let token = token();
+        let written = || {
+            let bytes = state.read(FILE).expect("read");
+            // Taken away, so that the next look tells whether it was written again.
+            let _none = std::fs::remove_file(folder.path().join(FILE));
+            bytes.map(|bytes| snapshot::decode(&bytes).expect("whole"))
+        };
+        keeper.save(Vec::new(), false).await;
+        assert!(written().is_some_and(|contents| !contents.clean));
+        keeper.save(Vec::new(), false).await;
+        assert_eq!(written(), None, "nothing has changed");
+        keeper.save(vec![token.clone()], false).await;
+        assert!(written().is_some_and(|contents| contents.tokens.len() == 1));
+        let nobody = Batch::LogOff(LogOffTarget::Address("10.1.2.3".parse().expect("address")));
+        parts.intake.apply(nobody).await.expect("applied");
+        keeper.save(vec![token.clone()], false).await;
+        assert!(written().is_some(), "a batch was applied");
+        keeper.save(vec![token.clone()], true).await;
+        assert!(written().is_some_and(|contents| contents.clean));
+        keeper.save(vec![token.clone()], false).await;
+        assert_eq!(written(), None, "a late save does not undo the clean one");
+        stop.cancel();
+        tasks.ended().await;
     }
 }

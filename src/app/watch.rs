@@ -24,16 +24,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
 /// Takes over what changed; what cannot be used is told, and the old stays.
 async fn look(inner: &Arc<Inner>) {
     let _one_at_a_time = inner.reloading.lock().await;
-    let server = inner
-        .server
-        .lock()
-        .as_ref()
-        .map(|running| running.service.clone());
-    let syslog = inner
-        .syslog
-        .lock()
-        .as_ref()
-        .map(|running| running.service.clone());
+    let (server, syslog) = (inner.server(), inner.syslog());
     let config = inner.config.load_full();
     if let Some(server) = server {
         // Secrets are read again with everything else of the Server; unchanged ones revoke nothing.

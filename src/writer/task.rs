@@ -145,9 +145,11 @@ impl Writer {
 
     fn apply(&mut self, batch: Batch) -> Result<Applied, Panicked> {
         let what = describe(&batch);
-        self.write(what, |core, outcomes| {
+        let applied = self.write(what, |core, outcomes| {
             core.apply(batch, clock::utc_now(), outcomes)
-        })
+        })?;
+        self.changed();
+        Ok(applied)
     }
 
     fn advance(&mut self) -> Result<(), Panicked> {
@@ -155,6 +157,10 @@ impl Writer {
         self.write(what, |core, outcomes| {
             core.advance(clock::utc_now(), SLICE_DEADLINES, outcomes)
         })?;
+        // Most wake-ups end nothing; tombstones that go are let go at a restart as well.
+        if !self.written.is_empty() {
+            self.changed();
+        }
         set_totals(&self.core.read().totals());
         Ok(())
     }
@@ -163,7 +169,14 @@ impl Writer {
         let what = || "a new policy".to_owned();
         self.write(what, |core, outcomes| {
             core.set_policy(policy, clock::utc_now(), outcomes)
-        })
+        })?;
+        self.changed();
+        Ok(())
+    }
+
+    /// A snapshot made before this is out of date.
+    fn changed(&self) {
+        self.revision.fetch_add(1, Ordering::Release);
     }
 
     /// One hold of the lock; then counts and tells what came of it.
@@ -177,7 +190,6 @@ impl Writer {
         let core = &self.core;
         let result = catch_unwind(AssertUnwindSafe(|| work(&mut core.write(), outcomes)));
         let value = result.map_err(|_| Panicked { what: what() })?;
-        self.revision.fetch_add(1, Ordering::Release);
         self.metrics.count(&self.written, clock::utc_now());
         self.report_ignored();
         if !self.written.is_empty() && self.outcomes.receiver_count() > 0 {
