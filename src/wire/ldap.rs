@@ -184,6 +184,57 @@ pub fn start_tls_request() -> Vec<u8> {
     message
 }
 
+/// A SASL bind with the mechanism GSS-SPNEGO and a token (RFC 4511 section 4.2, RFC 4178).
+#[must_use]
+pub fn sasl_bind_request(message_id: u8, token: &[u8]) -> Vec<u8> {
+    let sasl = [
+        element(OCTET_STRING, b"GSS-SPNEGO"),
+        element(OCTET_STRING, token),
+    ];
+    let bind = [
+        element(INTEGER, &[3]),
+        element(OCTET_STRING, b""),
+        element(0xa3, &sasl.concat()),
+    ];
+    let message = [
+        element(INTEGER, &[message_id & 0x7f]),
+        element(0x60, &bind.concat()),
+    ];
+    element(SEQUENCE, &message.concat())
+}
+
+/// The server's token in a checked answer to a SASL bind; `None`: it sent none.
+///
+/// # Errors
+/// A message without a result.
+pub fn sasl_token(message: &[u8]) -> Result<Option<Vec<u8>>, BadMessage> {
+    let (_, mut rest) = only(message)?;
+    expect(&mut rest, INTEGER, "message id")?;
+    let (_, mut content) = next(&mut rest)?.ok_or(BadMessage::BadElement("operation"))?;
+    while let Some((tag, value)) = next(&mut content)? {
+        if tag == 0x87 {
+            return Ok(Some(value.to_vec()));
+        }
+    }
+    Ok(None)
+}
+
+/// One element in definite form.
+fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len();
+    let mut bytes = vec![tag];
+    match u8::try_from(length) {
+        Ok(short) if short < 0x80 => bytes.push(short),
+        _ => {
+            let digits = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
+            bytes.push(0x84);
+            bytes.extend(digits);
+        }
+    }
+    bytes.extend_from_slice(content);
+    bytes
+}
+
 /// The result code and diagnostic text of a checked message of [`Kind::Result`] or [`Kind::Notice`].
 ///
 /// # Errors
@@ -372,6 +423,22 @@ fn header(bytes: &[u8]) -> Result<Option<Header>, BadMessage> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_sasl_bind_carries_mechanism_and_token() {
+        let request = sasl_bind_request(1, b"token");
+        assert_eq!(
+            request,
+            b"\x30\x1f\x02\x01\x01\x60\x1a\x02\x01\x03\x04\x00\xa3\x13\x04\x0aGSS-SPNEGO\x04\x05token"
+        );
+        let long = sasl_bind_request(2, &[7; 300]);
+        assert_eq!(message_length(&long), Ok(Some(long.len())));
+        let answer = b"\x30\x11\x02\x01\x01\x61\x0c\x0a\x01\x0e\x04\x00\x04\x00\x87\x03abc";
+        assert_eq!(check(answer), Ok(Kind::Result));
+        assert_eq!(sasl_token(answer), Ok(Some(b"abc".to_vec())));
+        assert_eq!(result(answer).map(|(code, _)| code), Ok(14));
+        assert_eq!(sasl_token(BIND), Ok(None));
+    }
 
     /// `bindResponse` with invalidCredentials as Windows sends it.
     const BIND: &[u8] = b"\x30\x16\x02\x01\x01\x61\x11\x0a\x01\x31\x04\x00\x04\x0adata 52e, ";

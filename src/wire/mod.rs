@@ -5,5 +5,14 @@
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
 
+pub mod binxml;
+pub mod cursor;
+pub mod dcerpc;
+pub mod epm;
+pub mod even6;
+pub mod kerberos;
 pub mod ldap;
+pub mod ndr;
+pub mod security;
 pub mod syslog;
+pub mod windows;
