@@ -31,6 +31,7 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('run', 'run', [CompletionResultType]::ParameterValue, 'Run the service in the foreground')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show totals, directories, producers, firewalls, strangers, and what needs attention')
+            [CompletionResult]::new('probe', 'probe', [CompletionResultType]::ParameterValue, 'Try configured sources step by step: name, ports, clock, sign-on, rights, what can be read')
             [CompletionResult]::new('query-user', 'query-user', [CompletionResultType]::ParameterValue, 'Show who is at an address, where a user is, and which evidence says so')
             [CompletionResult]::new('log-off', 'log-off', [CompletionResultType]::ParameterValue, 'End the sessions of a user, at an address, or at a device')
             [CompletionResult]::new('syslog-test', 'syslog-test', [CompletionResultType]::ParameterValue, 'Show which rule matches a syslog line and what it captures, or why none does')
@@ -43,6 +44,7 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Configuration file [default: /etc/jims/config.toml]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; nothing is said by colour alone')
             [CompletionResult]::new('--check', '--check', [CompletionResultType]::ParameterName, 'Check the configuration and the files it names, print every problem, start nothing')
+            [CompletionResult]::new('--connect', '--connect', [CompletionResultType]::ParameterName, 'With --check: connect to each event source and directory once, step by step')
             [CompletionResult]::new('--demo', '--demo', [CompletionResultType]::ParameterName, 'Run a self-contained site, whatever is configured: a directory from a file, simulated senders and firewall')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')
@@ -55,6 +57,19 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
         'jims;status' {
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Configuration file [default: /etc/jims/config.toml]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; nothing is said by colour alone')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
+        'jims;probe' {
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Configuration file [default: /etc/jims/config.toml]')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; nothing is said by colour alone')
+            [CompletionResult]::new('--all', '--all', [CompletionResultType]::ParameterName, 'Every event source and directory of the configuration')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')
@@ -128,6 +143,7 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
         'jims;help' {
             [CompletionResult]::new('run', 'run', [CompletionResultType]::ParameterValue, 'Run the service in the foreground')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show totals, directories, producers, firewalls, strangers, and what needs attention')
+            [CompletionResult]::new('probe', 'probe', [CompletionResultType]::ParameterValue, 'Try configured sources step by step: name, ports, clock, sign-on, rights, what can be read')
             [CompletionResult]::new('query-user', 'query-user', [CompletionResultType]::ParameterValue, 'Show who is at an address, where a user is, and which evidence says so')
             [CompletionResult]::new('log-off', 'log-off', [CompletionResultType]::ParameterValue, 'End the sessions of a user, at an address, or at a device')
             [CompletionResult]::new('syslog-test', 'syslog-test', [CompletionResultType]::ParameterValue, 'Show which rule matches a syslog line and what it captures, or why none does')
@@ -140,6 +156,9 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             break
         }
         'jims;help;status' {
+            break
+        }
+        'jims;help;probe' {
             break
         }
         'jims;help;query-user' {

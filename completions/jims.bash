@@ -28,6 +28,9 @@ _jims() {
             jims,man)
                 cmd="jims__subcmd__man"
                 ;;
+            jims,probe)
+                cmd="jims__subcmd__probe"
+                ;;
             jims,query-user)
                 cmd="jims__subcmd__query__subcmd__user"
                 ;;
@@ -52,6 +55,9 @@ _jims() {
             jims__subcmd__help,man)
                 cmd="jims__subcmd__help__subcmd__man"
                 ;;
+            jims__subcmd__help,probe)
+                cmd="jims__subcmd__help__subcmd__probe"
+                ;;
             jims__subcmd__help,query-user)
                 cmd="jims__subcmd__help__subcmd__query__subcmd__user"
                 ;;
@@ -71,7 +77,7 @@ _jims() {
 
     case "${cmd}" in
         jims)
-            opts="-v -h -V --config --color --verbose --help --version run status query-user log-off syslog-test completions man help"
+            opts="-v -h -V --config --color --verbose --help --version run status probe query-user log-off syslog-test completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -115,7 +121,7 @@ _jims() {
             return 0
             ;;
         jims__subcmd__help)
-            opts="run status query-user log-off syslog-test completions man help"
+            opts="run status probe query-user log-off syslog-test completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -171,6 +177,20 @@ _jims() {
             return 0
             ;;
         jims__subcmd__help__subcmd__man)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        jims__subcmd__help__subcmd__probe)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -284,6 +304,28 @@ _jims() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        jims__subcmd__probe)
+            opts="-v -h -V --all --json --config --color --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         jims__subcmd__query__subcmd__user)
             opts="-v -h -V --for --json --config --color --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -311,7 +353,7 @@ _jims() {
             return 0
             ;;
         jims__subcmd__run)
-            opts="-v -h -V --check --demo --config --color --verbose --help --version"
+            opts="-v -h -V --check --connect --demo --config --color --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

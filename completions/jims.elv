@@ -28,6 +28,7 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand --version 'Print version'
             cand run 'Run the service in the foreground'
             cand status 'Show totals, directories, producers, firewalls, strangers, and what needs attention'
+            cand probe 'Try configured sources step by step: name, ports, clock, sign-on, rights, what can be read'
             cand query-user 'Show who is at an address, where a user is, and which evidence says so'
             cand log-off 'End the sessions of a user, at an address, or at a device'
             cand syslog-test 'Show which rule matches a syslog line and what it captures, or why none does'
@@ -39,6 +40,7 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand --config 'Configuration file [default: /etc/jims/config.toml]'
             cand --color 'When to use colour; nothing is said by colour alone'
             cand --check 'Check the configuration and the files it names, print every problem, start nothing'
+            cand --connect 'With --check: connect to each event source and directory once, step by step'
             cand --demo 'Run a self-contained site, whatever is configured: a directory from a file, simulated senders and firewall'
             cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
             cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
@@ -50,6 +52,18 @@ set edit:completion:arg-completer[jims] = {|@words|
         &'jims;status'= {
             cand --config 'Configuration file [default: /etc/jims/config.toml]'
             cand --color 'When to use colour; nothing is said by colour alone'
+            cand --json 'Print JSON'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'jims;probe'= {
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand --all 'Every event source and directory of the configuration'
             cand --json 'Print JSON'
             cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
             cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
@@ -117,6 +131,7 @@ set edit:completion:arg-completer[jims] = {|@words|
         &'jims;help'= {
             cand run 'Run the service in the foreground'
             cand status 'Show totals, directories, producers, firewalls, strangers, and what needs attention'
+            cand probe 'Try configured sources step by step: name, ports, clock, sign-on, rights, what can be read'
             cand query-user 'Show who is at an address, where a user is, and which evidence says so'
             cand log-off 'End the sessions of a user, at an address, or at a device'
             cand syslog-test 'Show which rule matches a syslog line and what it captures, or why none does'
@@ -127,6 +142,8 @@ set edit:completion:arg-completer[jims] = {|@words|
         &'jims;help;run'= {
         }
         &'jims;help;status'= {
+        }
+        &'jims;help;probe'= {
         }
         &'jims;help;query-user'= {
         }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::serve::Inner;
 use crate::control::Site;
 use crate::control::protocol::{
-    Attention, PointStatus, Refusal, RefusedStatus, ServerStatus, timestamp,
+    Attention, PointStatus, Probed, Refusal, RefusedStatus, ServerStatus, timestamp,
 };
 use crate::control::server::Unparsed;
 use crate::enforcement::PointReading;
@@ -80,6 +80,11 @@ impl Site for Desk {
             })
         });
         lines.collect()
+    }
+
+    async fn probe(&self, target: &str) -> Result<Probed, Refusal> {
+        let config = self.0.config.load_full();
+        super::probe::probe(&config, target).await
     }
 
     async fn reload(&self) -> Result<String, Refusal> {

@@ -6,6 +6,7 @@
 mod desk;
 mod metrics_page;
 mod notices;
+mod probe;
 mod reload;
 mod serve;
 pub mod snapshot;
@@ -26,6 +27,7 @@ use crate::runtime::shutdown::{Signal, Signals};
 use crate::runtime::state_dir::StateError;
 use crate::runtime::telemetry::{Telemetry, TelemetryError};
 
+pub use self::probe::{probe, probe_targets};
 pub use self::serve::App;
 
 /// How `jims run` was asked to run.

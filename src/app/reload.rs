@@ -71,6 +71,9 @@ async fn attempt(inner: &Arc<Inner>) -> Result<String, Refusal> {
         .set_level(&new.log.level)
         .map_err(|error| refusal(&error.into()))?;
     stop_directories(inner, &difference.directories).await;
+    for name in gone(&difference.event_sources) {
+        inner.event_logs.stop(name).await;
+    }
     if inner.parts.policy.replace(new.policy()).await.is_err() {
         return Err(Refusal {
             message: "jims is stopping".into(),
@@ -78,6 +81,11 @@ async fn attempt(inner: &Arc<Inner>) -> Result<String, Refusal> {
         });
     }
     start_directories(inner, &difference.directories, &new);
+    for source in &new.event_sources {
+        if is_fresh(&difference.event_sources, &source.name) {
+            inner.start_event_source(source);
+        }
+    }
     inner.config.store(Arc::new(new));
     Ok(summary(&difference))
 }
@@ -131,7 +139,7 @@ async fn listeners(inner: &Arc<Inner>, old: &Config, new: &Config) -> Result<(),
 
 /// Stops what is removed or changed, so that nothing of it arrives after the policy that forgets it.
 async fn stop_directories(inner: &Inner, changes: &Changes<String>) {
-    for name in changes.removed.iter().chain(&changes.changed) {
+    for name in gone(changes) {
         let running = inner.directories.lock().remove(name);
         if let Some((stop, tasks)) = running {
             stop.cancel();
@@ -145,20 +153,24 @@ async fn stop_directories(inner: &Inner, changes: &Changes<String>) {
 }
 
 fn start_directories(inner: &Arc<Inner>, changes: &Changes<String>, new: &Config) {
-    let fresh = |name: &str| {
-        changes
-            .added
-            .iter()
-            .chain(&changes.changed)
-            .any(|other| other == name)
-    };
     for directory in new
         .directories
         .iter()
-        .filter(|directory| fresh(directory.name.as_str()))
+        .filter(|directory| is_fresh(changes, directory.name.as_str()))
     {
         inner.start_directory(directory);
     }
+}
+
+/// What has to stop.
+fn gone(changes: &Changes<String>) -> impl Iterator<Item = &String> {
+    changes.removed.iter().chain(&changes.changed)
+}
+
+/// Whether it has to start.
+fn is_fresh(changes: &Changes<String>, name: &str) -> bool {
+    let mut fresh = changes.added.iter().chain(&changes.changed);
+    fresh.any(|other| other == name)
 }
 
 fn summary(difference: &Difference) -> String {
@@ -179,6 +191,7 @@ fn summary(difference: &Difference) -> String {
     };
     for (what, changes) in [
         ("directories", &difference.directories),
+        ("event sources", &difference.event_sources),
         ("syslog sources", &difference.syslog_sources),
         ("enforcement points", &difference.enforcement_points),
     ] {

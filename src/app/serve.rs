@@ -17,6 +17,8 @@ use crate::config::{self, Config, Loaded};
 use crate::control::{self, ControlServer};
 use crate::directory::Directory;
 use crate::enforcement::{Server, ServerParts};
+use crate::net::resolve::Resolver;
+use crate::producer::event_log::{self, EventLogs};
 use crate::producer::syslog::{Surroundings, SyslogService};
 use crate::runtime::clock;
 use crate::runtime::readiness::Readiness;
@@ -76,6 +78,10 @@ pub(super) struct Inner {
     pub(super) server: Mutex<Option<Running<Server>>>,
     /// The syslog side.
     pub(super) syslog: Mutex<Option<Running<SyslogService>>>,
+    /// The event sources.
+    pub(super) event_logs: EventLogs,
+    /// Who finds addresses.
+    pub(super) resolver: Resolver,
     /// The Prometheus page.
     pub(super) metrics: MetricsPage,
     /// Directories by name: what stops each, and its task.
@@ -132,6 +138,9 @@ impl App {
             inner.start_directory(directory);
         }
         inner.readiness.arm();
+        for source in &config.event_sources {
+            inner.start_event_source(source);
+        }
         if let Some(server) = server {
             inner.start_server(server);
         }
@@ -214,6 +223,14 @@ impl Inner {
             tasks.outputs.clone(),
             phases.outputs.clone(),
         );
+        let resolver = Resolver::with(&config.dns.servers);
+        let event_logs = EventLogs::new(event_log::Surroundings {
+            intake: parts.intake.clone(),
+            reader: parts.reader.clone(),
+            reports: parts.reports.clone(),
+            tasks: tasks.intake.clone(),
+            resolver: resolver.clone(),
+        });
         Arc::new(Self {
             path: path.to_owned(),
             reports: parts.reports.clone(),
@@ -222,6 +239,8 @@ impl Inner {
             notices,
             server: Mutex::new(None),
             syslog: Mutex::new(None),
+            event_logs,
+            resolver,
             metrics,
             directories: Mutex::default(),
             telemetry,
@@ -287,6 +306,7 @@ impl Inner {
             config: configured.clone(),
             intake: self.parts.intake.clone(),
             reader: self.parts.reader.clone(),
+            resolver: self.resolver.clone(),
             report,
             latch: self
                 .readiness
@@ -307,6 +327,12 @@ impl Inner {
         self.directories
             .lock()
             .insert(configured.name.to_string(), (stop, own));
+    }
+
+    /// Runs an event source.
+    pub(super) fn start_event_source(&self, configured: &config::EventSource) {
+        let stop = self.phases.intake.child_token();
+        self.event_logs.start(configured, stop);
     }
 
     fn start_writer(self: &Arc<Self>, writer: Writer) {

@@ -10,6 +10,7 @@ mod config_file;
 mod exit;
 mod log_off;
 mod man;
+mod probe;
 mod query_user;
 mod render;
 mod run;
@@ -26,7 +27,7 @@ use self::exit::{Exit, Failure};
 
 /// Tells firewalls who is behind every IP address.
 ///
-/// jims reads Active Directory and syslog, keeps a table of who is at which address, and answers firewalls that ask.
+/// jims reads Active Directory, the logs of Windows servers and syslog, keeps a table of who is at which address, and answers firewalls that ask.
 #[derive(Debug, Parser)]
 #[command(name = "jims", version, propagate_version = true, after_long_help = EXAMPLES)]
 struct Cli {
@@ -54,6 +55,7 @@ Examples:
   jims run --check              is the configuration right?
   jims run                      the service
   jims status                   how is it?
+  jims probe dc1                can dc1 be read, and if not, what is to be done?
   jims query-user alice         where is alice, and why do we think so?
   jims query-user 10.1.2.50     who is there?
 
@@ -64,6 +66,7 @@ attention); 2 error (status: the service does not answer).";
 enum Command {
     Run(run::Args),
     Status(status::Args),
+    Probe(probe::Args),
     QueryUser(query_user::Args),
     LogOff(log_off::Args),
     SyslogTest(syslog_test::Args),
@@ -115,6 +118,7 @@ fn dispatch(cli: Cli, out: &mut impl Write) -> Result<Exit, Failure> {
     match cli.command {
         Command::Run(args) => run::run(&args, config, cli.verbose, out),
         Command::Status(args) => status::run(&args, config, out),
+        Command::Probe(args) => probe::run(&args, config, out),
         Command::QueryUser(args) => query_user::run(args, config, out),
         Command::LogOff(args) => log_off::run(args, config, out),
         Command::SyslogTest(args) => syslog_test::run(&args, config, out),

@@ -191,6 +191,15 @@ pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// A length of time that is mostly below a second.
+pub(super) fn span_ms(millis: u64) -> String {
+    if millis < 10_000 {
+        format!("{millis} ms")
+    } else {
+        span(Duration::from_millis(millis))
+    }
+}
+
 /// A length of time in its two largest units.
 pub(super) fn span(length: Duration) -> String {
     let seconds = length.as_secs();

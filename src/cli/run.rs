@@ -18,15 +18,19 @@ use crate::demo;
 #[command(after_long_help = "\
 Examples:
   jims run --check              every problem of the configuration at once
+  jims run --check --connect    then try each event source and directory once
   jims --config site.toml run   the service with a configuration of its own
   jims run --demo               a self-contained site on loopback, nothing needed
 
-Exit codes: 0 ended well (--check: the configuration is right); 1 --check found problems;
-2 the service could not start or failed.")]
+Exit codes: 0 ended well (--check: the configuration is right); 1 --check found problems, or
+--connect a source that cannot be read; 2 the service could not start or failed.")]
 pub(super) struct Args {
     /// Check the configuration and the files it names, print every problem, start nothing
     #[arg(long, conflicts_with = "demo")]
     check: bool,
+    /// With --check: connect to each event source and directory once, step by step
+    #[arg(long, requires = "check")]
+    connect: bool,
     /// Run a self-contained site, whatever is configured: a directory from a file, simulated senders and firewall
     #[arg(long)]
     demo: bool,
@@ -46,7 +50,7 @@ pub(super) fn run(
     }
     let path = configuration(config)?;
     if args.check {
-        return check(&path, out);
+        return check(&path, args.connect, out);
     }
     match app::run(&RunOptions {
         config: path,
@@ -61,7 +65,7 @@ pub(super) fn run(
     }
 }
 
-fn check(path: &Path, out: &mut impl Write) -> Result<Exit, Failure> {
+fn check(path: &Path, connect: bool, out: &mut impl Write) -> Result<Exit, Failure> {
     match app::load(path) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
@@ -69,6 +73,9 @@ fn check(path: &Path, out: &mut impl Write) -> Result<Exit, Failure> {
             }
             let shown = escape(&path.display().to_string());
             writeln!(out, "{shown}: the configuration is right")?;
+            if connect {
+                return super::probe::connect(&loaded.config, out);
+            }
             Ok(Exit::Yes)
         }
         Err(app::Error::Configuration(problems)) => {

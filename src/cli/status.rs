@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::ask;
 use super::exit::{Exit, Failure};
-use super::render::{HEADING, WARNING, count, field, paragraph, relative, span, table};
+use super::render::{HEADING, WARNING, count, field, paragraph, relative, span, span_ms, table};
 use crate::control::protocol::{
     Answer, PointStatus, Request, ServerStatus, SourceStatus, Status, StrangerStatus,
 };
@@ -56,6 +56,7 @@ fn render(status: &Status) -> String {
     };
     group("Directories", directories(status));
     group("Producers", producers(status));
+    group("Event sources", event_sources(status));
     group(
         "Server",
         status.server.as_ref().map(server).unwrap_or_default(),
@@ -139,6 +140,37 @@ fn producers(status: &Status) -> String {
         "NAME", "STATE", "RECEIVED", "EVENTS", "IGNORED", "DROPPED", "LAST",
     ];
     table(2, &heading, &rows(&status.producers, row))
+}
+
+/// What event sources know beside their counts.
+fn event_sources(status: &Status) -> String {
+    let sources: Vec<&SourceStatus> = (status.producers.iter())
+        .filter(|p| p.kind == "event-source")
+        .collect();
+    if sources.is_empty() {
+        return String::new();
+    }
+    let row = |p: &&SourceStatus| {
+        let text = |name: &str| p.facts.get(name).and_then(|fact| fact.as_str());
+        let number = |name: &str| p.facts.get(name).and_then(serde_json::Value::as_i64);
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        vec![
+            p.name.clone(),
+            or_none(text("delivery").map(str::to_owned)),
+            or_none(text("authentication").map(str::to_owned)),
+            format!("{:.1}", p.per_second),
+            or_none(number("lag_ms").map(signed_ms)),
+            or_none(number("skew_ms").map(signed_ms)),
+            or_none(number("record").map(|record| record.to_string())),
+        ]
+    };
+    let heading = ["NAME", "BY", "SIGN-ON", "PER S", "LAG", "CLOCK", "RECORD"];
+    table(2, &heading, &rows(&sources, row))
+}
+
+fn signed_ms(millis: i64) -> String {
+    let sign = if millis < 0 { "-" } else { "" };
+    format!("{sign}{}", span_ms(millis.unsigned_abs()))
 }
 
 fn server(server: &ServerStatus) -> String {
@@ -234,8 +266,23 @@ mod tests {
             interpreted: 1_200_000,
             ignored: BTreeMap::from([("no-rule".into(), 34_000), ("out-of-scope".into(), 567)]),
             dropped: BTreeMap::new(),
+            per_second: 12.5,
+            facts: BTreeMap::new(),
             last_received: Some(at(3_590)),
             fault: None,
+        }
+    }
+
+    fn event_source() -> SourceStatus {
+        SourceStatus {
+            facts: BTreeMap::from([
+                ("delivery".into(), "push".into()),
+                ("authentication".into(), "kerberos".into()),
+                ("lag_ms".into(), 84.into()),
+                ("skew_ms".into(), (-61_000).into()),
+                ("record".into(), 9_876_543_210_i64.into()),
+            ]),
+            ..source("dc1", "event-source", "active")
         }
     }
 
@@ -298,6 +345,7 @@ mod tests {
                     "syslog",
                     "active",
                 ),
+                event_source(),
                 source("東京のゲートウェイ", "syslog", "quiet"),
             ],
             server: Some(ServerStatus {

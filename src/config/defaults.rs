@@ -22,6 +22,9 @@ pub const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(10);
 /// A group change reaches firewalls within half a minute, at the cost of one small search.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Name servers.
+pub const DNS_PORT: u16 = 53;
+
 /// The most that Active Directory gives in one page (`MaxPageSize`).
 pub const PAGE_SIZE: u32 = 1000;
 
@@ -30,6 +33,12 @@ pub const LDAPS_PORT: u16 = 636;
 
 /// LDAP in clear text and with StartTLS.
 pub const LDAP_PORT: u16 = 389;
+
+/// The endpoint mapper of every Windows machine.
+pub const ENDPOINT_MAPPER_PORT: u16 = 135;
+
+/// Who logged on in the last hour is known at once after the first start; older logons are renewed by the next ticket.
+pub const CATCH_UP: Duration = Duration::from_hours(1);
 
 /// The port to which senders send unless told otherwise, over UDP and TCP.
 pub const SYSLOG_PORT: u16 = 514;

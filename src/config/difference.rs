@@ -13,6 +13,8 @@ pub struct Difference {
     pub restart: Vec<&'static str>,
     /// Directory services, by name.
     pub directories: Changes<String>,
+    /// Event sources, by name.
+    pub event_sources: Changes<String>,
     /// Syslog sources, by name; changed also if one of their templates did.
     pub syslog_sources: Changes<String>,
     /// Enforcement points, by name.
@@ -121,6 +123,12 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
             |directory| directory.name.to_string(),
             |a, b| a == b,
         ),
+        event_sources: changes(
+            &old.event_sources,
+            &new.event_sources,
+            |source| source.name.clone(),
+            |a, b| a == b,
+        ),
         syslog_sources: syslog_sources(old, new),
         enforcement_points: changes(
             &old.enforcement_points,
@@ -153,6 +161,7 @@ fn restart(old: &Config, new: &Config) -> Vec<&'static str> {
             "collector.state_dir",
             old.collector.state_dir != new.collector.state_dir,
         ),
+        ("dns.servers", old.dns != new.dns),
         ("control.group", old.control.group != new.control.group),
         ("control.socket", old.control.socket != new.control.socket),
     ]

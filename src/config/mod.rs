@@ -54,6 +54,8 @@ pub struct Config {
     pub domains: Vec<DomainPolicy>,
     /// `[[directory_service]]`
     pub directories: Vec<Directory>,
+    /// `[[event_source]]`
+    pub event_sources: Vec<EventSource>,
     /// `[syslog]`, present if a `[[syslog_source]]` is
     pub syslog: Option<Syslog>,
     /// `[server]`, present if the table is
@@ -62,6 +64,8 @@ pub struct Config {
     pub enforcement_points: Vec<EnforcementPoint>,
     /// `[filter]`
     pub filter: Filter,
+    /// `[dns]`
+    pub dns: Dns,
     /// `[control]`
     pub control: Control,
     /// `[metrics]`
@@ -146,12 +150,111 @@ pub struct Ldap {
     pub tls: LdapTls,
     /// Root certificates; default: the system's.
     pub ca_file: Option<PathBuf>,
-    /// Account of the simple bind: UPN, `DOMAIN\user` or DN.
+    /// How it signs on.
+    pub auth: Auth,
+    /// Account: UPN or `DOMAIN\user`; for a simple bind also a distinguished name.
     pub user: String,
-    /// Its password.
-    pub password: SecretRef,
+    /// What proves the account.
+    pub proof: Proof,
+    /// Key distribution centres, `host` or `host:port`; empty: DNS SRV, then the server itself.
+    pub kdc: Vec<String>,
+    /// Whether the sign-on is bound to the TLS channel.
+    pub channel_binding: ChannelBinding,
     /// Entries a page, 10 to 1000.
     pub page_size: u32,
+}
+
+/// How an account signs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// The password itself, over TLS (LDAP only).
+    Simple,
+    /// Kerberos and nothing else.
+    Kerberos,
+    /// Kerberos, else NTLM (SPNEGO, RFC 4178).
+    Negotiate,
+    /// NTLM version 2 and nothing else.
+    Ntlm,
+}
+
+/// What proves an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Its password.
+    Password(SecretRef),
+    /// Its keys, in a keytab.
+    Keytab(SecretRef),
+}
+
+/// Whether a sign-on is bound to the certificate of the TLS channel (RFC 5929).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelBinding {
+    /// With NTLM, where servers may demand it; not with Kerberos, where some refuse it.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+/// `[[event_source]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventSource {
+    /// Unique name: the producer.
+    pub name: String,
+    /// What kind of server it is, which decides which records count.
+    pub kind: EventSourceKind,
+    /// Domain of names that carry none, and the account's realm.
+    pub domain: Name,
+    /// Host name or address.
+    pub host: String,
+    /// Endpoint mapper.
+    pub port: u16,
+    /// How it signs on; never [`Auth::Simple`].
+    pub auth: Auth,
+    /// Key distribution centres, `host` or `host:port`; empty: DNS SRV, then the host itself.
+    pub kdc: Vec<String>,
+    /// Account: UPN, `DOMAIN\user` or a bare name of `domain`.
+    pub user: String,
+    /// What proves the account.
+    pub proof: Proof,
+    /// How much of the past is read at the first start, 0 to 7 days.
+    pub catch_up: Duration,
+    /// How records are fetched.
+    pub delivery: Delivery,
+    /// Scope: addresses it may speak for; empty: all.
+    pub networks: Vec<IpNet>,
+    /// Scope: domains it may speak for; empty: all.
+    pub domains: Vec<Name>,
+}
+
+/// What an event source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventSourceKind {
+    /// A domain controller: it sees every logon of its domain.
+    DomainController,
+    /// An Exchange server: it sees mail clients.
+    Exchange,
+}
+
+/// How records are fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The best that the server allows: push, else pull, else query.
+    Auto,
+    /// The server sends records as they are written.
+    Push,
+    /// We ask a subscription for what is new.
+    Pull,
+    /// We ask the log for what is new.
+    Query,
+}
+
+/// `[dns]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dns {
+    /// Name servers; empty: the system's.
+    pub servers: Vec<SocketAddr>,
 }
 
 /// How an LDAP connection is protected.

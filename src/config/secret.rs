@@ -89,13 +89,33 @@ impl SecretRef {
                     Err(SecretError::NotText(format!("${name}")))
                 }
             },
-            Self::Credential(name) => {
-                let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
-                    .ok_or_else(|| SecretError::NoCredentials(name.clone()))?;
-                let path = Path::new(&folder).join(name);
-                first_line(&read_file(&path)?, &format!("the credential {name}"))
-            }
+            Self::Credential(name) => first_line(
+                &read_file(&credential(name)?)?,
+                &format!("the credential {name}"),
+            ),
         }
+    }
+}
+
+impl SecretRef {
+    /// Reads a secret that is no text, such as a keytab: the whole file, not only its first line.
+    ///
+    /// # Errors
+    /// [`SecretError`], with [`SecretError::remedy`] for the operator.
+    pub fn read_bytes(&self) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+        let path = match self {
+            Self::File(path) => path.clone(),
+            Self::Credential(name) => credential(name)?,
+            // An environment variable cannot hold zero bytes, which every keytab has.
+            Self::Env(name) => {
+                return Err(SecretError::NotAFile(PathBuf::from(format!("${name}"))));
+            }
+        };
+        let bytes = read_file(&path)?;
+        if bytes.is_empty() {
+            return Err(SecretError::Empty(path.display().to_string()));
+        }
+        Ok(bytes)
     }
 }
 
@@ -175,6 +195,13 @@ pub fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     Ok(bytes)
+}
+
+/// Where systemd put a credential.
+fn credential(name: &str) -> Result<PathBuf, SecretError> {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
+        .ok_or_else(|| SecretError::NoCredentials(name.to_owned()))?;
+    Ok(Path::new(&folder).join(name))
 }
 
 /// The first line of the bytes as a secret; `place` is for the error.

@@ -165,6 +165,24 @@ impl Value<'_> {
         parsed
     }
 
+    /// An address of a server, with a port if it is not the usual one.
+    pub(super) fn server(&self, usual_port: u16) -> Option<SocketAddr> {
+        let text = self.text()?;
+        let text = text.trim();
+        let address = text.parse::<IpAddr>().ok();
+        let parsed = address
+            .map(|address| SocketAddr::new(address, usual_port))
+            .or_else(|| text.parse().ok());
+        if parsed.is_none() {
+            self.spot.error(
+                format!("\"{text}\" is not an address"),
+                "",
+                format!("write \"10.0.0.2\", or \"10.0.0.2:{usual_port}\" with a port"),
+            );
+        }
+        parsed
+    }
+
     /// A name as it appears in directories and logs.
     pub(super) fn name(&self) -> Option<Name> {
         let text = self.text()?;

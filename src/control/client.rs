@@ -14,6 +14,9 @@ use crate::net::local_socket::{self, LocalSocketError};
 /// How long an answer may take; a reload with many problems to look for is the slowest.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a probe may take: each of its steps has a deadline of its own, and a dead host uses several up.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(180);
+
 /// How long a tail may be silent: the service writes when something happens, which may be never.
 const TAIL_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -103,7 +106,11 @@ impl Client {
     /// The service refuses, or the connection fails.
     pub async fn ask(&mut self, request: &Request) -> Result<Answer, ClientError> {
         lines::write(self.stream.get_mut(), request, ANSWER_TIMEOUT).await?;
-        self.next(ANSWER_TIMEOUT).await
+        let limit = match request {
+            Request::Probe { .. } => PROBE_TIMEOUT,
+            _ => ANSWER_TIMEOUT,
+        };
+        self.next(limit).await
     }
 
     /// The next line of a tail, however long it takes.

@@ -55,6 +55,11 @@ pub enum Request {
         /// As in [`Request::Query`].
         who: String,
     },
+    /// Tries a configured source step by step. Answered with [`Answer::Probe`].
+    Probe {
+        /// Name of an event source or a directory.
+        target: String,
+    },
     /// Reads the configuration again. Answered with [`Answer::Done`] or an error that holds every problem.
     Reload,
     /// Streams what happens from now on as [`Answer::Tail`].
@@ -76,6 +81,8 @@ pub enum Answer {
     Query(Box<Query>),
     /// To [`Request::LogOff`].
     LogOff(LogOff),
+    /// To [`Request::Probe`].
+    Probe(Probed),
     /// It is done.
     Done {
         /// What was done, for people.
@@ -172,11 +179,11 @@ pub struct DirectoryTotals {
 }
 
 /// A directory service or an identity producer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceStatus {
     /// Configured name.
     pub name: String,
-    /// `directory` or `syslog`.
+    /// `directory`, `event-source` or `syslog`.
     pub kind: String,
     /// `starting`, `active`, `quiet`, `degraded` or `down`.
     pub state: String,
@@ -190,10 +197,45 @@ pub struct SourceStatus {
     pub ignored: BTreeMap<String, u64>,
     /// Records lost, by reason.
     pub dropped: BTreeMap<String, u64>,
+    /// Records a second, over the last minute.
+    #[serde(default)]
+    pub per_second: f64,
+    /// What else it knows about itself. An event source: `host`, `authentication`, `delivery`, `record` (number of the last
+    /// one), `record_time`, `lag_ms` (of the last one), `skew_ms` (its clock ahead of ours).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, serde_json::Value>,
     /// When the last record arrived.
     pub last_received: Option<Timestamp>,
     /// What is wrong.
     pub fault: Option<FaultStatus>,
+}
+
+/// What came of trying one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probed {
+    /// As it was asked for.
+    pub target: String,
+    /// `event-source` or `directory`.
+    pub kind: String,
+    /// Whether everything that is needed works.
+    pub ok: bool,
+    /// Step by step.
+    pub steps: Vec<ProbedStep>,
+}
+
+/// One step of trying a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbedStep {
+    /// What was tried.
+    pub name: String,
+    /// Whether it may go on like this.
+    pub ok: bool,
+    /// How long it took, in milliseconds.
+    pub ms: u64,
+    /// What was seen.
+    pub detail: String,
+    /// What to do; empty: nothing.
+    pub remedy: String,
 }
 
 /// What is wrong with a source.

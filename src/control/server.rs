@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::lines::{self, LineError};
 use super::protocol::{
-    Answer, Attention, Hello, LogOff, MAX_REQUEST_BYTES, PointStatus, PointView, Query, Refusal,
-    Request, ServerStatus, Tail, VERSION, timestamp,
+    Answer, Attention, Hello, LogOff, MAX_REQUEST_BYTES, PointStatus, PointView, Probed, Query,
+    Refusal, Request, ServerStatus, Tail, VERSION, timestamp,
 };
 use super::{query, status};
 use crate::config;
@@ -84,6 +84,8 @@ pub trait Site: Send + Sync + 'static {
     fn attention(&self) -> Vec<Attention>;
     /// The last syslog lines that nobody could read, as far as they are kept.
     fn unparsed(&self) -> Vec<Unparsed>;
+    /// Tries a configured source step by step.
+    fn probe(&self, target: &str) -> impl Future<Output = Result<Probed, Refusal>> + Send;
     /// Reads the configuration again; what was done, for people.
     fn reload(&self) -> impl Future<Output = Result<String, Refusal>> + Send;
     /// Changes what is logged.
@@ -210,6 +212,13 @@ impl<S: Site> Connection<S> {
             Request::Status => Answer::Status(Box::new(status::status(desk, clock::utc_now()))),
             Request::Query { who, point } => self.query(&who, point),
             Request::LogOff { who } => self.log_off(&who).await,
+            Request::Probe { target } => {
+                tracing::info!(uid = self.uid, "probe asked for on the control socket");
+                match desk.site.probe(&target).await {
+                    Ok(probed) => Answer::Probe(probed),
+                    Err(refusal) => Answer::Error(refusal),
+                }
+            }
             Request::Reload => {
                 tracing::info!(uid = self.uid, "reload asked for on the control socket");
                 match desk.site.reload().await {

@@ -12,7 +12,7 @@ use super::protocol::{
 use super::server::{Desk, Site};
 use crate::identity::time::UtcMillis;
 use crate::net::local_socket::Access;
-use crate::runtime::report::{Health, Kind, Reading};
+use crate::runtime::report::{Fact, Health, Kind, Reading};
 use crate::runtime::strangers::{Stranger, Tried};
 
 /// How many strangers get a line of their own under attention; the list of strangers has them all.
@@ -35,9 +35,9 @@ pub(super) fn status<S: Site>(desk: &Desk<S>, now: UtcMillis) -> Status {
     attention.extend(owner_only(&desk.access));
     attention.extend(desk.site.attention());
     attention.extend(unknown_addresses(&strangers));
-    let of_kind = |kind: Kind| {
+    let of_kind = |kind: Kind| -> Vec<SourceStatus> {
         let wanted = readings.iter().filter(|r| r.kind == kind);
-        wanted.map(source).collect()
+        wanted.map(|reading| source(reading, now)).collect()
     };
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -62,7 +62,7 @@ pub(super) fn status<S: Site>(desk: &Desk<S>, now: UtcMillis) -> Status {
             groups: totals.groups,
         },
         directories: of_kind(Kind::Directory),
-        producers: of_kind(Kind::Syslog),
+        producers: [of_kind(Kind::EventLog), of_kind(Kind::Syslog)].concat(),
         server,
         enforcement_points: desk.site.points(),
         pushes: Vec::new(),
@@ -73,7 +73,7 @@ pub(super) fn status<S: Site>(desk: &Desk<S>, now: UtcMillis) -> Status {
     }
 }
 
-fn source(reading: &Reading) -> SourceStatus {
+fn source(reading: &Reading, now: UtcMillis) -> SourceStatus {
     let by_reason = |counts: &BTreeMap<&'static str, u64>| {
         let owned = counts
             .iter()
@@ -89,6 +89,10 @@ fn source(reading: &Reading) -> SourceStatus {
         interpreted: reading.interpreted,
         ignored: by_reason(&reading.ignored),
         dropped: by_reason(&reading.dropped),
+        per_second: (reading.rate.per_second(now) * 10.0).round() / 10.0,
+        facts: (reading.facts.iter())
+            .map(|(name, fact)| ((*name).to_owned(), json(fact)))
+            .collect(),
         last_received: reading.last_received.map(timestamp),
         fault: reading.fault.as_ref().map(|fault| FaultStatus {
             message: fault.message.clone(),
@@ -98,8 +102,17 @@ fn source(reading: &Reading) -> SourceStatus {
     }
 }
 
+fn json(fact: &Fact) -> serde_json::Value {
+    match fact {
+        Fact::Text(text) => text.as_str().into(),
+        Fact::Number(number) => (*number).into(),
+        Fact::Time(at) => timestamp(*at).to_string().into(),
+    }
+}
+
 fn kind(kind: Kind) -> &'static str {
     match kind {
+        Kind::EventLog => "event-source",
         Kind::Syslog => "syslog",
         Kind::Directory => "directory",
         Kind::Snapshot => "snapshot",

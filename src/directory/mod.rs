@@ -9,6 +9,7 @@ mod feed;
 mod file;
 pub mod interpret;
 pub mod ldif;
+mod preflight;
 mod reading;
 mod server;
 pub mod sync;
@@ -24,12 +25,14 @@ use self::feed::Feed;
 use crate::config::{self, DirectorySource};
 use crate::net::ldap::{Connection, Page, Search};
 use crate::net::ldap_error::LdapError;
+use crate::net::resolve::Resolver;
 use crate::runtime::readiness::Latch;
 use crate::runtime::report::Report;
 use crate::wire::ldap::Entry;
 use crate::writer::{Intake, Reader};
 
-pub use self::server::{ServerError, check};
+pub use self::preflight::preflight;
+pub use self::server::ServerError;
 
 /// How long a directory may fail before the others are not kept waiting for it (rule 15).
 const READY_WITHOUT: Duration = Duration::from_secs(30);
@@ -43,6 +46,8 @@ pub struct Directory {
     pub intake: Intake,
     /// Where the bookmark of an earlier run is.
     pub reader: Reader,
+    /// Who finds addresses.
+    pub resolver: Resolver,
     /// What it says about itself.
     pub report: Arc<Report>,
     /// Opens when the directory is served from the snapshot, has been read once, or has failed for 30 s.
@@ -108,7 +113,7 @@ impl Directory {
         let work = async {
             match self.config.source {
                 DirectorySource::Ldap(ldap) => {
-                    server::Server::new(feed, ldap, interval, stored)
+                    server::Server::new(feed, self.resolver, ldap, interval, stored)
                         .run()
                         .await;
                 }

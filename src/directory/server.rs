@@ -5,17 +5,18 @@
 
 use std::time::{Duration, Instant};
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretSlice};
 use sha2::{Digest, Sha256};
 
 use super::feed::{Counts, Feed};
 use super::reading::{Done, ReadError, Reading};
 use super::sync::{self, Next, Position, Sight};
 use crate::config::secret::SecretError;
-use crate::config::{Ldap, LdapTls};
+use crate::config::{self, Auth, ChannelBinding, Ldap, LdapTls};
 use crate::net::ldap::{Connection, Protection};
 use crate::net::ldap_error::LdapError;
-use crate::net::resolve::{self, ResolveError};
+use crate::net::resolve::{ResolveError, Resolver};
+use crate::net::security::{Credentials, Kdcs, Method, Negotiation, Proof, Purpose, Target};
 use crate::net::tls::{self, TlsError};
 use crate::runtime::backoff::Backoff;
 use crate::runtime::clock::monotonic_now;
@@ -36,6 +37,7 @@ const MAX_HOSTS: usize = 32;
 /// Follows one directory service.
 pub(super) struct Server {
     feed: Feed,
+    resolver: Resolver,
     config: Ldap,
     interval: Duration,
     stored: Option<Position>,
@@ -139,6 +141,13 @@ impl ServerError {
     }
 }
 
+impl ServerError {
+    /// Whether the account is refused: trying again soon only locks it out.
+    fn is_credentials(&self) -> bool {
+        matches!(self, Self::Ldap(error) if error.is_credentials())
+    }
+}
+
 impl From<ReadError> for ServerError {
     fn from(error: ReadError) -> Self {
         match error {
@@ -152,33 +161,17 @@ impl From<ReadError> for ServerError {
     }
 }
 
-/// Connects and binds to each host of a configuration once, for a preflight: the host and what came of it.
-///
-/// # Errors
-/// What keeps every host from being tried: the password, the roots, no hosts.
-pub async fn check(
-    config: &Ldap,
-    domain: &str,
-) -> Result<Vec<(String, Result<(), LdapError>)>, ServerError> {
-    let password = config.password.read()?;
-    let protection = protection(config)?;
-    let mut results = Vec::new();
-    for host in hosts(config, domain).await? {
-        let opened = open(config, &host, &protection, password.expose_secret()).await;
-        results.push((host, opened.map(drop)));
-    }
-    Ok(results)
-}
-
 impl Server {
     pub(super) fn new(
         feed: Feed,
+        resolver: Resolver,
         config: Ldap,
         interval: Duration,
         stored: Option<Box<[u8]>>,
     ) -> Self {
         Self {
             feed,
+            resolver,
             config,
             interval,
             stored: stored.as_deref().and_then(Position::decode),
@@ -339,8 +332,11 @@ impl Server {
 
     /// Connects the first host that can be used, of the first `limit`.
     async fn try_hosts(&mut self, limit: usize, now: Instant) -> Result<(), ServerError> {
-        let password = self.config.password.read()?;
-        let digest: [u8; 32] = Sha256::digest(password.expose_secret().as_bytes()).into();
+        let digest: [u8; 32] = match proof(&self.config)? {
+            Proof::Password(password) => Sha256::digest(password.expose_secret().as_bytes()),
+            Proof::Keytab(bytes) => Sha256::digest(bytes.expose_secret()),
+        }
+        .into();
         if let Some(refused) = &self.refused
             && refused.password == digest
             && now < refused.until
@@ -352,19 +348,20 @@ impl Server {
         }
         self.refused = None;
         let protection = protection(&self.config)?;
-        let hosts = hosts(&self.config, self.feed.domain.as_str()).await?;
-        let mut failures: Vec<LdapError> = Vec::new();
+        let hosts = hosts(&self.resolver, &self.config, self.feed.domain.as_str()).await?;
+        let mut failures: Vec<ServerError> = Vec::new();
         for (place, host) in hosts.into_iter().enumerate().take(limit) {
-            match open(&self.config, &host, &protection, password.expose_secret()).await {
-                Ok(connection) => {
-                    tracing::info!(directory = %self.feed.directory, host, "connected");
+            let domain = self.feed.domain.as_str();
+            match open(&self.config, domain, (&self.resolver, &host), &protection).await {
+                Ok(opened) => {
+                    tracing::info!(directory = %self.feed.directory, host, authentication = opened.mechanism, "connected");
                     self.connected = Some(Connected {
-                        connection,
+                        connection: opened.connection,
                         place,
                         tried_better: now,
                         used: now,
                         sees_deleted: None,
-                        better: failures.first().map(LdapError::to_string),
+                        better: failures.first().map(ServerError::to_string),
                     });
                     return Ok(());
                 }
@@ -375,7 +372,7 @@ impl Server {
                         message: error.to_string(),
                         remedy: error.remedy(),
                     });
-                    return Err(error.into());
+                    return Err(error);
                 }
                 Err(error) => failures.push(error),
             }
@@ -385,29 +382,97 @@ impl Server {
 }
 
 /// The failures of all hosts as one.
-fn none_usable(mut failures: Vec<LdapError>) -> ServerError {
+fn none_usable(mut failures: Vec<ServerError>) -> ServerError {
     if failures.len() == 1 {
-        return failures.remove(0).into();
+        return failures.remove(0);
     }
-    let shown: Vec<String> = failures.iter().take(4).map(LdapError::to_string).collect();
+    let shown: Vec<String> = failures
+        .iter()
+        .take(4)
+        .map(ServerError::to_string)
+        .collect();
     ServerError::NoHost {
         message: shown.join("; "),
-        remedy: failures.first().map(LdapError::remedy).unwrap_or_default(),
+        remedy: failures
+            .first()
+            .map(ServerError::remedy)
+            .unwrap_or_default(),
     }
 }
 
-async fn open(
-    config: &Ldap,
-    host: &str,
-    protection: &Protection,
-    password: &str,
-) -> Result<Connection, LdapError> {
-    let mut connection = Connection::open(host, config.port, protection).await?;
-    connection.bind(&config.user, password).await?;
-    Ok(connection)
+/// A connection that is signed on.
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    /// How: `simple`, `kerberos` or `ntlm`.
+    pub(super) mechanism: &'static str,
 }
 
-fn protection(config: &Ldap) -> Result<Protection, TlsError> {
+/// Connects to a host and signs on as configured.
+pub(super) async fn open(
+    config: &Ldap,
+    domain: &str,
+    (resolver, host): (&Resolver, &str),
+    protection: &Protection,
+) -> Result<Opened, ServerError> {
+    let proof = proof(config)?;
+    if let (Auth::Simple, Proof::Password(password)) = (config.auth, &proof) {
+        let mut connection = Connection::open(resolver, host, config.port, protection).await?;
+        connection
+            .bind(&config.user, password.expose_secret())
+            .await?;
+        return Ok(Opened {
+            connection,
+            mechanism: "simple",
+        });
+    }
+    let method = match config.auth {
+        Auth::Kerberos | Auth::Simple => Method::Kerberos,
+        Auth::Negotiate => Method::Negotiate,
+        Auth::Ntlm => Method::Ntlm,
+    };
+    let credentials = Credentials {
+        user: config.user.clone(),
+        domain: domain.to_owned(),
+        proof,
+    };
+    let target = Target {
+        service: "ldap",
+        host: host.to_owned(),
+    };
+    let kdcs = Kdcs::new(resolver, domain, &config.kdc, host);
+    let negotiate = |certificate: &[u8]| {
+        let binds = match config.channel_binding {
+            ChannelBinding::On => true,
+            ChannelBinding::Off => false,
+            // A ticket cannot be made out to an address, so this will be NTLM.
+            ChannelBinding::Auto => {
+                method == Method::Ntlm || host.parse::<std::net::IpAddr>().is_ok()
+            }
+        };
+        let purpose = Purpose::InsideTls {
+            bind_to: binds.then(|| certificate.to_vec()),
+        };
+        Negotiation::new(method, &credentials, &target, &purpose, kdcs)
+    };
+    let (connection, negotiated) =
+        Connection::open_signed_on(resolver, (host, config.port), protection, negotiate).await?;
+    Ok(Opened {
+        connection,
+        mechanism: negotiated.mechanism,
+    })
+}
+
+/// Reads the account's proof as it is now.
+fn proof(config: &Ldap) -> Result<Proof, SecretError> {
+    Ok(match &config.proof {
+        config::Proof::Password(secret) => Proof::Password(secret.read()?),
+        config::Proof::Keytab(secret) => {
+            Proof::Keytab(SecretSlice::from(secret.read_bytes()?.to_vec()))
+        }
+    })
+}
+
+pub(super) fn protection(config: &Ldap) -> Result<Protection, TlsError> {
     let roots = || tls::client_config(config.ca_file.as_deref());
     Ok(match config.tls {
         LdapTls::Ldaps => Protection::Ldaps(roots()?),
@@ -416,9 +481,13 @@ fn protection(config: &Ldap) -> Result<Protection, TlsError> {
     })
 }
 
-async fn hosts(config: &Ldap, domain: &str) -> Result<Vec<String>, ResolveError> {
+pub(super) async fn hosts(
+    resolver: &Resolver,
+    config: &Ldap,
+    domain: &str,
+) -> Result<Vec<String>, ResolveError> {
     if config.hosts.is_empty() {
-        return resolve::domain_controllers(domain).await;
+        return resolver.domain_controllers(domain).await;
     }
     Ok(config.hosts.iter().take(MAX_HOSTS).cloned().collect())
 }

@@ -23,14 +23,18 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::ldap_error::LdapError;
+use super::resolve::{ResolveError, Resolver};
+use super::security::{AuthError, Negotiated, Negotiation};
 use crate::wire::ldap::{self, Attribute, BadMessage, Entry, Kind};
 
 /// For the TCP connection to one address.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// For the TLS handshake, StartTLS included, and for the name lookup.
+/// For the TLS handshake, StartTLS included.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// For the answer to a bind.
 const BIND_DEADLINE: Duration = Duration::from_secs(15);
+/// For a sign-on by Kerberos or NTLM, tickets included.
+const SIGN_ON_DEADLINE: Duration = Duration::from_secs(45);
 /// For one search or one page of it.
 const SEARCH_DEADLINE: Duration = Duration::from_secs(60);
 /// Addresses of one host that are tried.
@@ -112,8 +116,13 @@ impl Connection {
     ///
     /// # Errors
     /// [`LdapError`]: the name, the connection, the certificate, StartTLS refused.
-    pub async fn open(host: &str, port: u16, protection: &Protection) -> Result<Self, LdapError> {
-        let tcp = connect(host, port).await?;
+    pub async fn open(
+        resolver: &Resolver,
+        host: &str,
+        port: u16,
+        protection: &Protection,
+    ) -> Result<Self, LdapError> {
+        let tcp = connect(resolver, host, port).await?;
         match protection {
             Protection::None => Self::over(tcp, host).await,
             Protection::Ldaps(config) => {
@@ -125,6 +134,45 @@ impl Connection {
                 Self::over(tls(tcp, host, Arc::clone(config)).await?, host).await
             }
         }
+    }
+
+    /// Connects, protects the connection by TLS, and signs on by Kerberos or NTLM inside it. `negotiate` is given the
+    /// server's certificate (DER), for channel binding.
+    ///
+    /// # Errors
+    /// [`LdapError`]: as of [`Connection::open`], or why the sign-on failed.
+    pub async fn open_signed_on(
+        resolver: &Resolver,
+        (host, port): (&str, u16),
+        protection: &Protection,
+        negotiate: impl FnOnce(&[u8]) -> Result<Negotiation, AuthError>,
+    ) -> Result<(Self, Negotiated), LdapError> {
+        let tcp = connect(resolver, host, port).await?;
+        let mut stream = match protection {
+            Protection::Ldaps(config) => tls(tcp, host, Arc::clone(config)).await?,
+            Protection::StartTls(config) => {
+                let tcp =
+                    within(HANDSHAKE_DEADLINE, host, "StartTLS", start_tls(tcp, host)).await?;
+                tls(tcp, host, Arc::clone(config)).await?
+            }
+            // Nothing would protect what follows the sign-on; the configuration refuses it.
+            Protection::None => {
+                return Err(LdapError::Closed {
+                    host: host.to_owned(),
+                    doing: "a sign-on without TLS",
+                });
+            }
+        };
+        let certificates = stream.get_ref().1.peer_certificates();
+        let certificate = certificates.and_then(|chain| chain.first());
+        let negotiation = negotiate(certificate.map_or(&[], |first| first));
+        let negotiation = negotiation.map_err(|source| LdapError::Auth {
+            host: host.to_owned(),
+            source,
+        })?;
+        let signing_on = super::ldap_bind::sign_on(&mut stream, host, negotiation);
+        let negotiated = within(SIGN_ON_DEADLINE, host, "the sign-on", signing_on).await?;
+        Ok((Self::over(stream, host).await?, negotiated))
     }
 
     /// Signs on with a name (UPN, `DOMAIN\user` or distinguished name) and a password.
@@ -331,22 +379,14 @@ fn primitive(tag: StructureTag) -> Option<Vec<u8>> {
     }
 }
 
-async fn connect(host: &str, port: u16) -> Result<TcpStream, LdapError> {
-    let looked_up = within(HANDSHAKE_DEADLINE, host, "looking up its name", async {
-        tokio::net::lookup_host((host, port))
-            .await
-            .map_err(|source| LdapError::Name {
-                host: host.to_owned(),
-                source,
-            })
-    })
-    .await?;
-    let addresses: Vec<SocketAddr> = looked_up.take(MAX_ADDRESSES).collect();
-    let mut last = LdapError::Name {
-        host: host.to_owned(),
-        source: io::Error::new(io::ErrorKind::NotFound, "the name has no address"),
-    };
-    for address in addresses {
+async fn connect(resolver: &Resolver, host: &str, port: u16) -> Result<TcpStream, LdapError> {
+    let addresses = resolver.addresses(host).await?;
+    let mut last = LdapError::Name(ResolveError::None {
+        name: host.to_owned(),
+        what: "addresses",
+    });
+    for address in addresses.into_iter().take(MAX_ADDRESSES) {
+        let address = SocketAddr::new(address, port);
         match timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 // Requests are small and each waits for its answer; a failure only costs time.
@@ -377,12 +417,11 @@ async fn tls(
     host: &str,
     config: Arc<ClientConfig>,
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, LdapError> {
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| LdapError::Name {
-        host: host.to_owned(),
-        source: io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a name that a certificate can hold",
-        ),
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+        LdapError::Name(ResolveError::Lookup {
+            name: host.to_owned(),
+            reason: "not a name that a certificate can hold".to_owned(),
+        })
     })?;
     let connector = tokio_rustls::TlsConnector::from(config);
     within(HANDSHAKE_DEADLINE, host, "the TLS handshake", async {
@@ -394,45 +433,21 @@ async fn tls(
     .await
 }
 
-/// Asks for StartTLS and reads exactly its answer, so that the handshake's first byte stays in the socket.
+/// Asks for StartTLS; the answer is read exactly, so that the handshake's first byte stays in the socket.
 async fn start_tls(mut stream: TcpStream, host: &str) -> Result<TcpStream, LdapError> {
-    /// An answer to StartTLS is a few dozen bytes.
-    const MAX_ANSWER: usize = 16 << 10;
-    // Whatever breaks it here: a port that speaks TLS at once does not answer in plain LDAP.
-    let broken = |_: io::Error| LdapError::Closed {
-        host: host.to_owned(),
-        doing: "StartTLS",
-    };
-    let protocol = |reason| LdapError::Protocol {
+    const DOING: &str = "StartTLS";
+    let request = ldap::start_tls_request();
+    let answer = super::ldap_bind::exchange(&mut stream, host, DOING, &request).await?;
+    let (code, text) = ldap::result(&answer).map_err(|reason| LdapError::Protocol {
         host: host.to_owned(),
         reason,
-    };
-    stream
-        .write_all(&ldap::start_tls_request())
-        .await
-        .map_err(broken)?;
-    let mut answer = Vec::new();
-    let whole = loop {
-        match ldap::message_length(&answer).map_err(protocol)? {
-            Some(length) if length > MAX_ANSWER => return Err(protocol(BadMessage::TooLong)),
-            Some(length) => break length,
-            None => answer.push(stream.read_u8().await.map_err(broken)?),
-        }
-    };
-    let begun = answer.len();
-    answer.resize(whole, 0);
-    stream
-        .read_exact(&mut answer[begun..])
-        .await
-        .map_err(broken)?;
-    ldap::check(&answer).map_err(protocol)?;
-    let (code, text) = ldap::result(&answer).map_err(protocol)?;
+    })?;
     if code == 0 {
         return Ok(stream);
     }
     Err(LdapError::Result {
         host: host.to_owned(),
-        doing: "StartTLS",
+        doing: DOING,
         code,
         text,
     })

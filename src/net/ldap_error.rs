@@ -10,6 +10,8 @@ use std::time::Duration;
 use rustls::CertificateError;
 use thiserror::Error;
 
+use super::resolve::ResolveError;
+use super::security::AuthError;
 use crate::wire::ldap::BadMessage;
 
 /// Longest diagnostic text of a server that is shown, in characters.
@@ -19,12 +21,15 @@ const MAX_TEXT: usize = 200;
 #[derive(Debug, Error)]
 pub enum LdapError {
     /// The host's name does not resolve.
-    #[error("could not look up {host}: {source}")]
-    Name {
+    #[error(transparent)]
+    Name(#[from] ResolveError),
+    /// Kerberos or NTLM failed before the server judged.
+    #[error("signing on to {host}: {source}")]
+    Auth {
         /// The host.
         host: String,
-        /// What the resolver said.
-        source: io::Error,
+        /// Why.
+        source: AuthError,
     },
     /// The connection was refused or the host cannot be reached.
     #[error("could not connect to {host} ({address}): {source}")]
@@ -120,6 +125,8 @@ pub mod code {
     pub const OPERATIONS_ERROR: u32 = 1;
     /// More entries than the server hands out at once.
     pub const SIZE_LIMIT_EXCEEDED: u32 = 4;
+    /// A SASL bind goes on.
+    pub const SASL_BIND_IN_PROGRESS: u32 = 14;
     /// Simple bind over clear text.
     pub const STRONGER_AUTH_REQUIRED: u32 = 8;
     /// A critical control that the server does not know.
@@ -144,6 +151,16 @@ pub mod code {
 
 /// Words and remedy for the sub-codes of a refused bind (Windows error numbers).
 const SUB_CODES: &[(&str, &str, &str)] = &[
+    (
+        "57",
+        "the channel binding is not accepted",
+        "set `channel_binding = \"off\"`",
+    ),
+    (
+        "80090346",
+        "the server demands channel binding",
+        "set `channel_binding = \"on\"`",
+    ),
     (
         "525",
         "there is no such account",
@@ -197,7 +214,8 @@ impl LdapError {
     #[must_use]
     pub fn remedy(&self) -> String {
         match self {
-            Self::Name { host, .. } => format!("check `hosts` and the DNS of this machine: `getent hosts {host}`"),
+            Self::Name(error) => error.remedy(),
+            Self::Auth { source, .. } => source.remedy(),
             Self::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused => {
                 "check `port` and `tls`: LDAPS is 636, StartTLS 389; is the directory service running there?".into()
             }
@@ -227,13 +245,11 @@ impl LdapError {
     /// Whether the account is refused: trying other hosts or soon again only locks it out.
     #[must_use]
     pub fn is_credentials(&self) -> bool {
-        matches!(
-            self,
-            Self::Result {
-                code: code::INVALID_CREDENTIALS,
-                ..
-            }
-        )
+        match self {
+            Self::Result { code, .. } => *code == code::INVALID_CREDENTIALS,
+            Self::Auth { source, .. } => source.is_credentials(),
+            _ => false,
+        }
     }
 
     /// The server's result code, if it answered with one.
@@ -345,7 +361,7 @@ fn result_words(result: u32, text: &str) -> String {
         code::SIZE_LIMIT_EXCEEDED => "too many entries (sizeLimitExceeded)",
         7 => "simple bind is not supported (authMethodNotSupported)",
         code::STRONGER_AUTH_REQUIRED => {
-            "a simple bind needs an encrypted connection (strongerAuthRequired)"
+            "this way of signing on needs more protection (strongerAuthRequired)"
         }
         10 => "it refers to another server (referral)",
         11 => "over its limits (adminLimitExceeded)",
@@ -375,6 +391,10 @@ fn result_remedy(result: u32, text: &str) -> String {
             "check `user` and the password's file; jims reads the file again at each attempt",
             |(_, _, remedy)| remedy,
         ),
+        // Samba words it so, even inside TLS.
+        code::STRONGER_AUTH_REQUIRED if text.contains("SASL") => {
+            "Samba: `ldap server require strong auth = allow_sasl_over_tls`; or sign on with `auth = \"simple\"`"
+        }
         code::STRONGER_AUTH_REQUIRED | code::CONFIDENTIALITY_REQUIRED => {
             "set `tls = \"ldaps\"` or `tls = \"starttls\"`"
         }

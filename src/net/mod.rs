@@ -3,10 +3,13 @@
 pub mod datagrams;
 pub mod http;
 pub mod ldap;
+mod ldap_bind;
 pub mod ldap_error;
 pub mod listener;
 pub mod local_socket;
 pub mod resolve;
+pub mod rpc;
+pub mod security;
 pub mod self_signed;
 pub mod stream;
 pub mod tls;

@@ -1,3 +1,4 @@
 //! Identity producers: each a task, its conversation and an `interpret`.
 
+pub mod event_log;
 pub mod syslog;

@@ -4,6 +4,8 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod preflight;
+pub mod rate;
 pub mod readiness;
 pub mod report;
 pub mod service;

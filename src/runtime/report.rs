@@ -9,11 +9,14 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::rate::Rate;
 use crate::identity::time::UtcMillis;
 
 /// What a task is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// An event source.
+    EventLog,
     /// A syslog source.
     Syslog,
     /// A directory service.
@@ -62,6 +65,17 @@ pub struct Fault {
     pub since: UtcMillis,
 }
 
+/// Something that a task knows about itself beside its counts; for status, under a name that stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// A word or a sentence.
+    Text(String),
+    /// A number; its unit is part of the name.
+    Number(i64),
+    /// An instant.
+    Time(UtcMillis),
+}
+
 /// One task's report about itself.
 #[derive(Debug)]
 pub struct Report {
@@ -86,6 +100,8 @@ struct State {
     ignored: BTreeMap<&'static str, u64>,
     dropped: BTreeMap<&'static str, u64>,
     noted: BTreeMap<&'static str, u64>,
+    facts: BTreeMap<&'static str, Fact>,
+    rate: Rate,
 }
 
 /// A copy of a report at one moment.
@@ -111,6 +127,10 @@ pub struct Reading {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Records that were used although something was odd, by remark.
     pub noted: BTreeMap<&'static str, u64>,
+    /// What else the task knows about itself, by name.
+    pub facts: BTreeMap<&'static str, Fact>,
+    /// Records a second, over the last minute.
+    pub rate: Rate,
     /// When the last record arrived.
     pub last_received: Option<UtcMillis>,
 }
@@ -132,6 +152,8 @@ impl Report {
                 ignored: BTreeMap::new(),
                 dropped: BTreeMap::new(),
                 noted: BTreeMap::new(),
+                facts: BTreeMap::new(),
+                rate: Rate::default(),
             }),
         })
     }
@@ -140,6 +162,17 @@ impl Report {
     pub fn count_received(&self, records: u64, now: UtcMillis) {
         self.received.fetch_add(records, Ordering::Relaxed);
         self.last_received.store(now.0, Ordering::Relaxed);
+        self.state.lock().rate.add(records, now);
+    }
+
+    /// Says something that the task knows about itself.
+    pub fn set_fact(&self, name: &'static str, fact: Fact) {
+        self.state.lock().facts.insert(name, fact);
+    }
+
+    /// Takes something back that the task said about itself.
+    pub fn remove_fact(&self, name: &'static str) {
+        self.state.lock().facts.remove(name);
     }
 
     /// Counts records that became events.
@@ -222,6 +255,8 @@ impl Report {
             ignored: state.ignored.clone(),
             dropped: state.dropped.clone(),
             noted: state.noted.clone(),
+            facts: state.facts.clone(),
+            rate: state.rate.clone(),
             last_received: (last != 0).then_some(UtcMillis(last)),
         }
     }

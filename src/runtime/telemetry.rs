@@ -5,7 +5,8 @@ use std::io::IsTerminal;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 use thiserror::Error;
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::layer::SubscriberExt;
@@ -69,6 +70,7 @@ impl Telemetry {
         let setup = |error: String| TelemetryError::Setup(error);
         tracing_subscriber::registry()
             .with(filter)
+            .with(filter_fn(holds_no_keys))
             .with(lines)
             .try_init()
             .map_err(|e| setup(e.to_string()))?;
@@ -110,6 +112,18 @@ pub fn parse(level: &str) -> Result<EnvFilter, TelemetryError> {
         level: level.to_owned(),
         reason: error.to_string(),
     })
+}
+
+/// Libraries that write keys and passwords into their spans and events below warnings.
+const TALKATIVE: [&str; 2] = ["sspi", "picky"];
+
+/// Whether a span or event may be logged at all, whatever directives say: a directive for one module, or for a span's
+/// field, would win over one for the whole library.
+fn holds_no_keys(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::WARN
+        || !TALKATIVE
+            .iter()
+            .any(|library| metadata.target().starts_with(library))
 }
 
 /// One line an event: the priority as journald reads it (`<6>`), no time, then fields.
@@ -182,6 +196,38 @@ mod tests {
             text,
             "<4>jims::runtime::telemetry::tests: port in use port=514\n"
         );
+    }
+
+    #[test]
+    fn no_directive_brings_keys_out_of_the_security_library() {
+        for level in [
+            "trace",
+            "sspi=trace,picky_krb::crypto=trace",
+            "[sign_on]=trace,[{key}]=trace",
+        ] {
+            let buffer = Buffer::default();
+            let layer = tracing_subscriber::fmt::layer()
+                .with_ansi(false)
+                .event_format(Journald)
+                .with_writer(buffer.clone());
+            let subscriber = tracing_subscriber::registry()
+                .with(parse(level).expect("directives"))
+                .with(filter_fn(holds_no_keys))
+                .with(layer);
+            tracing::subscriber::with_default(subscriber, || {
+                let span = tracing::info_span!(target: "sspi::kerberos", "sign_on", key = "k3y");
+                let _inside = span.enter();
+                tracing::debug!(target: "picky_krb::crypto", key = "k3y");
+                tracing::info!(target: "sspi::ntlm", "k3y");
+                tracing::trace!(target: "sspi::ntlm", key = "k3y");
+                tracing::warn!(target: "sspi::ntlm", "refused");
+            });
+            let text = String::from_utf8(buffer.0.lock().clone()).expect("text");
+            assert!(!text.contains("k3y"), "{level}: {text}");
+            if level == "trace" {
+                assert_eq!(text, "<4>sspi::ntlm: refused\n");
+            }
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use assert_cmd::Command;
 use jims::config;
-use jims::control::protocol::{Attention, PointStatus, Refusal, ServerStatus};
+use jims::control::protocol::{Attention, PointStatus, Probed, ProbedStep, Refusal, ServerStatus};
 use jims::control::server::Unparsed;
 use jims::control::{ControlServer, Desk, Site};
 use jims::identity::event::{Claim, IdentityEvent, Logon, Qualifier, Strength, UserRef};
@@ -61,6 +61,28 @@ impl Site for Fake {
             reason: "no-rule",
         }]
     }
+    async fn probe(&self, target: &str) -> Result<Probed, Refusal> {
+        if target != "dc1" {
+            return Err(Refusal {
+                message: format!("no event source and no directory is called {target}"),
+                remedy: "one of: dc1".into(),
+            });
+        }
+        let step = |name: &str, ok, remedy: &str| ProbedStep {
+            name: name.into(),
+            ok,
+            ms: 3,
+            detail: "as it is".into(),
+            remedy: remedy.into(),
+        };
+        Ok(Probed {
+            target: target.into(),
+            kind: "event-source".into(),
+            ok: false,
+            steps: vec![step("name", true, ""), step("rights", false, "add it")],
+        })
+    }
+
     async fn reload(&self) -> Result<String, Refusal> {
         Err(Refusal {
             message: "2 problems".into(),

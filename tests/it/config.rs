@@ -25,7 +25,7 @@ fn site() -> TempDir {
     };
     let certificate = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";
     let key = "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n";
-    for secret in ["directory", "srx-branch-1", "srx-branch-2"] {
+    for secret in ["directory", "events", "srx-branch-1", "srx-branch-2"] {
         write(&format!("secrets/{secret}"), 0o640, "a secret\n");
     }
     write("secrets/world", 0o644, "a secret\n");
@@ -36,6 +36,7 @@ fn site() -> TempDir {
     write("tls/syslog.key", 0o600, key);
     write("tls/server.key", 0o600, key);
     write("tls/open.key", 0o644, key);
+    write("secrets/svc-jims.keytab", 0o600, "\u{5}\u{2}");
     write("partner.ldif", 0o644, "");
     folder
 }
@@ -63,6 +64,7 @@ fn the_examples_in_comments_are_valid() {
     let config = &all.config;
     assert_eq!(config.domains.len(), 1);
     assert_eq!(config.directories.len(), 2);
+    assert_eq!(config.event_sources.len(), 1);
     assert_eq!(config.enforcement_points.len(), 1);
     let syslog = config.syslog.as_ref().expect("syslog runs with a source");
     assert_eq!(syslog.sources.len(), 1);

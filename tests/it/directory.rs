@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jims::config::secret::SecretRef;
-use jims::config::{self, DirectorySource, Ldap, LdapTls};
+use jims::config::{self, Auth, ChannelBinding, DirectorySource, Ldap, LdapTls, Proof};
 use jims::directory::Directory;
 use jims::identity::directory::{
     DirectoryObject, DirectoryStep, DomainFacts, ObjectId, ObjectKind,
@@ -15,6 +15,7 @@ use jims::identity::name::Name;
 use jims::identity::policy::Policy;
 use jims::identity::view::Epoch;
 use jims::identity::{Applied, Batch, Core};
+use jims::net::resolve::Resolver;
 use jims::runtime::readiness::Readiness;
 use jims::runtime::report::{Fault, Health, Kind, Reading, Report};
 use jims::writer::{Intake, Reader};
@@ -73,6 +74,7 @@ impl Site {
         let directory = Directory {
             config,
             intake,
+            resolver: Resolver::default(),
             reader: Reader::new(Arc::new(parking_lot::RwLock::new(core))),
             report: Arc::clone(&report),
             latch: readiness.latch("directory corp"),
@@ -231,7 +233,10 @@ fn ldap(
         tls,
         ca_file,
         user: "svc-jims@corp.example.com".into(),
-        password: SecretRef::File(folder.join("password")),
+        auth: Auth::Simple,
+        proof: Proof::Password(SecretRef::File(folder.join("password"))),
+        kdc: Vec::new(),
+        channel_binding: ChannelBinding::Auto,
         page_size: 1000,
     })
 }

@@ -1,4 +1,5 @@
-//! The tables that stand alone: `[collector]`, `[session]`, `[filter]`, `[control]`, `[metrics]`, `[log]`.
+//! The tables that stand alone: `[collector]`, `[session]`, `[filter]`, `[dns]`, `[control]`, `[metrics]`,
+//! `[log]`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use crate::config::defaults::{self, Environment};
 use crate::config::file::{Table, Value};
 use crate::config::suggest;
-use crate::config::{Collector, Control, Log, LogFormat, Metrics, Session};
+use crate::config::{Collector, Control, Dns, Log, LogFormat, Metrics, Session};
 use crate::identity::address::Networks;
 use crate::identity::policy::{Filter, Globs};
 
@@ -113,6 +114,15 @@ pub(super) fn control(
     };
     table.finish();
     control
+}
+
+pub(super) fn dns(root: &Table<'_>) -> Dns {
+    let table = root.table("dns");
+    let dns = Dns {
+        servers: table.list("servers", |value| value.server(defaults::DNS_PORT)),
+    };
+    table.finish();
+    dns
 }
 
 pub(super) fn metrics(root: &Table<'_>) -> Metrics {

@@ -3,15 +3,16 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::account::{self, Account, host};
 use super::{KnownDomains, Unique};
 use crate::config::defaults;
 use crate::config::file::{Spot, Table, Value};
-use crate::config::{Directory, DirectorySource, Ldap, LdapTls};
+use crate::config::{Auth, ChannelBinding, Directory, DirectorySource, Ldap, LdapTls};
 use crate::identity::name::Name;
 use crate::identity::policy::DomainPolicy;
 
 /// Keys that speak of a server, so not beside `ldif_file`.
-const SERVER_KEYS: [&str; 12] = [
+const SERVER_KEYS: [&str; 16] = [
     "hosts",
     "port",
     "tls",
@@ -22,8 +23,19 @@ const SERVER_KEYS: [&str; 12] = [
     "password_file",
     "password_env",
     "password_credential",
+    "keytab_file",
+    "keytab_credential",
+    "kdc",
+    "channel_binding",
     "page_size",
     "allow_password_in_clear_text",
+];
+
+/// How a directory service may be signed on to.
+const AUTHS: [(&str, Auth); 3] = [
+    ("simple", Auth::Simple),
+    ("kerberos", Auth::Kerberos),
+    ("negotiate", Auth::Negotiate),
 ];
 
 /// The domains, and under which names they are known.
@@ -160,26 +172,56 @@ fn ldap(table: &Table<'_>) -> Option<Ldap> {
     };
     let port = table.read("port", Value::port);
     port_fits(table, tls, port);
-    table.read("auth", |value| value.word(&[("simple", ())]));
-    let user = table.required("user", "\"svc-jims@corp.example.com\"", Value::some_text);
-    let password = table.secret([
-        "password",
-        "password_file",
-        "password_env",
-        "password_credential",
-    ]);
+    let account = account::account(table, &AUTHS, Auth::Simple);
+    let channel_binding = table
+        .read("channel_binding", |value| {
+            value.word(&[
+                ("auto", ChannelBinding::Auto),
+                ("on", ChannelBinding::On),
+                ("off", ChannelBinding::Off),
+            ])
+        })
+        .unwrap_or(ChannelBinding::Auto);
+    if let Some(account) = &account {
+        sign_on_fits(table, account, tls, &hosts);
+    }
     let page_size = table
         .read("page_size", |value| value.number(10..=1000))
         .unwrap_or(defaults::PAGE_SIZE);
+    let ca_file = table.read("ca_file", Value::certificate_file);
+    let account = account?;
     Some(Ldap {
         hosts,
         port: port.unwrap_or(default_port),
         tls,
-        ca_file: table.read("ca_file", Value::certificate_file),
-        user: user?,
-        password: password?,
+        ca_file,
+        auth: account.auth,
+        user: account.user,
+        proof: account.proof,
+        kdc: account.kdc,
+        channel_binding,
         page_size,
     })
+}
+
+/// What auth, tls and hosts say of each other.
+fn sign_on_fits(table: &Table<'_>, account: &Account, tls: LdapTls, hosts: &[String]) {
+    let Some(value) = table.value("auth") else {
+        return;
+    };
+    if account.auth != Auth::Simple && tls == LdapTls::None {
+        value.spot.error(
+            "without TLS the connection could be changed after the sign-on",
+            "jims protects LDAP by TLS alone, whoever signs on",
+            "tls = \"ldaps\" or \"starttls\"",
+        );
+    }
+    let address = hosts.iter().find(|host| host.parse::<IpAddr>().is_ok());
+    if account.auth == Auth::Kerberos
+        && let Some(address) = address
+    {
+        account::kerberos_needs_a_name(&value, address);
+    }
 }
 
 fn clear_text(table: &Table<'_>, tls: LdapTls) {
@@ -220,27 +262,4 @@ fn port_fits(table: &Table<'_>, tls: LdapTls, port: Option<u16>) {
     value
         .spot
         .warning(what, "the connection will probably fail", hint);
-}
-
-/// A host name or an address, nothing around it.
-fn host(value: &Value<'_>) -> Option<String> {
-    let text = value.some_text()?;
-    let text = text.trim();
-    if text.parse::<IpAddr>().is_ok() {
-        return Some(text.to_owned());
-    }
-    if text
-        .chars()
-        .all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    {
-        return Some(text.to_owned());
-    }
-    let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
-    let bare = bare.split(['/', ':', ' ', ',']).next().unwrap_or_default();
-    value.spot.error(
-        format!("\"{text}\" is not a host name or address"),
-        "protocol and port have keys of their own: tls and port",
-        format!("\"{bare}\""),
-    );
-    None
 }

@@ -3,14 +3,17 @@
 //! Every function reads all keys of its table, even after a problem, so that all problems are found in one pass. An
 //! entry with a problem is left out of the result, which is then refused as a whole.
 
+mod account;
 mod basics;
 mod directory;
+mod events;
 mod server;
 mod syslog;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use ipnet::IpNet;
 use toml::de::DeTable;
 
 use super::defaults::Environment;
@@ -102,10 +105,12 @@ fn resolve(root: &Table<'_>, environment: &Environment) -> Option<Config> {
     let mut names = Unique::new("names are unique over all producers and directories");
     let (domains, known) = directory::domains(root);
     let (directories, known) = directory::directories(root, &mut names, known);
+    let event_sources = events::event_sources(root, &mut names, &known);
     let syslog = syslog::syslog(root, &mut names, &known);
     let server = server::server(root);
     let enforcement_points = server::points(root, &known);
     let filter = basics::filter(root);
+    let dns = basics::dns(root);
     let metrics = basics::metrics(root);
     let control = basics::control(root, environment, &collector);
     let log = basics::log(root);
@@ -117,10 +122,12 @@ fn resolve(root: &Table<'_>, environment: &Environment) -> Option<Config> {
         session,
         domains,
         directories,
+        event_sources,
         syslog,
         server,
         enforcement_points,
         filter,
+        dns,
         control,
         metrics,
         log,
@@ -161,12 +168,14 @@ fn schema(root: &Table<'_>) {
 /// What only the whole shows.
 fn whole(root: &Table<'_>, config: &Config) {
     let present = |key| root.value(key).is_some();
-    let producers = present("directory_service") || present("syslog_source");
+    let producers = ["directory_service", "event_source", "syslog_source"]
+        .into_iter()
+        .any(present);
     if !producers && !present("server") {
         root.spot.warning(
             "nothing is configured to be read or to be answered",
             "there is neither a source of identities nor a [server]",
-            "add a [[syslog_source]], a [[directory_service]] or [server]",
+            "add an [[event_source]], a [[syslog_source]], a [[directory_service]] or [server]",
         );
     }
     if config.server.is_none() && present("enforcement_point") {
@@ -238,13 +247,20 @@ pub(super) fn policy(config: &Config) -> Policy {
         // Each pattern was compiled when the file was read, so this cannot fail.
         Globs::new(patterns.iter().map(String::as_str)).unwrap_or_default()
     };
-    let sources = config.syslog.iter().flat_map(|syslog| &syslog.sources);
-    let scope = |source: &super::SyslogSource| Scope {
-        networks: (!source.networks.is_empty())
-            .then(|| Networks::new(source.networks.iter().copied())),
-        domains: (!source.domains.is_empty()).then(|| source.domains.clone()),
-        roles: globs(&source.roles),
+    let scope = |networks: &[IpNet], domains: &[Name], roles: &[String]| Scope {
+        networks: (!networks.is_empty()).then(|| Networks::new(networks.iter().copied())),
+        domains: (!domains.is_empty()).then(|| domains.to_vec()),
+        roles: globs(roles),
     };
+    let mut scopes = BTreeMap::new();
+    for source in config.syslog.iter().flat_map(|syslog| &syslog.sources) {
+        let scope = scope(&source.networks, &source.domains, &source.roles);
+        scopes.insert(source.name.as_str().into(), scope);
+    }
+    for source in &config.event_sources {
+        let scope = scope(&source.networks, &source.domains, &[]);
+        scopes.insert(source.name.as_str().into(), scope);
+    }
     Policy {
         logoff_time: config.session.logoff_time,
         follow_device: config.session.follow_device,
@@ -255,9 +271,7 @@ pub(super) fn policy(config: &Config) -> Policy {
             .iter()
             .map(|directory| (directory.name.clone(), directory.domain.clone()))
             .collect(),
-        scopes: sources
-            .map(|source| (source.name.as_str().into(), scope(source)))
-            .collect(),
+        scopes,
         filter: config.filter.clone(),
     }
 }

@@ -1,0 +1,211 @@
+//! Key distribution centres: who is asked in which order, over TCP, and what their clocks say.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::net::resolve::Resolver;
+use crate::runtime::clock::utc_now;
+use crate::wire::kerberos::{KrbError, code};
+
+/// What the library believes it asks; we decide who it is.
+pub(super) const PLACEHOLDER: &str = "tcp://kdc.invalid:88";
+
+const PORT: u16 = 88;
+const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+/// Longest answer: a ticket with a large list of groups has some 64 KiB.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+/// Most that are tried.
+const MAX_KDCS: usize = 8;
+
+/// Who is asked for tickets of a realm.
+#[derive(Clone, Debug)]
+pub struct Kdcs {
+    resolver: Resolver,
+    realm: String,
+    configured: Vec<String>,
+    /// Asked if nothing is configured and DNS knows none.
+    fallback: String,
+    /// The one that answered last, shared by all who ask for this realm.
+    good: Arc<Mutex<Option<(String, u16)>>>,
+    found: Vec<(String, u16)>,
+    tried: Vec<String>,
+    error: Option<KrbError>,
+    clock_offset: Option<i64>,
+}
+
+impl Kdcs {
+    /// Those configured (`host` or `host:port`), else those that DNS names for the domain, else the fallback.
+    #[must_use]
+    pub fn new(
+        resolver: &Resolver,
+        domain: &str,
+        configured: &[String],
+        fallback: impl Into<String>,
+    ) -> Self {
+        Self {
+            resolver: resolver.clone(),
+            realm: domain.to_uppercase(),
+            configured: configured.to_vec(),
+            fallback: fallback.into(),
+            good: Arc::default(),
+            found: Vec::new(),
+            tried: Vec::new(),
+            error: None,
+            clock_offset: None,
+        }
+    }
+
+    /// The same, to begin a sign-on with.
+    #[must_use]
+    pub fn afresh(&self) -> Self {
+        Self {
+            tried: Vec::new(),
+            error: None,
+            clock_offset: None,
+            ..self.clone()
+        }
+    }
+
+    /// The realm.
+    pub(super) fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    /// Each one that did not answer, with what happened.
+    pub(super) fn tried(&self) -> &[String] {
+        &self.tried
+    }
+
+    /// The last error of one that answered.
+    pub(super) fn error(&self) -> Option<&KrbError> {
+        self.error.as_ref()
+    }
+
+    /// How far the clock of the one that answered is ahead of ours, in milliseconds, where it told its time.
+    pub(super) fn clock_offset(&self) -> Option<i64> {
+        self.clock_offset
+    }
+
+    /// Sends a request (with its length before it) to the first that answers.
+    pub(super) async fn ask(&mut self, request: &[u8]) -> sspi::Result<Vec<u8>> {
+        self.find().await;
+        let good = self.good.lock().clone();
+        let rest = self.found.iter().filter(|kdc| Some(*kdc) != good.as_ref());
+        let order: Vec<(String, u16)> = good.iter().chain(rest).take(MAX_KDCS).cloned().collect();
+        for (host, port) in order {
+            match self.ask_one(&host, port, request).await {
+                Ok(answer) => {
+                    self.heard(&answer);
+                    *self.good.lock() = Some((host, port));
+                    return Ok(answer);
+                }
+                Err(error) => self.tried.push(format!("{host}:{port}: {error}")),
+            }
+        }
+        *self.good.lock() = None;
+        Err(sspi::Error::new(
+            sspi::ErrorKind::NoAuthenticatingAuthority,
+            self.tried.join("; "),
+        ))
+    }
+
+    async fn find(&mut self) {
+        if !self.found.is_empty() {
+            return;
+        }
+        self.found = self.configured.iter().map(|kdc| place(kdc)).collect();
+        if self.found.is_empty() {
+            let service = format!("_kerberos._tcp.{}", self.realm.to_lowercase());
+            // Without an answer there is still the server itself.
+            self.found = self.resolver.services(&service).await.unwrap_or_default();
+        }
+        if self.found.is_empty() {
+            self.found = vec![place(&self.fallback)];
+        }
+    }
+
+    async fn ask_one(&self, host: &str, port: u16, request: &[u8]) -> io::Result<Vec<u8>> {
+        let addresses = self.resolver.addresses(host).await;
+        let addresses = addresses.map_err(|error| io::Error::other(error.to_string()))?;
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
+        for address in addresses.into_iter().take(4) {
+            let connecting = TcpStream::connect(SocketAddr::new(address, port));
+            match timeout(CONNECT_DEADLINE, connecting).await {
+                Ok(Ok(stream)) => return exchange(stream, request).await,
+                Ok(Err(error)) => last = error,
+                Err(_) => last = no_answer(CONNECT_DEADLINE),
+            }
+        }
+        Err(last)
+    }
+
+    fn heard(&mut self, answer: &[u8]) {
+        let Some(error) = answer.get(4..).and_then(KrbError::parse) else {
+            return;
+        };
+        if let Some(time) = error.server_time_ms {
+            self.clock_offset = Some(time - utc_now().0);
+        }
+        // Everybody is first asked for proof.
+        self.error = Some(error).filter(|error| error.code != code::PREAUTHENTICATION_REQUIRED);
+    }
+}
+
+async fn exchange(mut stream: TcpStream, request: &[u8]) -> io::Result<Vec<u8>> {
+    let work = async {
+        stream.write_all(request).await?;
+        // RFC 4120 7.2.2: the length before each message.
+        let length = usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX);
+        if length > MAX_ANSWER_BYTES {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("announced an answer of {length} bytes"),
+            ));
+        }
+        let mut answer = vec![0; 4 + length];
+        let (head, body) = answer.split_at_mut(4);
+        head.copy_from_slice(&u32::try_from(length).unwrap_or(0).to_be_bytes());
+        stream.read_exact(body).await?;
+        Ok(answer)
+    };
+    timeout(ANSWER_DEADLINE, work)
+        .await
+        .unwrap_or_else(|_| Err(no_answer(ANSWER_DEADLINE)))
+}
+
+fn no_answer(after: Duration) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("no answer within {} s", after.as_secs()),
+    )
+}
+
+/// `host` or `host:port`; an IPv6 address stands alone.
+fn place(text: &str) -> (String, u16) {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') => {
+            (host.to_owned(), port.parse().unwrap_or(PORT))
+        }
+        _ => (text.to_owned(), PORT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kdc_is_a_host_or_a_host_and_a_port() {
+        assert_eq!(place("dc1"), ("dc1".to_owned(), 88));
+        assert_eq!(place("dc1:1088"), ("dc1".to_owned(), 1088));
+        assert_eq!(place("2001:db8::1"), ("2001:db8::1".to_owned(), 88));
+    }
+}
