@@ -58,17 +58,21 @@ impl<'a> Text<'a> {
     #[must_use]
     pub fn to_compact(&self) -> CompactString {
         let mut text = CompactString::default();
-        text.extend(self.chars());
+        match self.narrow() {
+            Some(narrow) => text.extend(narrow.map(char::from)),
+            None => text.extend(self.chars()),
+        }
         text
     }
 
     /// A copy.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let (Self::Wide(bytes) | Self::Ansi(bytes)) = self;
-        let mut text = String::with_capacity(bytes.len());
-        text.extend(self.chars());
-        text
+        match self.narrow() {
+            // Most text is ASCII, and much faster to copy as such.
+            Some(narrow) => String::from_utf8(narrow.collect()).unwrap_or_default(),
+            None => self.chars().collect(),
+        }
     }
 
     /// Whether it is `text` without regard to case of ASCII letters.
@@ -99,6 +103,18 @@ impl<'a> Text<'a> {
             .parse::<IpAddr>()
             .ok()
             .map(|found| found.to_canonical())
+    }
+
+    /// Its bytes, if it is UTF-16 and all of them are ASCII.
+    fn narrow(&self) -> Option<impl ExactSizeIterator<Item = u8> + use<'a>> {
+        let Self::Wide(bytes) = *self else {
+            return None;
+        };
+        let (units, _) = bytes.as_chunks::<2>();
+        let high = units
+            .iter()
+            .fold(0, |high, [low, above]| high | *above | (low & 0x80));
+        (high == 0).then(|| units.iter().map(|[low, _]| *low))
     }
 
     /// The trimmed text in `buffer`; `None` if it is longer or not ASCII.
@@ -238,6 +254,11 @@ mod tests {
         let text = Text::wide(&bytes);
         assert_eq!(text, "alice");
         assert!(text.eq_ignore_ascii_case("ALICE"));
+        assert_eq!(text.to_text(), "alice");
+        assert_eq!(text.to_compact(), "alice");
+        let bytes = to_utf16("Größe 日本 😀");
+        assert_eq!(Text::wide(&bytes).to_text(), "Größe 日本 😀");
+        assert_eq!(Text::wide(&bytes).to_compact(), "Größe 日本 😀");
         assert_eq!(Text::Ansi(b"caf\xe9 \x80\0"), "café €");
         assert!(Text::Ansi(b"\0\0").is_empty());
         assert!(Text::default().is_empty());

@@ -21,6 +21,9 @@ mod record;
 mod tree;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 pub use characters::{Text, sanitised};
 pub use decoder::Decoder;
 pub use record::Record;

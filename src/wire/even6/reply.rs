@@ -185,7 +185,7 @@ fn binxml(buffer: &[u8], index: u32, size: u32) -> Result<(usize, usize), Decode
     Ok((index + start, index + end))
 }
 
-/// `EvtRpcClose` and `EvtRpcCancel`: whether the server is content; the null handle of a close says no more.
+/// `EvtRpcClose`: whether the server is content; the null handle says no more.
 ///
 /// # Errors
 /// [`ReplyError`]
