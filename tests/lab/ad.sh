@@ -50,6 +50,7 @@ provision() {
  dns forwarder =
  dns update command = /bin/true
  spn update command = /bin/true
+ ldap server require strong auth = allow_sasl_over_tls
  tls enabled = yes
  tls keyfile = $dir/tls/key.pem
  tls certfile = $dir/tls/cert.pem

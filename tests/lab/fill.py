@@ -53,4 +53,8 @@ for account, password in (("svc-jims", "Svc-Jims!1"), ("svc-plain", "Svc-Plain!1
 message = ldb.Message(ldb.Dn(db, f"CN=Domain Admins,CN=Users,{base}"))
 message["member"] = ldb.MessageElement(f"CN=svc-jims,CN=Users,{base}", ldb.FLAG_MOD_ADD, "member")
 db.modify(message)
+# Samba's own update of service names is switched off: Kerberos to LDAP needs this one.
+message = ldb.Message(ldb.Dn(db, f"CN=DC1,OU=Domain Controllers,{base}"))
+message["servicePrincipalName"] = ldb.MessageElement("ldap/dc1.corp.example.com", ldb.FLAG_MOD_ADD, "servicePrincipalName")
+db.modify(message)
 print(f"{len(users)} users, {count // 4} computers, 12 groups")

@@ -1,7 +1,8 @@
 //! Lab tests: the `jims` binary against real peers.
 //!
 //! `tests/run` installs the peers, starts a Samba domain controller, fills it and sets `JIMS_LAB` to its folder; only
-//! then is this target built. The peers are Samba, rsyslog, `logger` and curl; everything binds loopback addresses in
+//! then is this target built. The peers are Samba, rsyslog, `logger`, curl,
+//! impacket and a peer that impacket proves; everything binds loopback addresses in
 //! 127.77.0.0/16, and the tests run one at a time.
 
 #![expect(
@@ -13,6 +14,8 @@
 mod support;
 
 mod directory;
+mod events;
 mod faults;
 mod restart;
+mod rpc;
 mod syslog;

@@ -26,8 +26,8 @@ use crate::writer::Stopped;
 /// The log that is read.
 pub(super) const CHANNEL: &str = "Security";
 /// First and longest pause after a failure.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
-/// A connection that lasted this long has worked: the next failure is a new one.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(300));
+/// A connection that lasted this long or brought records has worked: the next failure is a new one.
 const WORKED: Duration = Duration::from_secs(60);
 /// A push or pull that stays silent so long is begun anew: a server that forgot us would be silent for ever.
 const SILENCE: Duration = Duration::from_secs(10 * 60);
@@ -133,7 +133,7 @@ impl Source {
     pub(super) async fn run(mut self) {
         let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         loop {
-            let begun = monotonic_now();
+            let (begun, before) = (monotonic_now(), self.position);
             let error = match self.follow().await {
                 Ok(()) => {
                     backoff.reset();
@@ -145,7 +145,7 @@ impl Source {
             tracing::warn!(source = self.config.name, %error, "the event log cannot be read");
             self.report
                 .set_fault(Health::Down, error.to_string(), error.remedy(), utc_now());
-            if monotonic_now() - begun > WORKED {
+            if monotonic_now() - begun > WORKED || self.position != before {
                 backoff.reset();
             }
             tokio::time::sleep(backoff.next_pause()).await;

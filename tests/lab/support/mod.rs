@@ -1,5 +1,6 @@
 //! One `jims` with its folder, the firewall that asks it, and the directory behind it.
 
+pub(crate) mod peer;
 pub(crate) mod rsyslog;
 
 use std::fs::{self, File};
