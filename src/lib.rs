@@ -6,9 +6,9 @@
 //! ```text
 //!  directory/ ───────────┐
 //!                        │ batches               ┌───────────────────────┐ cursors
-//!  producer/syslog ──────┼──── one bounded ─────▶│ identity/             │────────▶ enforcement/  firewalls ask
-//!                        │     queue (writer/)   │ filter→table→journal  │
-//!  control/ (log-off) ───┘                       │ deadlines             │────────▶ control/ ───▶ cli/
+//!  producer/event_log ───┤                       │ identity/             │────────▶ enforcement/  firewalls ask
+//!  producer/syslog ──────┼──── one bounded ─────▶│ filter→table→journal  │
+//!  control/ (log-off) ───┘     queue (writer/)   │ deadlines             │────────▶ control/ ───▶ cli/
 //!                                                └───────────────────────┘
 //!  wire/  pure formats     net/  the only sockets     runtime/  clock, tasks, state files, reports     config/
 //!  app/   puts all of it together                     demo/     a site on loopback
@@ -33,6 +33,8 @@
 //!
 //! * who wins a conflict: `identity/conflict.rs` · when a session ends: `identity/session.rs`, `identity/deadline.rs`
 //! * how no change is missed: `identity/journal.rs` · what a firewall receives: `enforcement/shape.rs`, `entries.rs`
+//! * which Windows records mean a logon: `producer/event_log/interpret.rs` · how a log is followed: `source.rs` beside it
+//! * how a sign-on works: `net/security/` · what an RPC association does: `wire/dcerpc/association/`
 //! * what a syslog line means: `producer/syslog/templates/`, `interpret.rs` · a directory entry: `directory/interpret.rs`
 //! * why a default: `config/defaults.rs` · what stops in which order: `app/serve.rs`, `runtime/shutdown.rs`
 //! * how to replay a field bug: `tests/fixtures/scenarios/`

@@ -16,7 +16,9 @@ use crate::config::{self, Auth, ChannelBinding, Ldap, LdapTls};
 use crate::net::ldap::{Connection, Protection};
 use crate::net::ldap_error::LdapError;
 use crate::net::resolve::{ResolveError, Resolver};
-use crate::net::security::{Credentials, Kdcs, Method, Negotiation, Proof, Purpose, Target};
+use crate::net::security::{
+    Binding, Credentials, Kdcs, Method, Negotiation, Proof, Purpose, Target,
+};
 use crate::net::tls::{self, TlsError};
 use crate::runtime::backoff::Backoff;
 use crate::runtime::clock::monotonic_now;
@@ -441,16 +443,13 @@ pub(super) async fn open(
     };
     let kdcs = Kdcs::new(resolver, domain, &config.kdc, host);
     let negotiate = |certificate: &[u8]| {
-        let binds = match config.channel_binding {
-            ChannelBinding::On => true,
-            ChannelBinding::Off => false,
-            // A ticket cannot be made out to an address, so this will be NTLM.
-            ChannelBinding::Auto => {
-                method == Method::Ntlm || host.parse::<std::net::IpAddr>().is_ok()
-            }
-        };
         let purpose = Purpose::InsideTls {
-            bind_to: binds.then(|| certificate.to_vec()),
+            certificate: certificate.to_vec(),
+            binding: match config.channel_binding {
+                ChannelBinding::Auto => Binding::WithNtlm,
+                ChannelBinding::On => Binding::Always,
+                ChannelBinding::Off => Binding::Never,
+            },
         };
         Negotiation::new(method, &credentials, &target, &purpose, kdcs)
     };

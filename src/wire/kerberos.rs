@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 use super::cursor::{Cursor, DecodeError};
 
 /// Largest keytab that is read, in entries.
@@ -39,10 +41,14 @@ pub mod code {
     pub const PREAUTHENTICATION_FAILED: u32 = 24;
     /// The first answer to everybody.
     pub const PREAUTHENTICATION_REQUIRED: u32 = 25;
+    /// This key distribution centre cannot answer now.
+    pub const UNAVAILABLE: u32 = 29;
     /// A checksum is wrong, as with a wrong key.
     pub const INTEGRITY: u32 = 31;
     /// The clocks differ too much.
     pub const SKEW: u32 = 37;
+    /// The service cannot decrypt the ticket: it was made out to another account's key.
+    pub const MODIFIED: u32 = 41;
     /// The realm is another.
     pub const WRONG_REALM: u32 = 68;
 }
@@ -77,6 +83,32 @@ impl KrbError {
         }
         (found.code != 0).then_some(found)
     }
+
+    /// The error that a service answers with in place of its proof: bare (DCE style), or in a GSS-API token (RFC 4121
+    /// section 4.1) that SPNEGO may wrap.
+    #[must_use]
+    pub fn in_token(token: &[u8]) -> Option<Self> {
+        // The token's kind, then the error, behind some headers.
+        const KIND: &[u8] = &[3, 0, 0x7e];
+        const MOST_HEADER_BYTES: usize = 128;
+        Self::parse(token).or_else(|| {
+            let head = token.get(..token.len().min(MOST_HEADER_BYTES))?;
+            let at = head.windows(KIND.len()).position(|window| window == KIND)?;
+            Self::parse(token.get(at + 2..)?)
+        })
+    }
+}
+
+/// Whether a message answers a request for a ticket-granting ticket with one (RFC 4120 section 5.4.2).
+#[must_use]
+pub fn is_first_ticket(message: &[u8]) -> bool {
+    message.first() == Some(&0x6b)
+}
+
+/// Whether a message asks for a ticket for a service (RFC 4120 section 5.4.1).
+#[must_use]
+pub fn asks_for_service(message: &[u8]) -> bool {
+    message.first() == Some(&0x6c)
 }
 
 /// One DER element: its tag, its content, and what follows.
@@ -156,7 +188,7 @@ pub struct Key {
     /// What it is for.
     pub key_type: KeyType,
     /// The key.
-    pub bytes: Vec<u8>,
+    pub bytes: Zeroizing<Vec<u8>>,
 }
 
 impl fmt::Debug for Key {
@@ -229,7 +261,7 @@ fn key(entry: &[u8]) -> Result<Option<Key>, DecodeError> {
         realm: text(realm),
         version,
         key_type,
-        bytes: bytes.to_vec(),
+        bytes: Zeroizing::new(bytes.to_vec()),
     }))
 }
 
@@ -275,6 +307,22 @@ mod tests {
         assert_eq!(found.code, code::PREAUTHENTICATION_FAILED);
         assert_eq!(found.server_time_ms, Some(1_795_639_442_123));
         assert_eq!(KrbError::parse(&[0x6b, 0]), None, "an AS-REP is no error");
+    }
+
+    #[test]
+    fn an_error_in_place_of_a_services_proof_is_found_bare_and_wrapped() {
+        assert_eq!(KrbError::in_token(&error()), KrbError::parse(&error()));
+        // The object identifier of Kerberos 5, the token's kind, the error; all of it in a NegTokenResp.
+        let mechanism = b"\x60\x51\x06\x09\x2a\x86\x48\x86\xf7\x12\x01\x02\x02\x03\x00";
+        let wrapped = [
+            &b"\xa1\x57\x30\x55\xa2\x53\x04\x51"[..],
+            mechanism,
+            &error(),
+        ]
+        .concat();
+        assert_eq!(KrbError::in_token(&wrapped), KrbError::parse(&error()));
+        assert_eq!(KrbError::in_token(&wrapped[..40]), None);
+        assert_eq!(KrbError::in_token(b"NTLMSSP\0\x02\0\0\0"), None);
     }
 
     #[test]
@@ -333,6 +381,7 @@ mod tests {
             let length = changed.len();
             changed[at % length] = to;
             let _ = KrbError::parse(&changed);
+            let _ = KrbError::in_token(&changed);
             let mut file = [vec![5, 2], entry(18, &[7; 32])].concat();
             let length = file.len();
             file[at % length] = to;

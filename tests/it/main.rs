@@ -7,6 +7,7 @@ mod config;
 mod directory;
 mod directory_server;
 mod docs;
+mod event_log;
 #[path = "../common/evtx.rs"]
 mod evtx_log;
 mod evtx_reencode;

@@ -7,9 +7,9 @@ use sspi::{
     Ntlm, SecurityBuffer, SecurityBufferFlags, SecurityBufferRef, SecurityStatus, Sspi, SspiImpl,
 };
 
-use super::Step;
 use super::error::AuthError;
-use super::kdc::Kdcs;
+use super::kdc::{self, Kdcs};
+use super::{NTLM, Step};
 use crate::runtime::clock::utc_now;
 use crate::wire::security::{SecurityContext, SecurityError};
 use crate::wire::windows::FileTime;
@@ -61,9 +61,9 @@ impl Mechanism {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Kerberos(..) => "kerberos",
-            Self::Ntlm(..) => "ntlm",
+            Self::Ntlm(..) => NTLM,
             Self::Negotiate(context, _) => match context.negotiated_protocol() {
-                NegotiatedProtocol::Ntlm(_) => "ntlm",
+                NegotiatedProtocol::Ntlm(_) => NTLM,
                 NegotiatedProtocol::Kerberos(_) | NegotiatedProtocol::Pku2u(_) => "kerberos",
             },
         }
@@ -149,7 +149,9 @@ async fn step<S: Sspi + SspiImpl>(
         loop {
             match state {
                 GeneratorState::Suspended(request) => {
-                    let answer = kdcs.ask(&request.data).await;
+                    let host = request.url.host_str().unwrap_or_default();
+                    let kdc = (host, request.url.port().unwrap_or(kdc::PORT));
+                    let answer = kdcs.ask(kdc, &request.data).await;
                     state = generator.resume(answer);
                 }
                 GeneratorState::Completed(result) => break result?.status,

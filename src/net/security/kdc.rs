@@ -12,12 +12,13 @@ use tokio::time::timeout;
 
 use crate::net::resolve::Resolver;
 use crate::runtime::clock::utc_now;
-use crate::wire::kerberos::{KrbError, code};
+use crate::wire::kerberos::{self, KrbError, code};
 
-/// What the library believes it asks; we decide who it is.
+/// What the library believes it asks for the account's realm; we decide who it is.
 pub(super) const PLACEHOLDER: &str = "tcp://kdc.invalid:88";
+const PLACEHOLDER_HOST: &str = "kdc.invalid";
 
-const PORT: u16 = 88;
+pub(super) const PORT: u16 = 88;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 /// Longest answer: a ticket with a large list of groups has some 64 KiB.
@@ -37,8 +38,18 @@ pub struct Kdcs {
     good: Arc<Mutex<Option<(String, u16)>>>,
     found: Vec<(String, u16)>,
     tried: Vec<String>,
-    error: Option<KrbError>,
+    told: Option<Told>,
+    wanted_proof: bool,
     clock_offset: Option<i64>,
+}
+
+/// The last refusal of one that answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// An error; the flag says whether a ticket for the service was asked for, not the first one for the account.
+    Error(KrbError, bool),
+    /// A first ticket for everybody who asks, without a proof of the account.
+    TicketWithoutProof,
 }
 
 impl Kdcs {
@@ -58,7 +69,8 @@ impl Kdcs {
             good: Arc::default(),
             found: Vec::new(),
             tried: Vec::new(),
-            error: None,
+            told: None,
+            wanted_proof: false,
             clock_offset: None,
         }
     }
@@ -68,7 +80,8 @@ impl Kdcs {
     pub fn afresh(&self) -> Self {
         Self {
             tried: Vec::new(),
-            error: None,
+            told: None,
+            wanted_proof: false,
             clock_offset: None,
             ..self.clone()
         }
@@ -84,9 +97,9 @@ impl Kdcs {
         &self.tried
     }
 
-    /// The last error of one that answered.
-    pub(super) fn error(&self) -> Option<&KrbError> {
-        self.error.as_ref()
+    /// What the one that answered last refused.
+    pub(super) fn told(&self) -> Option<&Told> {
+        self.told.as_ref()
     }
 
     /// How far the clock of the one that answered is ahead of ours, in milliseconds, where it told its time.
@@ -94,27 +107,47 @@ impl Kdcs {
         self.clock_offset
     }
 
-    /// Sends a request (with its length before it) to the first that answers.
-    pub(super) async fn ask(&mut self, request: &[u8]) -> sspi::Result<Vec<u8>> {
-        self.find().await;
-        let good = self.good.lock().clone();
-        let rest = self.found.iter().filter(|kdc| Some(*kdc) != good.as_ref());
-        let order: Vec<(String, u16)> = good.iter().chain(rest).take(MAX_KDCS).cloned().collect();
+    /// Sends a request (with its length before it) to the first that answers. The library names who it means: the
+    /// account's realm, or, where that refers to another realm, the host that `krb5.conf` has for it.
+    pub(super) async fn ask(
+        &mut self,
+        (host, port): (&str, u16),
+        request: &[u8],
+    ) -> sspi::Result<Vec<u8>> {
+        let order = if host == PLACEHOLDER_HOST {
+            self.order().await
+        } else {
+            vec![(host.to_owned(), port)]
+        };
         for (host, port) in order {
-            match self.ask_one(&host, port, request).await {
+            let failed = match self.ask_one(&host, port, request).await {
+                Ok(answer) if is_unavailable(&answer) => {
+                    "it says that it is unavailable".to_owned()
+                }
                 Ok(answer) => {
-                    self.heard(&answer);
-                    *self.good.lock() = Some((host, port));
+                    self.heard(request, &answer);
+                    if self.found.iter().any(|kdc| *kdc == (host.clone(), port)) {
+                        *self.good.lock() = Some((host, port));
+                    }
                     return Ok(answer);
                 }
-                Err(error) => self.tried.push(format!("{host}:{port}: {error}")),
-            }
+                Err(error) => error.to_string(),
+            };
+            self.tried.push(format!("{host}:{port}: {failed}"));
         }
         *self.good.lock() = None;
         Err(sspi::Error::new(
             sspi::ErrorKind::NoAuthenticatingAuthority,
             self.tried.join("; "),
         ))
+    }
+
+    /// Those of the account's realm, the one that answered last first.
+    async fn order(&mut self) -> Vec<(String, u16)> {
+        self.find().await;
+        let good = self.good.lock().clone();
+        let rest = self.found.iter().filter(|kdc| Some(*kdc) != good.as_ref());
+        good.iter().chain(rest).take(MAX_KDCS).cloned().collect()
     }
 
     async fn find(&mut self) {
@@ -147,16 +180,27 @@ impl Kdcs {
         Err(last)
     }
 
-    fn heard(&mut self, answer: &[u8]) {
-        let Some(error) = answer.get(4..).and_then(KrbError::parse) else {
+    fn heard(&mut self, request: &[u8], answer: &[u8]) {
+        let message = answer.get(4..).unwrap_or_default();
+        let Some(error) = KrbError::parse(message) else {
+            let without_proof = kerberos::is_first_ticket(message) && !self.wanted_proof;
+            self.told = without_proof.then_some(Told::TicketWithoutProof);
             return;
         };
         if let Some(time) = error.server_time_ms {
             self.clock_offset = Some(time - utc_now().0);
         }
         // Everybody is first asked for proof.
-        self.error = Some(error).filter(|error| error.code != code::PREAUTHENTICATION_REQUIRED);
+        let refuses = error.code != code::PREAUTHENTICATION_REQUIRED;
+        self.wanted_proof |= !refuses;
+        let for_service = kerberos::asks_for_service(request.get(4..).unwrap_or_default());
+        self.told = refuses.then_some(Told::Error(error, for_service));
     }
+}
+
+fn is_unavailable(answer: &[u8]) -> bool {
+    let error = answer.get(4..).and_then(KrbError::parse);
+    error.is_some_and(|error| error.code == code::UNAVAILABLE)
 }
 
 async fn exchange(mut stream: TcpStream, request: &[u8]) -> io::Result<Vec<u8>> {

@@ -21,8 +21,11 @@ use sspi::{
 use self::context::Mechanism;
 pub use self::error::AuthError;
 pub use self::kdc::Kdcs;
-use crate::wire::kerberos::{self, KeyType};
+use crate::runtime::clock::utc_now;
+use crate::wire::kerberos::{self, KeyType, KrbError};
 use crate::wire::security::SecurityContext;
+
+const NTLM: &str = "ntlm";
 
 /// How to sign on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +74,22 @@ pub enum Purpose {
     Rpc,
     /// SASL inside TLS: nothing is protected by the context itself (MS-ADTS 5.1.1.1.2).
     InsideTls {
-        /// Binds the sign-on to this certificate (DER) of the server (RFC 5929, `tls-server-end-point`).
-        bind_to: Option<Vec<u8>>,
+        /// The server's certificate (DER), to which the sign-on is bound (RFC 5929, `tls-server-end-point`).
+        certificate: Vec<u8>,
+        /// When.
+        binding: Binding,
     },
+}
+
+/// When a sign-on is bound to the TLS channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// Never.
+    Never,
+    /// With NTLM; also where SPNEGO comes to it.
+    WithNtlm,
+    /// Always.
+    Always,
 }
 
 /// Who is signed on to.
@@ -110,6 +126,8 @@ pub struct Negotiation {
     target: String,
     flags: ClientRequestFlags,
     bindings: Option<Vec<u8>>,
+    /// The bindings are for NTLM only.
+    bind_ntlm_only: bool,
     kdcs: Kdcs,
     account: String,
     clock_offset: Option<i64>,
@@ -151,20 +169,22 @@ impl Negotiation {
         let identity = identity(method, credentials)?;
         let workstation = workstation();
         let kerberos = KerberosConfig::new_with_kdc_url(kdc::PLACEHOLDER, workstation.clone());
-        let (mechanism, auth_type) = match method {
-            Method::Kerberos => (Mechanism::kerberos(kerberos, identity)?, 16),
-            Method::Ntlm => {
-                let ntlm = Ntlm::with_config(NtlmConfig::new(workstation));
-                (Mechanism::ntlm(ntlm, identity)?, 10)
+        let ntlm = NtlmConfig::new(workstation.clone());
+        let negotiate = |first: Box<dyn sspi::negotiate::ProtocolConfig>, packages: &str| {
+            let config = NegotiateConfig::new(first, Some(packages.to_owned()), workstation);
+            Mechanism::negotiate(config, identity.clone())
+        };
+        let (mechanism, auth_type) = match (method, purpose) {
+            (Method::Negotiate, _) => (negotiate(Box::new(kerberos), "kerberos,ntlm")?, 9),
+            (Method::Kerberos, Purpose::Rpc) => (Mechanism::kerberos(kerberos, identity)?, 16),
+            (Method::Ntlm, Purpose::Rpc) => {
+                (Mechanism::ntlm(Ntlm::with_config(ntlm), identity)?, 10)
             }
-            Method::Negotiate => {
-                let config = NegotiateConfig::new(
-                    Box::new(kerberos),
-                    Some("kerberos,ntlm".to_owned()),
-                    workstation,
-                );
-                (Mechanism::negotiate(config, identity)?, 9)
+            // SASL's name for what LDAP servers take is GSS-SPNEGO; it may offer one mechanism only.
+            (Method::Kerberos, Purpose::InsideTls { .. }) => {
+                (negotiate(Box::new(kerberos), "kerberos")?, 9)
             }
+            (Method::Ntlm, Purpose::InsideTls { .. }) => (negotiate(Box::new(ntlm), "ntlm")?, 9),
         };
         Ok(Self {
             mechanism,
@@ -172,7 +192,14 @@ impl Negotiation {
             target: format!("{}/{}", target.service, target.host),
             flags: flags(purpose),
             bindings: bindings(purpose)?,
-            kdcs,
+            bind_ntlm_only: matches!(
+                purpose,
+                Purpose::InsideTls {
+                    binding: Binding::WithNtlm,
+                    ..
+                }
+            ),
+            kdcs: kdcs.afresh(),
             account: credentials.user.clone(),
             clock_offset: None,
             done: false,
@@ -193,10 +220,17 @@ impl Negotiation {
         if let Some(offset) = input.and_then(context::ntlm_clock) {
             self.clock_offset = Some(offset);
         }
+        if let Some(told) = input.and_then(KrbError::in_token) {
+            return Err(AuthError::of_service(&told, &self.target, utc_now().0));
+        }
+        let was = self.mechanism.name();
         let exchange = context::Exchange {
             target: &self.target,
             flags: self.flags,
-            bindings: self.bindings.as_deref(),
+            bindings: self
+                .bindings
+                .as_deref()
+                .filter(|_| !self.bind_ntlm_only || was == NTLM),
         };
         let result = self.mechanism.step(&exchange, input, &mut self.kdcs).await;
         if let Some(offset) = self.kdcs.clock_offset() {
@@ -205,6 +239,9 @@ impl Negotiation {
         let step = result.map_err(|error| {
             AuthError::of_failure(&error, &self.account, &self.target, &self.kdcs)
         })?;
+        if self.mechanism.name() != was {
+            self.report_fallback();
+        }
         self.done = step.done;
         Ok(step)
     }
@@ -237,6 +274,23 @@ impl Negotiation {
     }
 }
 
+impl Negotiation {
+    /// SPNEGO came to NTLM although Kerberos was wanted.
+    fn report_fallback(&self) {
+        let refusal = AuthError::of_refusal(&self.account, &self.target, &self.kdcs);
+        let told = match (refusal, self.kdcs.tried()) {
+            (Some(refusal), _) => refusal.to_string(),
+            (None, []) => "the server wants NTLM".to_owned(),
+            (None, tried) => tried.join("; "),
+        };
+        tracing::warn!(
+            service = self.target,
+            reason = told,
+            "Kerberos failed, NTLM is used"
+        );
+    }
+}
+
 fn flags(purpose: &Purpose) -> ClientRequestFlags {
     match purpose {
         Purpose::Rpc => {
@@ -254,11 +308,13 @@ fn flags(purpose: &Purpose) -> ClientRequestFlags {
 /// `SEC_CHANNEL_BINDINGS` with the hash of the server's certificate as application data (MS-NLMP 3.1.5.1.2).
 fn bindings(purpose: &Purpose) -> Result<Option<Vec<u8>>, AuthError> {
     const HEADER_BYTES: u32 = 32;
-    let Purpose::InsideTls {
-        bind_to: Some(certificate),
-    } = purpose
-    else {
-        return Ok(None);
+    let certificate = match purpose {
+        Purpose::Rpc
+        | Purpose::InsideTls {
+            binding: Binding::Never,
+            ..
+        } => return Ok(None),
+        Purpose::InsideTls { certificate, .. } => certificate,
     };
     let hash = certificate_hash(certificate).ok_or_else(|| AuthError::Protocol {
         said: "the server's certificate cannot be read for channel binding".to_owned(),
@@ -305,38 +361,40 @@ fn identity(method: Method, credentials: &Credentials) -> Result<sspi::Credentia
         Some((domain, name)) => (Some(domain), name),
         None => (None, credentials.user.as_str()),
     };
-    let principal = |name: &str| match name.rsplit_once('@') {
-        // The realm is the upper-case domain; another suffix is for the KDC to resolve.
+    let malformed = |_| AuthError::Account {
+        account: credentials.user.clone(),
+    };
+    let principal = match name.rsplit_once('@') {
         Some((user, suffix)) if suffix.eq_ignore_ascii_case(&realm) => format!("{user}@{realm}"),
         Some(_) => name.to_owned(),
         None => format!("{name}@{realm}"),
     };
-    let malformed = |_| AuthError::Account {
-        account: credentials.user.clone(),
-    };
-    match &credentials.proof {
-        Proof::Password(password) => {
-            let username = match (method, domain) {
-                (Method::Ntlm, Some(domain)) => {
-                    Username::new_down_level_logon_name(name, domain).map_err(malformed)?
-                }
-                _ => Username::parse(&principal(name)).map_err(malformed)?,
-            };
-            Ok(sspi::Credentials::AuthIdentity(AuthIdentity {
-                username,
-                password: password.expose_secret().to_owned().into(),
-            }))
+    let of_realm = principal
+        .rsplit_once('@')
+        .is_some_and(|(_, suffix)| suffix == realm);
+    let username = match (method, domain) {
+        (Method::Ntlm, Some(domain)) => Username::new_down_level_logon_name(name, domain),
+        // Another suffix is part of the name, and the realm is asked who that is (RFC 6806 section 5).
+        (Method::Kerberos | Method::Negotiate, _) if !of_realm => {
+            Username::new_down_level_logon_name(name, &realm)
         }
+        _ => Username::parse(&principal),
+    }
+    .map_err(malformed)?;
+    match &credentials.proof {
+        Proof::Password(password) => Ok(sspi::Credentials::AuthIdentity(AuthIdentity {
+            username,
+            password: password.expose_secret().to_owned().into(),
+        })),
         Proof::Keytab(bytes) => {
-            let principal = principal(name);
             let key = best_key(bytes.expose_secret(), &principal)?;
             let suite = match key.key_type {
                 KeyType::Aes128 => CipherSuite::Aes128CtsHmacSha196,
                 KeyType::Aes256 => CipherSuite::Aes256CtsHmacSha196,
             };
             Ok(sspi::Credentials::Keytab(KeytabIdentity {
-                principal: Username::parse(&principal).map_err(malformed)?,
-                key: key.bytes.into(),
+                principal: username,
+                key: key.bytes.to_vec().into(),
                 key_enctype: suite,
             }))
         }

@@ -13,6 +13,8 @@ mod preflight;
 mod refusals;
 mod service;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub use self::preflight::preflight;
 pub use self::service::{EventLogs, Surroundings};

@@ -198,7 +198,7 @@ impl Source {
     }
 
     /// Has records delivered in one way; when the log has wrapped, goes on with what is left of it.
-    async fn deliver<C: Calls>(
+    pub(super) async fn deliver<C: Calls>(
         &mut self,
         log: &Log<'_, C>,
         delivery: Delivery,
