@@ -166,7 +166,11 @@ fn not_ready(waiting_for: &[String]) -> Attention {
 }
 
 fn faulty(reading: &Reading) -> Option<Attention> {
-    let named = format!("{} `{}`", kind(reading.kind), reading.name);
+    let named = format!(
+        "{} `{}`",
+        kind(reading.kind).replace('-', " "),
+        reading.name
+    );
     if let Some(fault) = &reading.fault {
         return Some(Attention {
             what: format!("{named} is {}: {}", reading.health.as_str(), fault.message),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::support::peer::{NAME_SERVER, Peer, event_source};
+use super::support::peer::{NAME_SERVER, PEER, Peer, event_source};
 use super::support::{Site, directory, lab, succeed, text, wait_for};
 
 /// What status says of one source.
@@ -182,6 +182,35 @@ fn a_kill_and_a_hundred_broken_connections_lose_nothing_and_apply_nothing_twice(
     fresh.stop();
 }
 
+/// The table of one of many sources.
+fn numbered(number: usize) -> String {
+    format!(
+        "[[event_source]]\nname = \"dc{number}\"\nkind = \"domain-controller\"\ndomain = \"corp.example.com\"\n\
+         host = \"127.77.1.{number}\"\nauth = \"ntlm\"\nuser = 'CORP\\svc-jims'\npassword_file = \"directory.secret\"\n"
+    )
+}
+
+/// What status says of all event sources.
+fn producers(site: &Site) -> Vec<Value> {
+    let status = site.json(&["status", "--json"]);
+    let all = status["producers"].as_array().expect("producers").clone();
+    all.into_iter()
+        .filter(|producer| producer["kind"] == "event-source")
+        .collect()
+}
+
+/// Threads and resident memory in kB.
+fn process(site: &Site) -> (u64, u64) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", site.pid())).expect("status");
+    let number = |key: &str| {
+        let line = status.lines().find(|line| line.starts_with(key));
+        let word = line.and_then(|line| line.split_whitespace().nth(1));
+        word.and_then(|word| word.parse::<u64>().ok())
+            .expect("a number")
+    };
+    (number("Threads:"), number("VmRSS:"))
+}
+
 #[test]
 fn a_hundred_sources_at_once_keep_up_in_flat_memory_on_the_same_threads() {
     const SOURCES: usize = 100;
@@ -191,22 +220,9 @@ fn a_hundred_sources_at_once_keep_up_in_flat_memory_on_the_same_threads() {
         "--computer",
         "dc%d.corp.example.com",
     ]);
-    let mut tables = String::new();
-    for number in 1..=SOURCES {
-        tables.push_str(&format!(
-            "[[event_source]]\nname = \"dc{number}\"\nkind = \"domain-controller\"\ndomain = \"corp.example.com\"\n\
-             host = \"127.77.1.{number}\"\nauth = \"ntlm\"\nuser = 'CORP\\svc-jims'\npassword_file = \"directory.secret\"\n"
-        ));
-    }
+    let tables: String = (1..=SOURCES).map(numbered).collect();
     let mut site = Site::new(&tables);
     site.start_ready();
-    let producers = |site: &Site| {
-        let status = site.json(&["status", "--json"]);
-        let all = status["producers"].as_array().expect("producers").clone();
-        all.into_iter()
-            .filter(|p| p["kind"] == "event-source")
-            .collect::<Vec<_>>()
-    };
     wait_for("every source", || {
         producers(&site)
             .iter()
@@ -214,22 +230,6 @@ fn a_hundred_sources_at_once_keep_up_in_flat_memory_on_the_same_threads() {
             .then_some(())
     });
     peer.tell(&json!({"cmd": "generate", "n": 50 * 30, "rate": 50, "users": 200}));
-    let process = |site: &Site| {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", site.pid())).expect("status");
-        let number = |key: &str| {
-            let line = status
-                .lines()
-                .find(|line| line.starts_with(key))
-                .expect("a line");
-            line.split_whitespace()
-                .nth(1)
-                .expect("a number")
-                .parse::<u64>()
-                .expect("a number")
-        };
-        (number("Threads:"), number("VmRSS:"))
-    };
     std::thread::sleep(Duration::from_secs(10));
     let (threads, early) = process(&site);
     let mut worst = 0;
@@ -335,15 +335,24 @@ fn probe(site: &Site, target: &str) -> (Option<i32>, String) {
     (output.status.code(), text(&output.stdout))
 }
 
-#[test]
-fn a_probe_names_what_is_broken_and_what_to_do() {
-    let peer = Peer::start(&["--generate", "200"]);
-    let site = Site::new(&format!(
+/// The peer by Negotiate, the Samba controller by Kerberos, and the directory.
+fn probed_site() -> Site {
+    Site::new(&format!(
         "{}{}[[event_source]]\nname = \"dc1\"\nkind = \"domain-controller\"\ndomain = \"corp.example.com\"\n\
          host = \"dc1.corp.example.com\"\nuser = \"svc-jims\"\npassword_file = \"directory.secret\"\n",
         directory(""),
         event_source("auth = \"negotiate\"")
-    ));
+    ))
+}
+
+fn folded(shown: &str) -> String {
+    shown.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_probe_names_what_is_broken_and_what_to_do() {
+    let peer = Peer::start(&["--generate", "200"]);
+    let site = probed_site();
     let (code, shown) = probe(&site, "evt1");
     assert_eq!(code, Some(0), "{shown}");
     for expected in [
@@ -355,7 +364,6 @@ fn a_probe_names_what_is_broken_and_what_to_do() {
     ] {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
-    let folded = |shown: &str| shown.split_whitespace().collect::<Vec<_>>().join(" ");
     let broken = |command: Value, mend: Value, expected: &[&str]| {
         peer.tell(&command);
         let (code, shown) = probe(&site, "evt1");
@@ -396,7 +404,12 @@ fn a_probe_names_what_is_broken_and_what_to_do() {
         "an empty log has none of the wanted records: {shown}"
     );
     assert!(folded(&shown).contains("NO audit"), "{shown}");
+}
 
+#[test]
+fn a_probe_of_samba_of_a_wrong_password_and_of_nobody_says_so() {
+    let peer = Peer::start(&["--generate", "200"]);
+    let site = probed_site();
     let (code, shown) = probe(&site, "dc1");
     assert_eq!(code, Some(1), "{shown}");
     assert!(
@@ -514,4 +527,27 @@ fn the_peer_is_proven_by_impacket() {
             .arg(&ccache),
     );
     println!("{printed}");
+}
+
+#[test]
+fn a_wrong_password_is_not_tried_again_until_it_changes() {
+    let peer = Peer::start(&[]);
+    let mut site = Site::new(&event_source("auth = \"ntlm\""));
+    site.secret("directory.secret", "wrong");
+    site.start_ready();
+    let refused = wait_for("the refusal", || {
+        let found = source(&site, "evt1");
+        let message = found["fault"]["message"].as_str()?.to_owned();
+        message.contains("not tried again").then_some(message)
+    });
+    std::thread::sleep(Duration::from_secs(3));
+    let stats = peer.tell(&json!({"cmd": "stats"}));
+    let failures = &stats["stats"][PEER]["auth_failures"];
+    println!("{refused}; {failures}");
+    assert_eq!(failures.as_array().map(Vec::len), Some(1), "{stats}");
+    site.secret("directory.secret", "Svc-Jims!1");
+    wait_for("the source", || {
+        (source(&site, "evt1")["state"] == "active").then_some(())
+    });
+    site.stop();
 }

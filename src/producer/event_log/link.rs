@@ -4,7 +4,7 @@
 
 use secrecy::{ExposeSecret, SecretSlice};
 
-use super::refusals::Refused;
+use super::refusals::{Digested, Refused};
 use super::service::Shared;
 use crate::config::secret::SecretError;
 use crate::config::{self, Auth, EventSource};
@@ -48,6 +48,8 @@ impl LinkError {
 #[derive(Debug)]
 pub(super) struct Link {
     client: RpcClient,
+    account: String,
+    proof: Digested,
 }
 
 impl Link {
@@ -58,10 +60,10 @@ impl Link {
         tasks: &Tasks,
     ) -> Result<Self, LinkError> {
         let proof = proof(source)?;
-        let evidence = evidence(&proof);
+        let digested = digested(&proof);
         let refused = shared
             .refusals
-            .find(&source.user, evidence, monotonic_now());
+            .find(&source.user, &digested, monotonic_now());
         if let Some(refused) = refused {
             return Err(LinkError::Refused(refused));
         }
@@ -79,14 +81,17 @@ impl Link {
         let client = connection
             .bind(tasks, even6::INTERFACE, negotiation)
             .await
-            .inspect_err(|error| {
-                if error.is_credentials() {
-                    let said = (error.to_string(), error.remedy());
-                    let now = monotonic_now();
-                    shared.refusals.put(&source.user, evidence, now, said);
-                }
-            })?;
-        Ok(Self { client })
+            .inspect_err(|error| heed(shared, &source.user, &digested, error))?;
+        Ok(Self {
+            client,
+            account: source.user.clone(),
+            proof: digested,
+        })
+    }
+
+    /// Keeps a refusal of the account, which with NTLM only the first call shows.
+    pub(super) fn heed(&self, shared: &Shared, error: &RpcError) {
+        heed(shared, &self.account, &self.proof, error);
     }
 
     /// Where calls go.
@@ -117,11 +122,18 @@ pub(super) fn proof(source: &EventSource) -> Result<Proof, LinkError> {
     })
 }
 
-/// The bytes by which a changed proof is told from the one that was refused.
-fn evidence(proof: &Proof) -> &[u8] {
+fn digested(proof: &Proof) -> Digested {
     match proof {
-        Proof::Password(password) => password.expose_secret().as_bytes(),
-        Proof::Keytab(bytes) => bytes.expose_secret(),
+        Proof::Password(password) => Digested::of(password.expose_secret().as_bytes()),
+        Proof::Keytab(bytes) => Digested::of(bytes.expose_secret()),
+    }
+}
+
+/// Keeps what an error says of the account, so that no source tries it again in vain.
+fn heed(shared: &Shared, account: &str, proof: &Digested, error: &RpcError) {
+    if error.is_credentials() {
+        let said = (error.to_string(), error.remedy());
+        shared.refusals.put(account, proof, monotonic_now(), said);
     }
 }
 

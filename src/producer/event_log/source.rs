@@ -161,7 +161,11 @@ impl Source {
             let link = self.connect().await?;
             let log = Log::new(link.calls(), &host, CHANNEL);
             self.manner(delivery, &link);
-            match self.deliver(&log, delivery).await {
+            let ended = self.deliver(&log, delivery).await;
+            if let Err(SourceError::Log(LogError::Rpc(error))) = &ended {
+                link.heed(&self.shared, error);
+            }
+            match ended {
                 Err(SourceError::Log(error)) if error.refuses_delivery() => {
                     tracing::info!(source = self.config.name, delivery = word(delivery), %error, "delivery refused");
                     refused = Some(error);
@@ -335,9 +339,10 @@ impl Source {
             }
         };
         let written_at = interpret::occurred_at(&self.settings, &record, received_at);
-        let repeated = self
-            .position
-            .is_some_and(|position| record.record_id <= position.record_id);
+        // A log that was cleared counts from the beginning again: lower numbers, but later.
+        let repeated = self.position.is_some_and(|position| {
+            record.record_id <= position.record_id && written_at <= position.written_at
+        });
         if repeated {
             harvest.repeated += 1;
             return None;
