@@ -162,6 +162,11 @@ const SUB_CODES: &[(&str, &str, &str)] = &[
         "set `channel_binding = \"on\"`",
     ),
     (
+        "51f",
+        "it found nobody who knows the account's domain",
+        "write `user` as account@domain with the domain of the directory, or as DOMAIN\\account; else look whether its trusted domains can be reached",
+    ),
+    (
         "525",
         "there is no such account",
         "check `user` of the directory service; a UPN, DOMAIN\\user or a distinguished name is accepted",
@@ -209,6 +214,9 @@ const SUB_CODES: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Sub-codes that say nothing about the account.
+const NOT_THE_ACCOUNT: [&str; 3] = ["51f", "57", "80090346"];
+
 impl LdapError {
     /// What the operator can try; one sentence without full stop.
     #[must_use]
@@ -246,7 +254,11 @@ impl LdapError {
     #[must_use]
     pub fn is_credentials(&self) -> bool {
         match self {
-            Self::Result { code, .. } => *code == code::INVALID_CREDENTIALS,
+            Self::Result { code, text, .. } => {
+                let about =
+                    sub_code(text).is_none_or(|(number, _, _)| !NOT_THE_ACCOUNT.contains(number));
+                *code == code::INVALID_CREDENTIALS && about
+            }
             Self::Auth { source, .. } => source.is_credentials(),
             _ => false,
         }
@@ -450,7 +462,7 @@ mod tests {
                 "80090308: LdapErr: DSID-0C090439, comment: AcceptSecurityContext error, data {number}, v4563"
             );
             let error = refused(49, &text);
-            assert!(error.is_credentials());
+            assert_eq!(error.is_credentials(), !NOT_THE_ACCOUNT.contains(number));
             assert!(words.insert(error.to_string()), "{error}");
             assert!(!error.remedy().is_empty());
         }

@@ -14,6 +14,7 @@
 mod support;
 
 mod directory;
+mod directory_auth;
 mod events;
 mod faults;
 mod restart;

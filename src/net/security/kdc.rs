@@ -244,6 +244,7 @@ fn place(text: &str) -> (String, u16) {
 
 #[cfg(test)]
 mod tests {
+    use super::fake::{framed, krb_error};
     use super::*;
 
     #[test]
@@ -251,5 +252,87 @@ mod tests {
         assert_eq!(place("dc1"), ("dc1".to_owned(), 88));
         assert_eq!(place("dc1:1088"), ("dc1".to_owned(), 1088));
         assert_eq!(place("2001:db8::1"), ("2001:db8::1".to_owned(), 88));
+    }
+
+    #[test]
+    fn only_a_refusal_that_nothing_better_followed_counts() {
+        let mut kdcs = Kdcs::new(&Resolver::default(), "corp.example.com", &[], "dc1");
+        let (first, service) = (framed(&[0x6a, 0]), framed(&[0x6c, 0]));
+        let ticket = framed(&[0x6b, 0]);
+        kdcs.heard(&first, &krb_error(code::PREAUTHENTICATION_REQUIRED));
+        assert_eq!(kdcs.told(), None);
+        let offset = kdcs.clock_offset().expect("it told its time");
+        assert!((offset - 3_600_000).abs() < 60_000, "{offset}");
+        kdcs.heard(&first, &krb_error(code::SKEW));
+        assert!(matches!(kdcs.told(), Some(Told::Error(error, false)) if error.code == code::SKEW));
+        kdcs.heard(&first, &ticket);
+        assert_eq!(kdcs.told(), None, "the library made up for the skew");
+        kdcs.heard(&service, &krb_error(code::SERVICE_UNKNOWN));
+        assert!(matches!(kdcs.told(), Some(Told::Error(_, true))));
+        let mut kdcs = kdcs.afresh();
+        assert_eq!((kdcs.told(), kdcs.clock_offset()), (None, None));
+        kdcs.heard(&first, &ticket);
+        assert_eq!(kdcs.told(), Some(&Told::TicketWithoutProof));
+    }
+}
+
+/// Key distribution centres that only refuse.
+#[cfg(test)]
+pub(super) mod fake {
+    use super::*;
+
+    /// A message with its length before it.
+    pub(in crate::net::security) fn framed(message: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(message.len()).expect("short");
+        [&length.to_be_bytes(), message].concat()
+    }
+
+    /// KRB-ERROR (RFC 4120 5.9.1) of a realm whose clock is an hour ahead.
+    pub(in crate::net::security) fn krb_error(code: u32) -> Vec<u8> {
+        let der = |tag: u8, content: &[u8]| {
+            let length = u8::try_from(content.len()).expect("short");
+            [&[tag, length], content].concat()
+        };
+        let now = jiff::Timestamp::from_millisecond(utc_now().0 + 3_600_000).expect("a time");
+        let time = now.strftime("%Y%m%d%H%M%SZ").to_string();
+        let name = [der(0x1b, b"krbtgt"), der(0x1b, b"CORP.EXAMPLE.COM")].concat();
+        let service = [der(0xa0, &der(2, &[2])), der(0xa1, &der(0x30, &name))].concat();
+        let fields = [
+            der(0xa0, &der(2, &[5])),
+            der(0xa1, &der(2, &[30])),
+            der(0xa4, &der(0x18, time.as_bytes())),
+            der(0xa5, &der(2, &[1])),
+            der(0xa6, &der(2, &[u8::try_from(code).expect("small")])),
+            der(0xa9, &der(0x1b, b"CORP.EXAMPLE.COM")),
+            der(0xaa, &der(0x30, &service)),
+        ]
+        .concat();
+        let sequence = [
+            &[0x30, 0x81, u8::try_from(fields.len()).expect("short")],
+            &fields[..],
+        ];
+        let sequence = sequence.concat();
+        let length = u8::try_from(sequence.len()).expect("short");
+        framed(&[&[0x7e, 0x81, length], &sequence[..]].concat())
+    }
+
+    /// Answers every connection so, without end; its address as it is configured.
+    pub(in crate::net::security) async fn answering(answer: Vec<u8>) -> String {
+        #[expect(clippy::disallowed_methods, reason = "a listener of a test")]
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let serve = async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let length = stream.read_u32().await.unwrap_or(0);
+                let mut request = vec![0; usize::try_from(length).unwrap_or(0)];
+                drop(stream.read_exact(&mut request).await);
+                drop(stream.write_all(&answer).await);
+            }
+        };
+        #[expect(clippy::disallowed_methods, reason = "a task of a test")]
+        drop(tokio::spawn(serve));
+        address
     }
 }

@@ -415,3 +415,6 @@ fn best_key(keytab: &[u8], principal: &str) -> Result<kerberos::Key, AuthError> 
         said: format!("it has no AES key of {principal}"),
     })
 }
+
+#[cfg(test)]
+mod tests;
