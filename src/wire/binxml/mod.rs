@@ -2,7 +2,7 @@
 //!
 //! Differs from the files that Windows keeps: names and template definitions stand inline, so that every record
 //! explains itself. [`Decoder`] takes what an identity collector wants straight from the bytes and knows templates
-//! again; [`tree`] reads everything and is for rare shapes and for tests. No meaning is given here to any record.
+//! again; [`tree()`] reads everything and is for rare shapes and for tests. No meaning is given here to any record.
 //!
 //! ```text
 //! record    = [header 0f major minor flags] 0c 00 GUID length definition values
