@@ -177,6 +177,19 @@ pub enum Auth {
     Ntlm,
 }
 
+impl Auth {
+    /// The word of the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Simple => "simple",
+            Self::Kerberos => "kerberos",
+            Self::Negotiate => "negotiate",
+            Self::Ntlm => "ntlm",
+        }
+    }
+}
+
 /// What proves an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {

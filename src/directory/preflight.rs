@@ -60,7 +60,7 @@ async fn one_host(
         }
         Err(error) => return steps.fail(step, error.to_string(), error.remedy()),
     }
-    let step = format!("sign-on {}", word(config.auth));
+    let step = format!("sign-on {}", config.auth.as_str());
     let opened = server::open(config, domain.as_str(), (resolver, host), &protection).await;
     let mut opened = match opened {
         Ok(opened) => {
@@ -71,15 +71,6 @@ async fn one_host(
     };
     sight(&mut opened, steps).await;
     demands(config, (resolver, host), steps).await;
-}
-
-fn word(auth: Auth) -> &'static str {
-    match auth {
-        Auth::Simple => "simple",
-        Auth::Kerberos => "kerberos",
-        Auth::Negotiate => "negotiate",
-        Auth::Ntlm => "ntlm",
-    }
 }
 
 /// The server's own time, which everybody may ask for.

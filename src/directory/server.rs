@@ -5,14 +5,14 @@
 
 use std::time::{Duration, Instant};
 
-use secrecy::{ExposeSecret, SecretSlice};
+use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
 use super::feed::{Counts, Feed};
 use super::reading::{Done, ReadError, Reading};
 use super::sync::{self, Next, Position, Sight};
 use crate::config::secret::SecretError;
-use crate::config::{self, Auth, ChannelBinding, Ldap, LdapTls};
+use crate::config::{Auth, ChannelBinding, Ldap, LdapTls};
 use crate::net::ldap::{Connection, Protection};
 use crate::net::ldap_error::LdapError;
 use crate::net::resolve::{ResolveError, Resolver};
@@ -334,7 +334,7 @@ impl Server {
 
     /// Connects the first host that can be used, of the first `limit`.
     async fn try_hosts(&mut self, limit: usize, now: Instant) -> Result<(), ServerError> {
-        let digest: [u8; 32] = match proof(&self.config)? {
+        let digest: [u8; 32] = match Proof::read(&self.config.proof)? {
             Proof::Password(password) => Sha256::digest(password.expose_secret().as_bytes()),
             Proof::Keytab(bytes) => Sha256::digest(bytes.expose_secret()),
         }
@@ -416,7 +416,7 @@ pub(super) async fn open(
     (resolver, host): (&Resolver, &str),
     protection: &Protection,
 ) -> Result<Opened, ServerError> {
-    let proof = proof(config)?;
+    let proof = Proof::read(&config.proof)?;
     if let (Auth::Simple, Proof::Password(password)) = (config.auth, &proof) {
         let mut connection = Connection::open(resolver, host, config.port, protection).await?;
         connection
@@ -427,11 +427,7 @@ pub(super) async fn open(
             mechanism: "simple",
         });
     }
-    let method = match config.auth {
-        Auth::Kerberos | Auth::Simple => Method::Kerberos,
-        Auth::Negotiate => Method::Negotiate,
-        Auth::Ntlm => Method::Ntlm,
-    };
+    let method = Method::from(config.auth);
     let credentials = Credentials {
         user: config.user.clone(),
         domain: domain.to_owned(),
@@ -458,16 +454,6 @@ pub(super) async fn open(
     Ok(Opened {
         connection,
         mechanism: negotiated.mechanism,
-    })
-}
-
-/// Reads the account's proof as it is now.
-fn proof(config: &Ldap) -> Result<Proof, SecretError> {
-    Ok(match &config.proof {
-        config::Proof::Password(secret) => Proof::Password(secret.read()?),
-        config::Proof::Keytab(secret) => {
-            Proof::Keytab(SecretSlice::from(secret.read_bytes()?.to_vec()))
-        }
     })
 }
 

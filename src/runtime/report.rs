@@ -170,11 +170,6 @@ impl Report {
         self.state.lock().facts.insert(name, fact);
     }
 
-    /// Takes something back that the task said about itself.
-    pub fn remove_fact(&self, name: &'static str) {
-        self.state.lock().facts.remove(name);
-    }
-
     /// Counts records that became events.
     pub fn count_interpreted(&self, records: u64) {
         self.interpreted.fetch_add(records, Ordering::Relaxed);

@@ -21,6 +21,8 @@ use sspi::{
 use self::context::Mechanism;
 pub use self::error::AuthError;
 pub use self::kdc::Kdcs;
+use crate::config::secret::SecretError;
+use crate::config::{self, Auth};
 use crate::runtime::clock::utc_now;
 use crate::wire::kerberos::{self, KeyType, KrbError};
 use crate::wire::security::SecurityContext;
@@ -36,6 +38,17 @@ pub enum Method {
     Negotiate,
     /// NTLM version 2 and nothing else.
     Ntlm,
+}
+
+impl From<Auth> for Method {
+    /// Simple binds know no method; what asks for one means Kerberos.
+    fn from(auth: Auth) -> Self {
+        match auth {
+            Auth::Kerberos | Auth::Simple => Self::Kerberos,
+            Auth::Negotiate => Self::Negotiate,
+            Auth::Ntlm => Self::Ntlm,
+        }
+    }
 }
 
 /// An account and what proves it.
@@ -56,6 +69,21 @@ pub enum Proof {
     Password(SecretString),
     /// A keytab's bytes.
     Keytab(SecretSlice<u8>),
+}
+
+impl Proof {
+    /// Reads the configured proof as it is now.
+    ///
+    /// # Errors
+    /// [`SecretError`]: the secret cannot be read.
+    pub fn read(configured: &config::Proof) -> Result<Self, SecretError> {
+        Ok(match configured {
+            config::Proof::Password(secret) => Self::Password(secret.read()?),
+            config::Proof::Keytab(secret) => {
+                Self::Keytab(SecretSlice::from(secret.read_bytes()?.to_vec()))
+            }
+        })
+    }
 }
 
 impl std::fmt::Debug for Proof {

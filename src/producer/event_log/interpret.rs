@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use compact_str::{CompactString, format_compact};
+use compact_str::format_compact;
 
 use crate::config::EventSourceKind;
 use crate::identity::event::{
@@ -489,10 +489,4 @@ fn is_system_name(name: &str) -> bool {
 fn is_computer(domain: &str, computer: &str) -> bool {
     let host = computer.split('.').next().unwrap_or_default();
     !host.is_empty() && domain.eq_ignore_ascii_case(host)
-}
-
-/// The record's number and kind, for people.
-#[must_use]
-pub fn label(record: &Record<'_>) -> CompactString {
-    format_compact!("{} #{}", record.event_id, record.record_id)
 }

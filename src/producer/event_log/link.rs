@@ -2,16 +2,14 @@
 //!
 //! The steps stand alone, because a preflight takes them one by one.
 
-use secrecy::{ExposeSecret, SecretSlice};
+use secrecy::ExposeSecret;
 
 use super::refusals::{Digested, Refused};
 use super::service::Shared;
 use crate::config::secret::SecretError;
-use crate::config::{self, Auth, EventSource};
+use crate::config::{Auth, EventSource};
 use crate::net::rpc::{Connection, RpcClient, RpcError};
-use crate::net::security::{
-    AuthError, Credentials, Kdcs, Method, Negotiation, Proof, Purpose, Target,
-};
+use crate::net::security::{AuthError, Credentials, Kdcs, Negotiation, Proof, Purpose, Target};
 use crate::runtime::clock::monotonic_now;
 use crate::runtime::supervisor::Tasks;
 use crate::wire::even6;
@@ -59,7 +57,7 @@ impl Link {
         shared: &Shared,
         tasks: &Tasks,
     ) -> Result<Self, LinkError> {
-        let proof = proof(source)?;
+        let proof = Proof::read(&source.proof)?;
         let digested = digested(&proof);
         let refused = shared
             .refusals
@@ -112,16 +110,6 @@ impl Link {
     }
 }
 
-/// Reads the account's proof as it is now.
-pub(super) fn proof(source: &EventSource) -> Result<Proof, LinkError> {
-    Ok(match &source.proof {
-        config::Proof::Password(secret) => Proof::Password(secret.read()?),
-        config::Proof::Keytab(secret) => {
-            Proof::Keytab(SecretSlice::from(secret.read_bytes()?.to_vec()))
-        }
-    })
-}
-
 fn digested(proof: &Proof) -> Digested {
     match proof {
         Proof::Password(password) => Digested::of(password.expose_secret().as_bytes()),
@@ -144,11 +132,6 @@ pub(super) fn negotiation(
     proof: &Proof,
     kdcs: Kdcs,
 ) -> Result<Negotiation, LinkError> {
-    let method = match auth {
-        Auth::Kerberos | Auth::Simple => Method::Kerberos,
-        Auth::Negotiate => Method::Negotiate,
-        Auth::Ntlm => Method::Ntlm,
-    };
     let credentials = Credentials {
         user: source.user.clone(),
         domain: source.domain.as_str().to_owned(),
@@ -158,10 +141,10 @@ pub(super) fn negotiation(
         service: "host",
         host: source.host.clone(),
     };
-    Negotiation::new(method, &credentials, &target, &Purpose::Rpc, kdcs).map_err(|source_error| {
-        LinkError::Auth {
+    Negotiation::new(auth.into(), &credentials, &target, &Purpose::Rpc, kdcs).map_err(
+        |source_error| LinkError::Auth {
             host: source.host.clone(),
             source: source_error,
-        }
-    })
+        },
+    )
 }

@@ -42,6 +42,13 @@ impl Position {
     }
 }
 
+/// A record's time for people, in UTC.
+#[must_use]
+pub fn shown(at: UtcMillis) -> String {
+    let stamp = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
+    stamp.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
 /// The key under which the table keeps the position.
 #[must_use]
 pub fn key(name: &str, host: &str, channel: &str) -> CompactString {

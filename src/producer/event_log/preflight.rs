@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::interpret::WORTH;
 use super::link::{self, LinkError};
 use super::log::{Log, Start};
+use super::position::shown;
 use super::source::CHANNEL;
 use crate::config::{Auth, Delivery, EventSource};
 use crate::identity::time::UtcMillis;
@@ -31,7 +32,7 @@ pub async fn preflight(source: &EventSource, resolver: &Resolver, steps: &mut Pr
     let Some(port) = ports(source, resolver, steps).await else {
         return;
     };
-    let proof = match link::proof(source) {
+    let proof = match Proof::read(&source.proof) {
         Ok(proof) => {
             steps.pass("account", format!("{} with {proof:?}", source.user));
             proof
@@ -116,15 +117,6 @@ fn methods(auth: Auth) -> &'static [Auth] {
     }
 }
 
-fn word(auth: Auth) -> &'static str {
-    match auth {
-        Auth::Simple => "simple",
-        Auth::Kerberos => "kerberos",
-        Auth::Negotiate => "negotiate",
-        Auth::Ntlm => "ntlm",
-    }
-}
-
 /// Signs on in one way. Where the configuration allows several, only the first has to work.
 async fn sign_on(
     source: &EventSource,
@@ -133,7 +125,7 @@ async fn sign_on(
     (proof, tasks): (&Proof, &Tasks),
     steps: &mut Preflight,
 ) -> Option<RpcClient> {
-    let name = format!("sign-on {}", word(auth));
+    let name = format!("sign-on {}", auth.as_str());
     let kdcs = Kdcs::new(
         resolver,
         source.domain.as_str(),
@@ -198,7 +190,7 @@ async fn rights(log: &Log<'_, RpcClient>, steps: &mut Preflight) -> Option<()> {
             match found {
                 Some(record) => steps.pass(
                     "newest record",
-                    format!("{} of {}", record.id, at(record.time)),
+                    format!("{} of {}", record.id, shown(record.time)),
                 ),
                 None => steps.advise(
                     "newest record",
@@ -226,8 +218,9 @@ async fn extent(log: &Log<'_, RpcClient>, steps: &mut Preflight) {
     };
     match found.await {
         Ok((records, oldest, first)) => {
-            let since =
-                first.map_or_else(String::new, |first| format!(", back to {}", at(first.time)));
+            let since = first.map_or_else(String::new, |first| {
+                format!(", back to {}", shown(first.time))
+            });
             let hours = first.map_or(i64::MAX, |first| (utc_now().0 - first.time.0) / 3_600_000);
             let detail = format!("{records} records from number {oldest}{since}");
             if hours < 24 {
@@ -251,7 +244,7 @@ async fn audit(source: &EventSource, log: &Log<'_, RpcClient>, steps: &mut Prefl
     let (mut seen, mut missing) = (Vec::new(), Vec::new());
     for (&id, &policy) in &ids {
         match newest(log, &format!("*[System[EventID={id}]]")).await {
-            Ok(Some(record)) => seen.push(format!("{id} ({})", at(record.time))),
+            Ok(Some(record)) => seen.push(format!("{id} ({})", shown(record.time))),
             Ok(None) => missing.push((id, policy)),
             Err(error) => return steps.fail("audit", error.to_string(), error.remedy()),
         }
@@ -341,9 +334,4 @@ fn first_record(batch: &super::log::Batch) -> Option<Found> {
         id: record.record_id,
         time: UtcMillis(record.time.to_unix_millis()),
     })
-}
-
-fn at(time: UtcMillis) -> String {
-    let stamp = jiff::Timestamp::from_millisecond(time.0).unwrap_or_default();
-    stamp.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }

@@ -29,6 +29,8 @@ pub(super) const CHANNEL: &str = "Security";
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(300));
 /// A connection that lasted this long or brought records has worked: the next failure is a new one.
 const WORKED: Duration = Duration::from_secs(60);
+/// How often a refused secret is looked at.
+const SECRET_LOOK: Duration = Duration::from_secs(30);
 /// A push or pull that stays silent so long is begun anew: a server that forgot us would be silent for ever.
 const SILENCE: Duration = Duration::from_secs(10 * 60);
 /// How long the server may hold a pull.
@@ -148,7 +150,12 @@ impl Source {
             if monotonic_now() - begun > WORKED || self.position != before {
                 backoff.reset();
             }
-            tokio::time::sleep(backoff.next_pause()).await;
+            let pause = match error {
+                // Nobody is asked meanwhile; a changed secret is noticed as soon as any other (rule 24).
+                SourceError::Link(LinkError::Refused(_)) => SECRET_LOOK,
+                _ => backoff.next_pause(),
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -207,16 +214,18 @@ impl Source {
         log: &Log<'_, C>,
         delivery: Delivery,
     ) -> Result<(), SourceError> {
-        let start = match self.position {
-            Some(position) => Start::After(position.record_id),
-            None if self.config.catch_up.is_zero() => Start::Now,
-            None => Start::Past(self.config.catch_up),
+        let start = match (self.position, &self.gap) {
+            (Some(position), _) => Start::After(position.record_id),
+            // Nothing has come yet since records were lost: what is left is still to be read.
+            (None, Some(gap)) => Start::Past(back_to(gap.after)),
+            (None, None) if self.config.catch_up.is_zero() => Start::Now,
+            (None, None) => Start::Past(self.config.catch_up),
         };
         match self.deliver_from(log, delivery, start).await {
             Err(SourceError::Log(error)) if error.is_stale() => {}
             other => return other,
         }
-        let past = self.lost().min(LONGEST_PAST);
+        let past = self.lost();
         self.deliver_from(log, delivery, Start::Past(past)).await
     }
 
@@ -397,7 +406,7 @@ impl Source {
             before: None,
             noticed: monotonic_now(),
         });
-        utc_now().since(position.written_at) + Duration::from_secs(600)
+        back_to(position)
     }
 
     fn manner(&mut self, delivery: Delivery, link: &Link) {
@@ -458,12 +467,7 @@ impl Source {
 
 impl std::fmt::Display for Gap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let at = |at: UtcMillis| {
-            jiff::Timestamp::from_millisecond(at.0)
-                .unwrap_or_default()
-                .strftime("%Y-%m-%d %H:%M:%SZ")
-                .to_string()
-        };
+        let at = position::shown;
         write!(
             f,
             "events were lost between {} (record {})",
@@ -475,6 +479,12 @@ impl std::fmt::Display for Gap {
             None => f.write_str(" and now"),
         }
     }
+}
+
+/// How far back a position is, with a margin for clocks.
+fn back_to(position: Position) -> Duration {
+    let passed = utc_now().since(position.written_at) + Duration::from_secs(600);
+    passed.min(LONGEST_PAST)
 }
 
 /// What one batch gave beside events.

@@ -187,6 +187,10 @@ impl Calls for Arc<Server> {
                 .iter()
                 .find(|(number, _)| *number == opnum)
                 .copied();
+            if refused.is_some() && opnum == opnum::SUBSCRIPTION_NEXT {
+                // Cut short, as by a connection that breaks.
+                return Ok(Vec::new());
+            }
             if let Some((_, status)) = refused {
                 let mut reply = Writer::new();
                 reply
@@ -405,4 +409,28 @@ async fn a_refused_delivery_and_a_refused_account_are_told_apart() {
         let error = SourceError::from(refused);
         assert!(!error.to_string().is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_connection_lost_right_after_a_gap_does_not_shorten_what_is_read_back() {
+    let server = Server::with(20);
+    let mut bench = Bench::new(Delivery::Pull);
+    bench.reads(&server, Delivery::Pull, 20).await;
+    for number in 21..=50 {
+        server.write(number);
+    }
+    server.wrap(5);
+    server.state.lock().refuse = vec![(opnum::SUBSCRIPTION_NEXT, 1722)];
+    let mut bench = Bench::again(Delivery::Pull, bench.parts);
+    let log = Log::new(&server, HOST, CHANNEL);
+    let ended = bench.source.deliver(&log, Delivery::Pull).await;
+    assert!(ended.is_err(), "{ended:?}");
+    server.state.lock().refuse.clear();
+    bench.reads(&server, Delivery::Pull, 25).await;
+    let query = server.state.lock().last_query.clone();
+    assert!(
+        !query.contains("<=3600000"),
+        "not the first start's past: {query}"
+    );
+    assert!(query.contains("timediff"), "{query}");
 }

@@ -28,8 +28,6 @@ pub mod opnum {
     pub const QUERY_NEXT: u16 = 11;
     /// `EvtRpcClose`, 3.1.4.33.
     pub const CLOSE: u16 = 13;
-    /// `EvtRpcCancel`, 3.1.4.34.
-    pub const CANCEL: u16 = 14;
     /// `EvtRpcOpenLogHandle`, 3.1.4.19.
     pub const OPEN_LOG: u16 = 17;
     /// `EvtRpcGetLogFileInfo`, 3.1.4.15.

@@ -65,7 +65,7 @@ pub fn query_next(query: &ContextHandle, records: u32, wait_ms: u32) -> Vec<u8> 
     subscription_next(query, records, wait_ms)
 }
 
-/// `EvtRpcClose` (3.1.4.33) and `EvtRpcCancel` (3.1.4.34): one handle.
+/// `EvtRpcClose` (3.1.4.33): one handle.
 #[must_use]
 pub fn handle(handle: &ContextHandle) -> Vec<u8> {
     let mut stub = Writer::new();
