@@ -27,6 +27,7 @@ use std::time::Duration;
 use jims::config::EventSourceKind;
 use jims::identity::event::IdentityEvent;
 use jims::identity::name::Name;
+use jims::identity::worth::Conflict;
 use jims::net::resolve::Resolver;
 use jims::net::rpc::{Connection, Request, RpcClient};
 use jims::net::security::{Credentials, Kdcs, Method, Negotiation, Proof, Purpose, Target};
@@ -208,6 +209,7 @@ impl Reader {
                 kind: EventSourceKind::DomainController,
                 domain: Name::new("corp.example.com").expect("a name"),
                 skew: 0,
+                conflict: Conflict::default(),
             },
             bytes: 0,
         }

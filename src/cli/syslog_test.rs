@@ -18,6 +18,7 @@ use super::{ask, config_file};
 use crate::config::{self, SyslogEvent, SyslogSource, SyslogTemplate, SyslogTime, Transports};
 use crate::control::protocol::timestamp;
 use crate::identity::time::UtcMillis;
+use crate::identity::worth::Conflict;
 use crate::producer::syslog::built_in_names;
 use crate::producer::syslog::interpret::{self, Reason, Settings};
 use crate::producer::syslog::template::{self, Captures, Rule, Rules, View, event_word};
@@ -209,6 +210,7 @@ fn only_template(name: String) -> SyslogSource {
         time: SyslogTime::Message,
         timezone: String::new(),
         roles: Vec::new(),
+        conflict: Conflict::default(),
     }
 }
 
@@ -232,6 +234,7 @@ fn compile(source: &SyslogSource, templates: &[SyslogTemplate]) -> Result<Settin
         time: source.time,
         zone,
         rules,
+        conflict: source.conflict,
     })
 }
 

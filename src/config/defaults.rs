@@ -40,6 +40,18 @@ pub const ENDPOINT_MAPPER_PORT: u16 = 135;
 /// Who logged on in the last hour is known at once after the first start; older logons are renewed by the next ticket.
 pub const CATCH_UP: Duration = Duration::from_hours(1);
 
+/// Some hundred computers answer within seconds; each probe costs two connections and a ticket.
+pub const PROBE_PARALLEL: u32 = 256;
+
+/// A branch office's line carries this many sign-ons at once without being felt.
+pub const PROBE_PER_SUBNET: u32 = 8;
+
+/// A sleeping or filtered computer does not answer at all; one that does has answered long before.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A computer that could not be asked is asked again after this.
+pub const PROBE_RETRY: Duration = Duration::from_mins(1);
+
 /// The port to which senders send unless told otherwise, over UDP and TCP.
 pub const SYSLOG_PORT: u16 = 514;
 

@@ -17,6 +17,8 @@ pub struct Difference {
     pub event_sources: Changes<String>,
     /// Syslog sources, by name; changed also if one of their templates did.
     pub syslog_sources: Changes<String>,
+    /// The PC probe: networks, limits, credentials.
+    pub pc_probe: bool,
     /// Enforcement points, by name.
     pub enforcement_points: Changes<String>,
     /// Enforcement points, old or new, whose client id or reference to a secret changed or went: their tokens end.
@@ -130,6 +132,7 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
             |a, b| a == b,
         ),
         syslog_sources: syslog_sources(old, new),
+        pc_probe: old.pc_probe != new.pc_probe,
         enforcement_points: changes(
             &old.enforcement_points,
             &new.enforcement_points,

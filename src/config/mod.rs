@@ -25,6 +25,7 @@ pub use self::problem::{Problem, Problems};
 use self::secret::SecretRef;
 use crate::identity::name::Name;
 use crate::identity::policy::{DomainPolicy, Filter};
+use crate::identity::worth::Conflict;
 
 /// A configuration that can be run, and what may be a mistake in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub struct Config {
     pub event_sources: Vec<EventSource>,
     /// `[syslog]`, present if a `[[syslog_source]]` is
     pub syslog: Option<Syslog>,
+    /// `[pc_probe]`, present if `networks` names any
+    pub pc_probe: Option<PcProbe>,
     /// `[server]`, present if the table is
     pub server: Option<Server>,
     /// `[[enforcement_point]]`
@@ -239,6 +242,8 @@ pub struct EventSource {
     pub networks: Vec<IpNet>,
     /// Scope: domains it may speak for; empty: all.
     pub domains: Vec<Name>,
+    /// `[conflict]`
+    pub conflict: Conflict,
 }
 
 /// What an event source is.
@@ -261,6 +266,51 @@ pub enum Delivery {
     Pull,
     /// We ask the log for what is new.
     Query,
+}
+
+/// `[pc_probe]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PcProbe {
+    /// Only addresses inside are probed; never empty.
+    pub networks: Vec<IpNet>,
+    /// Where a computer's object activator listens.
+    pub port: u16,
+    /// How it signs on; never [`Auth::Simple`].
+    pub auth: Auth,
+    /// Key distribution centres, `host` or `host:port`; empty: DNS SRV, then the name of the domain.
+    pub kdc: Vec<String>,
+    /// Probes at the same time, 1 to 4096.
+    pub parallel: usize,
+    /// Probes at the same time in one /24 or /64.
+    pub per_subnet: usize,
+    /// For one probe, 1 s to 60 s.
+    pub timeout: Duration,
+    /// Between two tries of the same computer, 1 s to 1 h.
+    pub retry: Duration,
+    /// When only those are probed that somebody asks for.
+    pub quiet_hours: Option<QuietHours>,
+    /// In the order in which they are tried; at most 8.
+    pub credentials: Vec<ProbeCredential>,
+}
+
+/// `[[pc_probe.credential]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeCredential {
+    /// Account: UPN, `DOMAIN\user` or a bare name of `domain`.
+    pub user: String,
+    /// What proves it.
+    pub proof: Proof,
+    /// DNS domain of the account: its realm.
+    pub domain: Name,
+}
+
+/// Part of every day, in minutes after local midnight; `from` is in it, `to` is not, and it may go over midnight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuietHours {
+    /// Begin, 0 to 1439.
+    pub from: u16,
+    /// End, 0 to 1439, another than `from`.
+    pub to: u16,
 }
 
 /// `[dns]`
@@ -334,6 +384,8 @@ pub struct SyslogSource {
     pub timezone: String,
     /// Globs of groups it may assert.
     pub roles: Vec<String>,
+    /// `[conflict]`
+    pub conflict: Conflict,
 }
 
 /// Transports of a syslog source.

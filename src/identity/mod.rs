@@ -23,7 +23,7 @@
 //! | 2 | one user under all his names | `tests.rs` |
 //! | 3 | one constructor of names | `name.rs` |
 //! | 4 | jumps of the clock | `tests.rs` |
-//! | 6 | conflict: the table, late evidence, interleavings | `conflict.rs`, `tests.rs`, `tests/sim` |
+//! | 6 | conflict: the table, late evidence, interleavings | `worth.rs`, `conflict.rs`, `tests.rs`, `tests/sim` |
 //! | 7 | logoffs | `tests.rs`, `tests/sim` |
 //! | 9 | a device carries its user only if told to | `tests.rs` |
 //! | 11 | shared addresses | `tests.rs` |
@@ -67,5 +67,6 @@ mod table;
 mod tests;
 pub mod time;
 pub mod view;
+pub mod worth;
 
 pub use self::core::{Applied, Batch, Core, Wake};

@@ -25,7 +25,13 @@ fn site() -> TempDir {
     };
     let certificate = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";
     let key = "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n";
-    for secret in ["directory", "events", "srx-branch-1", "srx-branch-2"] {
+    for secret in [
+        "directory",
+        "events",
+        "probe",
+        "srx-branch-1",
+        "srx-branch-2",
+    ] {
         write(&format!("secrets/{secret}"), 0o640, "a secret\n");
     }
     write("secrets/world", 0o644, "a secret\n");
@@ -215,7 +221,8 @@ fn rule_24_a_reload_knows_what_to_do_and_what_needs_a_restart() {
             "client_secret_file = \"secrets/srx-branch-1\"",
             "client_secret_file = \"secrets/srx-branch-2\"",
         )
-        .replace("\"svc-*\"", "\"service-*\"");
+        .replace("\"svc-*\"", "\"service-*\"")
+        .replace("per_subnet = 8", "per_subnet = 4");
     let (old, new) = (good(&before, &site).config, good(&after, &site).config);
     assert!(difference(&old, &old).is_empty());
 
@@ -232,6 +239,6 @@ fn rule_24_a_reload_knows_what_to_do_and_what_needs_a_restart() {
     };
     assert_eq!(changes.listeners.added, [listener(6515)]);
     assert_eq!(changes.listeners.removed, [listener(6514)]);
-    assert!(changes.policy);
+    assert!(changes.policy && changes.pc_probe);
     assert!(!changes.log && !changes.server_certificate && !changes.syslog_certificate);
 }

@@ -6,6 +6,7 @@ use jims::config::EventSourceKind;
 use jims::identity::event::{Claim, IdentityEvent, Qualifier, Strength};
 use jims::identity::name::Name;
 use jims::identity::time::UtcMillis;
+use jims::identity::worth::{Conflict, EvidenceKind, Weight};
 use jims::producer::event_log::interpret::{self, Reason, Settings, WORTH};
 use jims::wire::binxml::Decoder;
 use jims::wire::windows::FileTime;
@@ -25,6 +26,7 @@ fn settings(kind: EventSourceKind) -> Settings {
         kind,
         domain: Name::new("corp.example.com").expect("a name"),
         skew: 0,
+        conflict: Conflict::default(),
     }
 }
 
@@ -321,12 +323,46 @@ fn rule_5_the_clock_of_the_source_is_corrected_and_never_ahead_of_arrival() {
 }
 
 #[test]
-fn every_worth_has_a_reason_and_no_row_twice() {
+fn no_record_has_two_meanings() {
     for (place, row) in WORTH.iter().enumerate() {
-        assert!(row.why.len() > 10, "{row:?}");
         let again = WORTH[place + 1..].iter().any(|other| {
             (other.id, other.logon_type, other.kind) == (row.id, row.logon_type, row.kind)
         });
         assert!(!again, "{row:?}");
     }
+}
+
+#[test]
+fn rule_6_the_configured_worth_of_a_record_counts() {
+    let changed = |kind, weight| {
+        let mut settings = settings(EventSourceKind::DomainController);
+        settings.conflict = Conflict::default().with(kind, weight);
+        settings
+    };
+    let user = ticket("alice", 0, "10.1.2.50");
+    let found = read(
+        &changed(EvidenceKind::KerberosTicket, Weight::Weak),
+        4768,
+        &user,
+    );
+    let claim = found.expect("an event").claim;
+    assert!(matches!(claim, Claim::Logon(logon) if logon.strength == Strength::Weak));
+    let renews = changed(EvidenceKind::KerberosTicket, Weight::Renews);
+    let found = read(&renews, 4768, &user).expect("an event");
+    assert!(matches!(found.claim, Claim::Renewal { device: None, .. }));
+    assert!(found.address.is_some());
+    let machine = ticket("WS-0042$", 0, "10.1.2.50");
+    let claim = read(&renews, 4768, &machine).expect("an event").claim;
+    assert!(matches!(
+        claim,
+        Claim::DeviceLogon {
+            strength: Strength::Weak,
+            ..
+        }
+    ));
+    let ignored = changed(EvidenceKind::KerberosTicket, Weight::Ignored);
+    assert_eq!(read(&ignored, 4768, &user), Err(Reason::NoWorth));
+    assert_eq!(read(&ignored, 4768, &machine), Err(Reason::NoWorth));
+    let other = changed(EvidenceKind::NtlmValidation, Weight::Ignored);
+    assert!(read(&other, 4768, &user).is_ok());
 }

@@ -11,6 +11,7 @@ use jims::config::{
 use jims::identity::Batch;
 use jims::identity::event::{Claim, IdentityEvent};
 use jims::identity::name::Name;
+use jims::identity::worth::Conflict;
 use jims::net::datagrams;
 use jims::producer::syslog::{Surroundings, SyslogService, Transport};
 use jims::runtime::report::{Reading, Reports};
@@ -137,6 +138,7 @@ fn source(name: &str, sender: &str) -> SyslogSource {
         time: SyslogTime::Message,
         timezone: "UTC".to_owned(),
         roles: Vec::new(),
+        conflict: Conflict::default(),
     }
 }
 

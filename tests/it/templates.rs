@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 
 use jims::config::{SyslogInput, SyslogSource, SyslogTemplate, SyslogTime, Transports};
 use jims::identity::time::UtcMillis;
+use jims::identity::worth::Conflict;
 use jims::producer::syslog::interpret::{Reason, Settings, apply, interpret};
 use jims::producer::syslog::template::{
     CAPTURE_NAMES, Captures, Rules, View, built_in, built_in_names, event_word,
@@ -326,6 +327,7 @@ impl Template {
             time: SyslogTime::Received,
             timezone: "UTC".to_owned(),
             roles: Vec::new(),
+            conflict: Conflict::default(),
         };
         Settings {
             producer: "test".into(),
@@ -333,6 +335,7 @@ impl Template {
             time: SyslogTime::Received,
             zone: jiff::tz::TimeZone::UTC,
             rules: Rules::for_source(&[], &source).expect("templates that compile"),
+            conflict: Conflict::default(),
         }
     }
 

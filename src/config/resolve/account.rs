@@ -22,10 +22,7 @@ pub(super) fn account(table: &Table<'_>, auths: &[(&str, Auth)], default: Auth) 
     let auth = table
         .read("auth", |value| value.word(auths))
         .unwrap_or(default);
-    let user = table.required("user", "\"svc-jims@corp.example.com\"", |value| {
-        user(value, auth)
-    });
-    let proof = proof(table, auth);
+    let account = user_and_proof(table, auth);
     let kdc = table.list("kdc", kdc);
     if !kdc.is_empty()
         && matches!(auth, Auth::Simple | Auth::Ntlm)
@@ -37,12 +34,22 @@ pub(super) fn account(table: &Table<'_>, auths: &[(&str, Auth)], default: Auth) 
             "remove kdc, or set auth = \"kerberos\"",
         );
     }
+    let (user, proof) = account?;
     Some(Account {
         auth,
-        user: user?,
-        proof: proof?,
+        user,
+        proof,
         kdc,
     })
+}
+
+/// The keys `user` and `password_*` or `keytab_*`.
+pub(super) fn user_and_proof(table: &Table<'_>, auth: Auth) -> Option<(String, Proof)> {
+    let user = table.required("user", "\"svc-jims@corp.example.com\"", |value| {
+        user(value, auth)
+    });
+    let proof = proof(table, auth);
+    Some((user?, proof?))
 }
 
 /// A problem: Kerberos is asked for, and the host is an address.
@@ -127,7 +134,7 @@ fn proof(table: &Table<'_>, auth: Auth) -> Option<Proof> {
 }
 
 /// A host, or a host and a port.
-fn kdc(value: &Value<'_>) -> Option<String> {
+pub(super) fn kdc(value: &Value<'_>) -> Option<String> {
     let text = value.text()?;
     if let Some((name, port)) = text.rsplit_once(':')
         && !name.is_empty()

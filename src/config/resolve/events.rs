@@ -8,6 +8,7 @@ use super::{KnownDomains, Unique, known_domain};
 use crate::config::defaults;
 use crate::config::file::{Table, Value};
 use crate::config::{Auth, Delivery, EventSource, EventSourceKind};
+use crate::identity::worth::Conflict;
 
 /// Longest past that is read at a first start: older logons are over the logoff time many times.
 const MAX_CATCH_UP: Duration = Duration::from_hours(7 * 24);
@@ -24,12 +25,16 @@ pub(super) fn event_sources(
     root: &Table<'_>,
     names: &mut Unique,
     known: &KnownDomains,
+    conflict: Conflict,
 ) -> Vec<EventSource> {
     let tables = root.tables("event_source");
     let sources = tables.iter().filter_map(|table| {
         let source = source(table, names, known);
         table.finish();
-        source
+        Some(EventSource {
+            conflict,
+            ..source?
+        })
     });
     sources.collect()
 }
@@ -93,5 +98,6 @@ fn source(table: &Table<'_>, names: &mut Unique, known: &KnownDomains) -> Option
         delivery,
         networks,
         domains,
+        conflict: Conflict::default(),
     })
 }

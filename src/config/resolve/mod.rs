@@ -7,6 +7,7 @@ mod account;
 mod basics;
 mod directory;
 mod events;
+mod probe;
 mod server;
 mod syslog;
 
@@ -105,8 +106,10 @@ fn resolve(root: &Table<'_>, environment: &Environment) -> Option<Config> {
     let mut names = Unique::new("names are unique over all producers and directories");
     let (domains, known) = directory::domains(root);
     let (directories, known) = directory::directories(root, &mut names, known);
-    let event_sources = events::event_sources(root, &mut names, &known);
-    let syslog = syslog::syslog(root, &mut names, &known);
+    let conflict = probe::conflict(root);
+    let event_sources = events::event_sources(root, &mut names, &known, conflict);
+    let syslog = syslog::syslog(root, &mut names, &known, conflict);
+    let pc_probe = probe::pc_probe(root, &known);
     let server = server::server(root);
     let enforcement_points = server::points(root, &known);
     let filter = basics::filter(root);
@@ -124,6 +127,7 @@ fn resolve(root: &Table<'_>, environment: &Environment) -> Option<Config> {
         directories,
         event_sources,
         syslog,
+        pc_probe,
         server,
         enforcement_points,
         filter,

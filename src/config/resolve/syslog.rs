@@ -14,6 +14,7 @@ use crate::config::{
     Syslog, SyslogEvent, SyslogInput, SyslogRule, SyslogSource, SyslogTemplate, SyslogTime,
     Transports, Unescape,
 };
+use crate::identity::worth::Conflict;
 use crate::producer::syslog::template::{self, Template, built_in_names};
 
 /// Captures that a pattern may name.
@@ -25,7 +26,12 @@ const MAX_PATTERN_BYTES: usize = 4096;
 /// Most rules of a template: all rules of a source are tried on each of its lines.
 const MAX_RULES: usize = 64;
 
-pub(super) fn syslog(root: &Table<'_>, names: &mut Unique, known: &KnownDomains) -> Option<Syslog> {
+pub(super) fn syslog(
+    root: &Table<'_>,
+    names: &mut Unique,
+    known: &KnownDomains,
+    conflict: Conflict,
+) -> Option<Syslog> {
     let table = root.table("syslog");
     let listeners = |key, default: Vec<_>| {
         if table.value(key).is_some() {
@@ -64,6 +70,7 @@ pub(super) fn syslog(root: &Table<'_>, names: &mut Unique, known: &KnownDomains)
         client_ca,
         known,
         templates: &templates,
+        conflict,
     };
     let sources = sources(root, names, &around);
     root.value("syslog_source")?;
@@ -84,6 +91,7 @@ struct Around<'a> {
     client_ca: bool,
     known: &'a KnownDomains,
     templates: &'a [SyslogTemplate],
+    conflict: Conflict,
 }
 
 fn sources(root: &Table<'_>, names: &mut Unique, around: &Around<'_>) -> Vec<SyslogSource> {
@@ -188,6 +196,7 @@ fn source(table: &Table<'_>, around: &Around<'_>) -> Option<SyslogSource> {
             .unwrap_or(SyslogTime::Message),
         timezone: table.read("timezone", timezone).unwrap_or_default(),
         roles: table.list("roles", Value::glob),
+        conflict: around.conflict,
         templates,
     };
     forgeable(table, &source, around);

@@ -1,8 +1,8 @@
 //! What a Windows record means: the one place where a record of a Security log becomes an identity event, or a reason
 //! why it does not.
 //!
-//! A pure function of the source's settings, the moment of arrival and the record. [`WORTH`] says what each record is
-//! worth and why; who is meant, by his SID and name, is below it. Which domain a name belongs to is the table's business.
+//! A pure function of the source's settings, the moment of arrival and the record. [`WORTH`] says which records
+//! count and of which kind they are; who is meant, by his SID and name, is below it. Which domain a name belongs to is the table's business.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -16,6 +16,7 @@ use crate::identity::event::{
 };
 use crate::identity::name::Name;
 use crate::identity::time::UtcMillis;
+use crate::identity::worth::{Conflict, EvidenceKind, Weight};
 use crate::wire::binxml::Record;
 
 /// What a source's records are interpreted with.
@@ -29,15 +30,15 @@ pub struct Settings {
     pub domain: Name,
     /// How far the server's clock is ahead of ours, in milliseconds, as measured when we connected; 0 below one second.
     pub skew: i64,
+    /// What each kind of evidence is worth.
+    pub conflict: Conflict,
 }
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
-    /// Its account is at its address.
-    Seen(Strength),
-    /// Its account was seen at a device that is known by name only.
-    Renewed,
+    /// Its account was seen, by evidence of this kind: at its address, or without one at a device known by name.
+    Seen(EvidenceKind),
     /// Its account left, by logon id.
     Left,
 }
@@ -53,120 +54,43 @@ pub struct Worth {
     pub kind: EventSourceKind,
     /// What it says.
     pub meaning: Meaning,
-    /// Why it is worth that.
-    pub why: &'static str,
 }
 
-/// What each record is worth (rule 6).
+/// Which records count. What their kinds of evidence are worth, and why, is in [`crate::identity::worth`]; a logoff ends
+/// the logon of the same id on the same computer.
 pub const WORTH: &[Worth] = {
     use EventSourceKind::{DomainController as Dc, Exchange};
-    use Meaning::{Left, Renewed, Seen};
-    use Strength::{Strong, Weak};
+    use EvidenceKind as Kind;
+    use Meaning::{Left, Seen};
     const fn row(
-        (id, logon_type): (u16, Option<u64>),
+        id: u16,
+        logon_type: Option<u64>,
         kind: EventSourceKind,
         meaning: Meaning,
-        why: &'static str,
     ) -> Worth {
         Worth {
             id,
             logon_type,
             kind,
             meaning,
-            why,
         }
     }
     &[
-        row(
-            (4768, None),
-            Dc,
-            Seen(Strong),
-            "a ticket-granting ticket is asked for at sign-on, from the user's own device",
-        ),
-        row(
-            (4769, None),
-            Dc,
-            Seen(Strong),
-            "a service ticket is asked for by the user's own device; often the only trace of a cached sign-on",
-        ),
-        row(
-            (4770, None),
-            Dc,
-            Seen(Weak),
-            "a renewal happens without the user",
-        ),
-        row(
-            (4776, None),
-            Dc,
-            Renewed,
-            "names the workstation, not the address, and the client chose that name",
-        ),
-        row(
-            (4624, Some(2)),
-            Dc,
-            Seen(Strong),
-            "somebody sits at the keyboard",
-        ),
-        row(
-            (4624, Some(3)),
-            Dc,
-            Seen(Weak),
-            "services and shares sign on over the network in a user's name",
-        ),
-        row(
-            (4624, Some(7)),
-            Dc,
-            Seen(Strong),
-            "somebody unlocked the screen",
-        ),
-        row(
-            (4624, Some(10)),
-            Dc,
-            Seen(Strong),
-            "a remote desktop, seen from where its user is",
-        ),
-        row(
-            (4624, Some(11)),
-            Dc,
-            Seen(Strong),
-            "somebody sits at the keyboard, known by cached credentials",
-        ),
-        row(
-            (4634, Some(2)),
-            Dc,
-            Left,
-            "ends the logon of the same id on the same computer",
-        ),
-        row(
-            (4634, Some(10)),
-            Dc,
-            Left,
-            "ends the logon of the same id on the same computer",
-        ),
-        row(
-            (4634, Some(11)),
-            Dc,
-            Left,
-            "ends the logon of the same id on the same computer",
-        ),
-        row(
-            (4647, None),
-            Dc,
-            Left,
-            "the user himself ended the logon of that id on that computer",
-        ),
-        row(
-            (4624, Some(3)),
-            Exchange,
-            Seen(Weak),
-            "a mail client signed on; it may run for somebody who is not there",
-        ),
-        row(
-            (4624, Some(8)),
-            Exchange,
-            Seen(Weak),
-            "a mail client signed on with its password; it may run for somebody who is not there",
-        ),
+        row(4768, None, Dc, Seen(Kind::KerberosTicket)),
+        row(4769, None, Dc, Seen(Kind::ServiceTicket)),
+        row(4770, None, Dc, Seen(Kind::TicketRenewal)),
+        row(4776, None, Dc, Seen(Kind::NtlmValidation)),
+        row(4624, Some(2), Dc, Seen(Kind::InteractiveLogon)),
+        row(4624, Some(3), Dc, Seen(Kind::NetworkLogon)),
+        row(4624, Some(7), Dc, Seen(Kind::Unlock)),
+        row(4624, Some(10), Dc, Seen(Kind::RemoteDesktop)),
+        row(4624, Some(11), Dc, Seen(Kind::CachedLogon)),
+        row(4634, Some(2), Dc, Left),
+        row(4634, Some(10), Dc, Left),
+        row(4634, Some(11), Dc, Left),
+        row(4647, None, Dc, Left),
+        row(4624, Some(3), Exchange, Seen(Kind::MailLogon)),
+        row(4624, Some(8), Exchange, Seen(Kind::MailLogon)),
     ]
 };
 
@@ -179,6 +103,8 @@ pub enum Reason {
     LogonType,
     /// The logoff of a network logon, which says little.
     NetworkLogoff,
+    /// The configuration lets this kind of evidence count for nothing.
+    NoWorth,
     /// The attempt failed.
     Failed,
     /// A service asked in the user's name, from the service's own address.
@@ -209,6 +135,7 @@ impl Reason {
             Self::OtherRecord => "other-record",
             Self::LogonType => "logon-type",
             Self::NetworkLogoff => "network-logoff",
+            Self::NoWorth => "no-worth",
             Self::Failed => "failed",
             Self::Delegated => "delegated",
             Self::SystemAccount => "system-account",
@@ -242,16 +169,27 @@ pub fn interpret(
     }
     let account = Account::of(record, settings.kind)?;
     let (address, claim) = match meaning {
-        Meaning::Seen(strength) => {
+        Meaning::Seen(EvidenceKind::NtlmValidation) => {
+            worth(settings, EvidenceKind::NtlmValidation)?;
+            (None, renewal_claim(settings, &account, record)?)
+        }
+        Meaning::Seen(kind) => {
+            let weight = worth(settings, kind)?;
             let address = address(record)?;
             let claim = if account.is_machine() {
+                // A device's session has nothing that only renews it.
+                let strength = weight.strength().unwrap_or(Strength::Weak);
                 device_claim(settings, &account, id, strength)?
-            } else {
+            } else if let Some(strength) = weight.strength() {
                 logon_claim(settings, &account, record, strength)?
+            } else {
+                Claim::Renewal {
+                    user: account.user(settings)?,
+                    device: None,
+                }
             };
             (Some(address), claim)
         }
-        Meaning::Renewed => (None, renewal_claim(settings, &account, record)?),
         Meaning::Left => (None, logoff_claim(settings, &account, record)?),
     };
     Ok(IdentityEvent {
@@ -287,6 +225,14 @@ fn meaning(kind: EventSourceKind, record: &Record<'_>) -> Result<Meaning, Reason
     } else {
         Reason::LogonType
     })
+}
+
+/// What the kind of evidence is worth, if anything.
+fn worth(settings: &Settings, kind: EvidenceKind) -> Result<Weight, Reason> {
+    match settings.conflict.weight(kind) {
+        Weight::Ignored => Err(Reason::NoWorth),
+        weight => Ok(weight),
+    }
 }
 
 /// Kerberos and NTLM records say by a status whether the attempt succeeded; a logon's own record is only of success.

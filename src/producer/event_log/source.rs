@@ -111,6 +111,7 @@ impl Source {
             kind: config.kind,
             domain: config.domain.clone(),
             skew: 0,
+            conflict: config.conflict,
         };
         report.set_fact("host", Fact::Text(config.host.clone()));
         let mut source = Self {

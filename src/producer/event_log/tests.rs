@@ -16,6 +16,7 @@ use crate::identity::Core;
 use crate::identity::name::Name;
 use crate::identity::policy::Policy;
 use crate::identity::view::Epoch;
+use crate::identity::worth::Conflict;
 use crate::net::resolve::Resolver;
 use crate::net::rpc::RpcError;
 use crate::runtime::clock::utc_now;
@@ -255,6 +256,7 @@ fn configured(delivery: Delivery) -> EventSource {
         delivery,
         networks: Vec::new(),
         domains: Vec::new(),
+        conflict: Conflict::default(),
     }
 }
 

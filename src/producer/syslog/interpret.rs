@@ -1,7 +1,7 @@
 //! What a syslog line means: the one place where a line becomes an identity event, or a reason why it does not.
 //!
 //! A pure function of the source's settings, the moment of arrival and the line. Which rule matches is data
-//! (templates); what its captures mean is here. A logon is strong evidence, `identity` weak (rule 6); a host name names a
+//! (templates); what its captures mean is here. What a logon and an `identity` are worth is configured (rule 6); a host name names a
 //! device and never moves a user (rule 9); the sender's own address is never the user's.
 
 use std::net::IpAddr;
@@ -17,6 +17,7 @@ use crate::identity::event::{
 };
 use crate::identity::name::Name;
 use crate::identity::time::UtcMillis;
+use crate::identity::worth::{Conflict, EvidenceKind, Weight};
 use crate::wire::syslog::{Message, Stamp};
 
 /// What a source's lines are interpreted with.
@@ -32,6 +33,8 @@ pub struct Settings {
     pub zone: TimeZone,
     /// The rules of its templates.
     pub rules: Rules,
+    /// What each kind of evidence is worth.
+    pub conflict: Conflict,
 }
 
 /// Why a line makes no event.
@@ -43,6 +46,8 @@ pub enum Reason {
     NoRule,
     /// A rule says that the line means nothing.
     Ignored,
+    /// The configuration lets this kind of evidence count for nothing.
+    NoWorth,
     /// A rule matches, but the line names no user.
     NoUser,
     /// A rule matches, but the line names no single address.
@@ -57,13 +62,14 @@ pub enum Reason {
 
 impl Reason {
     /// How many reasons there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 
     /// All reasons, in order.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Unparsable,
         Self::NoRule,
         Self::Ignored,
+        Self::NoWorth,
         Self::NoUser,
         Self::NoAddress,
         Self::NoDevice,
@@ -78,6 +84,7 @@ impl Reason {
             Self::Unparsable => "unparsable",
             Self::NoRule => "no-rule",
             Self::Ignored => "ignored",
+            Self::NoWorth => "no-worth",
             Self::NoUser => "no-user",
             Self::NoAddress => "no-address",
             Self::NoDevice => "no-device",
@@ -93,6 +100,9 @@ impl Reason {
             Self::Unparsable => "the line is empty after its syslog header",
             Self::NoRule => "no rule matches",
             Self::Ignored => "the rule says that this line means nothing",
+            Self::NoWorth => {
+                "it matches, but [conflict] lets evidence of this kind count for nothing"
+            }
             Self::NoUser => "it matches, but names no user",
             Self::NoAddress => "it matches, but names no single address",
             Self::NoDevice => "it matches, but names no device",
@@ -197,20 +207,29 @@ fn claim(
     let device = device(settings, captures)?;
     let here = |claim| address.map(|_| claim).ok_or(Reason::NoAddress);
     match event {
-        SyslogEvent::Logon | SyslogEvent::Identity => here(Claim::Logon(Logon {
-            user: user.ok_or(Reason::NoUser)?,
-            device,
-            groups: captures
-                .groups()
-                .filter_map(|g| Name::new(g).ok())
-                .collect(),
-            strength: if event == SyslogEvent::Logon {
-                Strength::Strong
+        SyslogEvent::Logon | SyslogEvent::Identity => {
+            let user = user.ok_or(Reason::NoUser)?;
+            let kind = if event == SyslogEvent::Logon {
+                EvidenceKind::SyslogLogon
             } else {
-                Strength::Weak
-            },
-            logon_id: None,
-        })),
+                EvidenceKind::SyslogIdentity
+            };
+            let weight = settings.conflict.weight(kind);
+            match weight.strength() {
+                Some(strength) => here(Claim::Logon(Logon {
+                    user,
+                    device,
+                    groups: captures
+                        .groups()
+                        .filter_map(|g| Name::new(g).ok())
+                        .collect(),
+                    strength,
+                    logon_id: None,
+                })),
+                None if weight == Weight::Renews => here(Claim::Renewal { user, device: None }),
+                None => Err(Reason::NoWorth),
+            }
+        }
         SyslogEvent::Logoff if user.is_none() && address.is_none() => Err(Reason::NoUser),
         SyslogEvent::Logoff => Ok(Claim::Logoff {
             user,

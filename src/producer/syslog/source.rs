@@ -186,6 +186,7 @@ pub fn settings(
         time: source.time,
         zone: zone(&source.timezone),
         rules: Rules::for_source(templates, source)?,
+        conflict: source.conflict,
     })
 }
 
