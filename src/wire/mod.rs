@@ -8,6 +8,7 @@
 pub mod binxml;
 pub mod cursor;
 pub mod dcerpc;
+pub mod dcom;
 pub mod epm;
 pub mod even6;
 pub mod kerberos;
@@ -16,3 +17,4 @@ pub mod ndr;
 pub mod security;
 pub mod syslog;
 pub mod windows;
+pub mod wmi;

@@ -4,6 +4,7 @@
 //! Alignment counts from the start of the stub. Nothing here knows an interface.
 
 use super::cursor::{Cursor, DecodeError};
+use super::windows::Guid;
 
 /// A context handle, opaque to a client (C706 appendix N).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -145,6 +146,11 @@ impl Writer {
         self
     }
 
+    /// A GUID (MS-DTYP 2.3.4.2).
+    pub fn guid(&mut self, guid: Guid) -> &mut Self {
+        self.align(4).raw(&guid.to_bytes_le())
+    }
+
     /// A context handle.
     pub fn handle(&mut self, handle: &ContextHandle) -> &mut Self {
         self.align(4).raw(&handle.0)
@@ -263,6 +269,15 @@ impl<'a> Reader<'a> {
         Ok(numbers.iter().map(|number| u32::from_le_bytes(*number)))
     }
 
+    /// A GUID (MS-DTYP 2.3.4.2).
+    ///
+    /// # Errors
+    /// [`DecodeError`]
+    pub fn guid(&mut self, field: &'static str) -> Result<Guid, DecodeError> {
+        self.cursor.align(4)?;
+        self.cursor.array(field).map(Guid::from_bytes_le)
+    }
+
     /// A context handle.
     ///
     /// # Errors
@@ -305,6 +320,7 @@ mod tests {
         writer
             .u8(1)
             .handle(&handle)
+            .guid(Guid::from_u128(7))
             .unique_wide_string(Some("Sécurité"))
             .u64(1 << 40)
             .conformant_u32s(&[5, 6])
@@ -313,6 +329,7 @@ mod tests {
         let mut reader = Reader::new("test", &bytes);
         assert_eq!(reader.cursor().u8("number").unwrap(), 1);
         assert_eq!(reader.handle("handle").unwrap(), handle);
+        assert_eq!(reader.guid("guid").unwrap(), Guid::from_u128(7));
         assert!(reader.pointer("text").unwrap());
         assert_eq!(reader.wide_string("text", 100).unwrap(), "Sécurité");
         assert_eq!(reader.u64("long").unwrap(), 1 << 40);
