@@ -64,4 +64,4 @@ impl ReplyError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::wire) mod tests;
