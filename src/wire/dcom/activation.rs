@@ -142,7 +142,8 @@ fn instantiation(class: Guid, interface: Guid) -> Vec<u8> {
     object(object(0).len())
 }
 
-/// An ActivationContextInfoData (2.2.22.2.5) without contexts: it should have one, but Windows asks for none.
+/// An ActivationContextInfoData (2.2.22.2.5) without contexts. The specification wants one; other clients send none either, and
+/// Windows takes it.
 fn context() -> Vec<u8> {
     let mut object = Writer::new();
     object.u32(0).u32(0).u32(0).u32(0);
