@@ -1,5 +1,5 @@
-//! Calls against the bytes of another client, replies and objects against its reading and against the specification's example,
-//! and all of them cut, bent and made of nothing.
+//! Calls against the bytes of another client, replies and objects against its reading and against the specification's
+//! example, and all of them cut, bent and made of nothing.
 //!
 //! The fixtures are impacket's or were read by it; `tests/fixtures/wmi/golden.py` writes them.
 
