@@ -102,8 +102,8 @@ fn blob(properties: &[(Guid, Vec<u8>)]) -> Vec<u8> {
     blob.into_bytes()
 }
 
-/// Type serialization version 1 (MS-RPCE 2.2.6): two headers, and the object padded to eight bytes. The length counts the
-/// padding.
+/// Type serialization version 1 (MS-RPCE 2.2.6): two headers, and the object padded to eight bytes. The length counts
+/// the padding.
 fn serialized(object: &[u8]) -> Vec<u8> {
     let length = object.len().next_multiple_of(8);
     let mut out = Writer::new();
@@ -142,7 +142,8 @@ fn instantiation(class: Guid, interface: Guid) -> Vec<u8> {
     object(object(0).len())
 }
 
-/// An ActivationContextInfoData (2.2.22.2.5) without contexts: it should have one, but Windows asks for none.
+/// An ActivationContextInfoData (2.2.22.2.5) without contexts. The specification wants one; other clients send none
+/// either, and Windows takes it.
 fn context() -> Vec<u8> {
     let mut object = Writer::new();
     object.u32(0).u32(0).u32(0).u32(0);
@@ -180,7 +181,7 @@ pub struct Created {
     pub object: Reference,
     /// The process it lives in.
     pub oxid: u64,
-    /// That process's `IRemUnknown`: the object UUID of [`super::release`].
+    /// That process's `IRemUnknown`: the object UUID of [`super::release()`].
     pub rem_unknown: Guid,
     /// Where that process listens, the server's favourite first; at most [`super::MAX_BINDINGS`].
     pub bindings: Vec<Binding>,
@@ -260,8 +261,8 @@ fn split(blob: &[u8]) -> Result<Vec<(Guid, &[u8])>, DecodeError> {
     Ok(found)
 }
 
-/// An object behind its serialization headers (MS-RPCE 2.2.6.1). Its length is not looked at: clients and servers disagree
-/// whether it counts the padding, and what is around it bounds it.
+/// An object behind its serialization headers (MS-RPCE 2.2.6.1). Its length is not looked at: peers disagree whether it
+/// counts the padding, and what is around it bounds it.
 fn object<'a>(structure: &'static str, bytes: &'a [u8]) -> Result<Reader<'a>, DecodeError> {
     let mut fields = Cursor::new(structure, bytes);
     let head = fields.bytes("serialization headers", SERIALIZED_HEADER_BYTES)?;

@@ -1,8 +1,8 @@
 //! Distributed COM (MS-DCOM), the client's side: make an object on another host, call it, and let go of it.
 //!
-//! [`activation`] asks for an object and reads where it lives, [`objref`] reads references to objects, `orpc` is what stands
-//! at the head of every call and reply, [`release`] gives references back, [`status`] puts results into words. Only what
-//! travels: no connection, no decision, and nothing of what an object does ([`crate::wire::wmi`] knows that).
+//! [`activation`] asks for an object and reads where it lives, [`objref`] reads references to objects, `orpc` is what
+//! stands at the head of every call and reply, [`release()`] gives references back, [`status`] puts results into words.
+//! Only what travels: no connection, no decision, and nothing of what an object does ([`crate::wire::wmi`] knows that).
 
 pub mod activation;
 pub mod objref;
@@ -36,7 +36,7 @@ pub mod opnum {
     pub const REM_RELEASE: u16 = 5;
 }
 
-/// Most bytes of a reply to [`create_instance`] or [`release`] that are worth taking: bindings are all that varies in it.
+/// Most bytes of a reply to [`create_instance`] or [`release()`] that are worth taking: only bindings vary in it.
 pub const MAX_REPLY_BYTES: usize = 256 << 10;
 /// Most string bindings that are kept: a host has one or two for each of its addresses.
 pub const MAX_BINDINGS: usize = 64;
@@ -64,4 +64,4 @@ impl ReplyError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::wire) mod tests;

@@ -156,8 +156,8 @@ impl Binding {
     }
 }
 
-/// The TCP bindings with a port in a DUALSTRINGARRAY (2.2.19.1): `units` are its 16-bit numbers, and the security bindings,
-/// which begin at `security`, are not looked at. At most [`MAX_BINDINGS`]; what is more is left out.
+/// The TCP bindings with a port in a DUALSTRINGARRAY (2.2.19.1): `units` are its 16-bit numbers, and the security
+/// bindings, which begin at `security`, are not looked at. At most [`MAX_BINDINGS`]; what is more is left out.
 pub(super) fn bindings(units: &[u8], security: u16) -> Result<Vec<Binding>, DecodeError> {
     const BINDINGS: &str = "string bindings";
     let whole = Cursor::new(BINDINGS, units);

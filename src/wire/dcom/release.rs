@@ -1,6 +1,6 @@
 //! Giving references back: `IRemUnknown::RemRelease` (MS-DCOM 3.1.1.5.6.1.3).
 //!
-//! A host drops what nobody pings within six minutes anyway; this is manners.
+//! A host drops what nobody pings for some minutes anyway; this is manners.
 
 use super::{ReplyError, orpc};
 use crate::wire::windows::Guid;

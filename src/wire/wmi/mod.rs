@@ -1,8 +1,8 @@
-//! Windows Management Instrumentation over DCOM (MS-WMI), the client's side: log in to a namespace, ask a query, read objects.
+//! Windows Management Instrumentation over DCOM (MS-WMI), the client's side: log in, ask a query, read objects.
 //!
-//! [`request`] encodes the calls, [`reply`] decodes their results, [`object`] reads the objects in them (MS-WMIO), [`path`]
-//! the names by which objects refer to each other, [`status`] puts results into words. Only what travels: what the classes
-//! mean is not known here.
+//! [`request`] encodes the calls, [`reply`] decodes their results, [`object`] reads the objects in them (MS-WMIO),
+//! [`path`] the names by which objects refer to each other, [`status`] puts results into words. Only what travels: what
+//! the classes mean is not known here.
 
 pub mod object;
 pub mod path;

@@ -1,7 +1,7 @@
 //! Names by which objects refer to each other: object paths (DSP0004 5.3.2, MS-WMI 2.2.2).
 //!
-//! `\\WS1\root\cimv2:Win32_Account.Domain="CORP",Name="alice"`. Server and namespace may be missing, slashes may lean either
-//! way, and a class alone, `Class=@` and `Class="key"` are paths too.
+//! `\\WS1\root\cimv2:Win32_Account.Domain="CORP",Name="alice"`. Server and namespace may be missing, slashes may lean
+//! either way, and a class alone, `Class=@` and `Class="key"` are paths too.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -20,8 +20,8 @@ pub struct Path {
     pub namespace: Option<String>,
     /// The class; letters of either case mean the same.
     pub class: String,
-    /// Keys and values, without quotes and escapes. The name is empty where the class has but one key and it was not named.
-    /// A value may be a path again.
+    /// Keys and values, without quotes and escapes. The name is empty where the class has but one key and it was not
+    /// named. A value may be a path again.
     pub keys: Vec<(String, String)>,
 }
 

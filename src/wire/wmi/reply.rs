@@ -44,8 +44,8 @@ pub struct Batch {
 /// `Next` (3.1.4.4.2).
 ///
 /// # Errors
-/// [`ReplyError`]; one object that cannot be read spoils the reply, since nobody could say which one is missing. A status
-/// that promises less than was asked for is refused too.
+/// [`ReplyError`]; one object that cannot be read spoils the reply, since nobody could say which one is missing. A
+/// status that promises less than was asked for is refused too.
 pub fn next(stub: &[u8]) -> Result<Batch, ReplyError> {
     const REPLY: &str = "a batch of objects";
     let limit = usize::try_from(MAX_OBJECTS).unwrap_or(usize::MAX);

@@ -1,7 +1,7 @@
 //! Heaps of an object and the values in them: texts, arrays, objects within the object (MS-WMIO 2.2.66 to 2.2.82).
 //!
-//! References may point anywhere, also many to one place, which the specification forbids and a hostile host would do. So
-//! all that is taken out of the heaps is charged to one account, as large as the object.
+//! References may point anywhere, also many to one place, which the specification forbids and a hostile host would do.
+//! So all that is taken out of the heaps is charged to one account, little larger than the object.
 
 use super::{MAX_OBJECT_BYTES, NOTHING, Object, Value};
 use crate::wire::cursor::{Cursor, DecodeError};

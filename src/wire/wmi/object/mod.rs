@@ -1,8 +1,8 @@
 //! Objects as WMI encodes them (MS-WMIO): an instance, with the part of its class that explains it.
 //!
-//! The class part says which properties there are, of what type, where their values stand, and which values an instance has
-//! that does not say otherwise. Qualifiers and superclasses are skipped; definitions of classes alone are refused. What the
-//! heaps hold is read in `heap`.
+//! The class part says which properties there are, of what type, where their values stand, and which values an instance
+//! has that does not say otherwise. Qualifiers and superclasses are skipped; definitions of classes alone are refused.
+//! What the heaps hold is read in `heap`.
 
 mod heap;
 
