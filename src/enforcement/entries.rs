@@ -208,6 +208,7 @@ mod tests {
 
         fn empty(&self) -> AddressView<'_> {
             AddressView {
+                last_ended: None,
                 address: "10.1.2.50".parse().unwrap(),
                 changed: Seq(1),
                 shared: false,
@@ -219,6 +220,7 @@ mod tests {
 
         fn with_user<'a>(&'a self, mut view: AddressView<'a>) -> AddressView<'a> {
             view.user = Some(UserSession {
+                doubted_since: None,
                 user: UserView {
                     name: "alice",
                     domain: "corp.example.com",

@@ -22,6 +22,7 @@ impl Core {
         let mut journal = 0;
         let mut tombstones = 0;
         let mut kept = 0;
+        let mut doubts = 0;
         for (id, entry) in self.table.arena.iter() {
             assert_eq!(self.table.find(entry.address), Some(id), "address index");
             for kind in [SubjectKind::User, SubjectKind::Device] {
@@ -45,7 +46,14 @@ impl Core {
             let shared = self.policy.shared_addresses.contains(entry.address);
             assert_eq!(entry.reports_user, entry.user.hold().is_some() && !shared);
             assert!(!(entry.reports_user && entry.user_ended_at.is_some()));
+            if let Some(since) = entry.doubted_since {
+                doubts += 1;
+                assert!(self.deadlines.doubts.contains(&(since, entry.address)));
+                assert!(entry.user.hold().is_some(), "nobody is doubted");
+                assert!(self.can_be_asked(entry), "who can be asked");
+            }
         }
+        assert_eq!(self.deadlines.doubts.len(), doubts, "doubts are indexed");
         assert_eq!(self.journal.len(), journal, "journal holds nothing else");
         assert_eq!(self.tombstones, tombstones, "tombstones are counted");
         assert_eq!(self.deadlines.tombstones.len(), kept);

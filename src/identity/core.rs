@@ -17,6 +17,7 @@ use super::name::{Name, NameKey};
 use super::objects::{Object, Objects};
 use super::outcome::{EndReason, Outcome};
 use super::policy::Policy;
+use super::probe::ProbeReport;
 use super::producer::Producers;
 use super::settle::End;
 use super::subject::{SubjectKind, Subjects};
@@ -62,6 +63,8 @@ pub enum Batch {
     Directory(DirectoryBatch),
     /// The operator ends sessions: of a user anywhere, or whatever is at an address.
     LogOff(LogOffTarget),
+    /// A computer was asked who is signed on.
+    Probe(ProbeReport),
 }
 
 /// Whose sessions the operator ends.
@@ -149,6 +152,7 @@ impl Core {
             }
             Batch::Directory(batch) => self.sync(batch, now, outcomes),
             Batch::LogOff(target) => self.log_off(&target, now, outcomes),
+            Batch::Probe(report) => self.probed(report, now, outcomes),
         }
     }
 
@@ -160,6 +164,9 @@ impl Core {
                 && due <= now
             {
                 let deadline = self.deadline(entry, kind).unwrap_or(due);
+                if deadline <= now && self.doubt(entry, kind, now) {
+                    continue;
+                }
                 let ends = self.clock.ends_at(deadline, entry);
                 if ends > now {
                     self.reschedule(entry, kind, ends);

@@ -5,6 +5,7 @@
 //! the order, and the session is put right when that place comes up.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::arena::Id;
@@ -78,4 +79,6 @@ fn turn(entry: Id<Entry>) -> Duration {
 pub(super) struct Deadlines {
     pub(super) sessions: BTreeSet<(UtcMillis, Id<Entry>, SubjectKind)>,
     pub(super) tombstones: BTreeSet<(UtcMillis, Id<Entry>)>,
+    /// User sessions over their logoff time whose computers are to be asked, by since when.
+    pub(super) doubts: BTreeSet<(UtcMillis, IpAddr)>,
 }

@@ -118,7 +118,7 @@ impl Core {
         told
     }
 
-    fn device_seen(
+    pub(super) fn device_seen(
         &mut self,
         event: &IdentityEvent,
         device: &DeviceRef,
@@ -168,7 +168,7 @@ impl Core {
         self.release(device);
     }
 
-    fn seen(
+    pub(super) fn seen(
         &mut self,
         address: IpAddr,
         subject: Id<Subject>,
@@ -178,7 +178,11 @@ impl Core {
         let kind = self.subjects.arena[subject].kind;
         let entry = self.table.find_or_insert(address);
         let (at, strong) = (fact.at, fact.kind == FactKind::Strong);
+        let (producer, record) = (fact.producer, fact.record.clone());
         let settled = self.settle(entry, kind, fact, now);
+        let reason = (settled.after.is_none()).then_some(EndReason::Logoff);
+        let producer = self.producers.name(producer).clone();
+        self.note_end(entry, &settled, reason, (&producer, &record), now);
         if settled.after == Some(subject) {
             return match settled {
                 Settled { before, .. } if before != settled.after => Verdict::LoggedOn {
@@ -282,6 +286,8 @@ impl Core {
             None => self.told(event, None, FactKind::AllLeft),
         };
         let settled = self.settle(entry, kind, fact, now);
+        let by = (&*event.producer, event.record.as_str());
+        self.note_end(entry, &settled, Some(EndReason::Logoff), by, now);
         match (settled.before, settled.before == settled.after) {
             (Some(_), false) => (settled.lost, Verdict::LoggedOff(EndReason::Logoff)),
             (None, _) => ignored(IgnoreReason::NoSession),
@@ -322,7 +328,9 @@ impl Core {
         }
         for place in &ends {
             let fact = self.told(event, Some(subject), FactKind::Left);
-            self.settle(*place, SubjectKind::User, fact, now);
+            let settled = self.settle(*place, SubjectKind::User, fact, now);
+            let by = (&*event.producer, event.record.as_str());
+            self.note_end(*place, &settled, Some(EndReason::Logoff), by, now);
         }
         match (ends.is_empty(), older, logon) {
             (false, _, _) => Verdict::LoggedOff(EndReason::Logoff),
@@ -399,7 +407,7 @@ impl Core {
     }
 
     /// Where the event speaks of, if a session may be there and the producer may say so.
-    fn place(&self, event: &IdentityEvent) -> Result<IpAddr, IgnoreReason> {
+    pub(super) fn place(&self, event: &IdentityEvent) -> Result<IpAddr, IgnoreReason> {
         let address = event.address.ok_or(IgnoreReason::NoAddress)?;
         let address = session_address(address).ok_or(IgnoreReason::AddressRefused)?;
         let scope = self.policy.scopes.get(&event.producer);
@@ -421,7 +429,11 @@ impl Core {
     }
 
     /// Whether the producer may say of the subject that it is somewhere.
-    fn admit(&self, event: &IdentityEvent, subject: Id<Subject>) -> Result<(), IgnoreReason> {
+    pub(super) fn admit(
+        &self,
+        event: &IdentityEvent,
+        subject: Id<Subject>,
+    ) -> Result<(), IgnoreReason> {
         self.may_end(event, subject)?;
         let subject = &self.subjects.arena[subject];
         if subject.kind == SubjectKind::User && subject.gone {
@@ -443,7 +455,7 @@ impl Core {
         }
     }
 
-    fn told(
+    pub(super) fn told(
         &mut self,
         event: &IdentityEvent,
         subject: Option<Id<Subject>>,

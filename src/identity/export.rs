@@ -111,6 +111,8 @@ impl Core {
         core.policy.directories = policy.directories.clone();
         core.policy.domains = policy.domains.clone();
         core.policy.shared_addresses = policy.shared_addresses.clone();
+        core.policy.probe_networks = policy.probe_networks.clone();
+        core.policy.grace = policy.grace;
         core.policy.filter.exclude_groups = policy.filter.exclude_groups.clone();
         core.clock = Clock::at(state.now);
         core.journal = Journal::restore(state.last_seq, state.floor, state.marks);
@@ -213,12 +215,22 @@ impl Core {
         entry.empty_since = state.empty_since;
         entry.reports_user = state.reports_user;
         entry.user_ended_at = state.user_ended_at;
+        entry.last_ended = state.last_ended.map(Box::new);
         entry.user = restore_slot(state.user, subjects, producers)?;
         entry.device = restore_slot(state.device, subjects, producers)?;
         if entry.has_session() == entry.empty_since.is_some() {
             return Err(Contradiction {
                 what: "an address that ended and has a session",
             });
+        }
+        if let Some(since) = state.doubted_since {
+            if entry.user.hold().is_none() {
+                return Err(Contradiction {
+                    what: "a doubt about nobody",
+                });
+            }
+            entry.doubted_since = Some(since);
+            self.deadlines.doubts.insert((since, entry.address));
         }
         let id = self.table.insert(entry);
         self.index_address(id);
@@ -259,6 +271,8 @@ fn export_entry(entry: &Entry, places: &Places) -> AddressState {
         empty_since: entry.empty_since,
         reports_user: entry.reports_user,
         user_ended_at: entry.user_ended_at,
+        doubted_since: entry.doubted_since,
+        last_ended: entry.last_ended.as_deref().cloned(),
         user: export_slot(&entry.user, places),
         device: export_slot(&entry.device, places),
     }

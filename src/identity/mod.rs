@@ -25,6 +25,7 @@
 //! | 4 | jumps of the clock | `tests.rs` |
 //! | 6 | conflict: the table, late evidence, interleavings | `worth.rs`, `conflict.rs`, `tests.rs`, `tests/sim` |
 //! | 7 | logoffs | `tests.rs`, `tests/sim` |
+//! | 10, 11 | probes, doubts, grace | `probe.rs`, `tests/sim` |
 //! | 9 | a device carries its user only if told to | `tests.rs` |
 //! | 11 | shared addresses | `tests.rs` |
 //! | 12, 13 | scopes, roles | `tests.rs` |
@@ -49,12 +50,14 @@ pub mod event;
 mod evidence;
 mod export;
 mod filter;
+pub mod habit;
 mod journal;
 pub mod name;
 mod names;
 mod objects;
 pub mod outcome;
 pub mod policy;
+pub mod probe;
 mod producer;
 mod read;
 mod session;

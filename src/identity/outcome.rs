@@ -53,6 +53,16 @@ pub enum EndReason {
     Operator,
     /// A filter now excludes it.
     Filter,
+    /// The computer said that nobody is signed on.
+    ProbeNobody,
+    /// The computer said that others are signed on, and not whom of them to believe.
+    ProbeOtherUser,
+    /// It expired, and the computer refused to tell.
+    ProbeRefused,
+    /// It expired, and the computer did not answer.
+    ProbeUnreachable,
+    /// It expired, and nobody could be asked within the grace.
+    Unconfirmed,
 }
 
 /// Why an event changed nothing.
@@ -86,9 +96,39 @@ pub enum IgnoreReason {
     NoSession,
     /// The directory has lost or disabled the user.
     NotInDirectory,
+    /// A probe's answer, about a session that changed while the computer was asked.
+    SessionChanged,
+    /// A probe that found several users where no session is.
+    SeveralUsers,
+    /// A probe's answer about users of a shared address.
+    SharedAddress,
+    /// A probe without an answer, of a session that is not in doubt.
+    NoAnswer,
+    /// A probe without an answer, while that says nothing about the computer.
+    ProbingUnhealthy,
 }
 
 impl EndReason {
+    /// All of them.
+    const ALL: [Self; 10] = [
+        Self::Logoff,
+        Self::Expired,
+        Self::Directory,
+        Self::Operator,
+        Self::Filter,
+        Self::ProbeNobody,
+        Self::ProbeOtherUser,
+        Self::ProbeRefused,
+        Self::ProbeUnreachable,
+        Self::Unconfirmed,
+    ];
+
+    /// The reason that a word of [`EndReason::as_str`] means.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
     /// The word for metrics, JSON and screens.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -98,6 +138,11 @@ impl EndReason {
             Self::Directory => "directory",
             Self::Operator => "operator",
             Self::Filter => "filter",
+            Self::ProbeNobody => "probe-nobody",
+            Self::ProbeOtherUser => "probe-other-user",
+            Self::ProbeRefused => "probe-refused",
+            Self::ProbeUnreachable => "probe-unreachable",
+            Self::Unconfirmed => "unconfirmed",
         }
     }
 }
@@ -121,6 +166,11 @@ impl IgnoreReason {
             Self::OtherUser => "other-user",
             Self::NoSession => "no-session",
             Self::NotInDirectory => "not-in-directory",
+            Self::SessionChanged => "session-changed",
+            Self::SeveralUsers => "several-users",
+            Self::SharedAddress => "shared-address",
+            Self::NoAnswer => "no-answer",
+            Self::ProbingUnhealthy => "probing-unhealthy",
         }
     }
 }

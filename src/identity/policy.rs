@@ -19,6 +19,10 @@ pub struct Policy {
     pub follow_device: bool,
     /// Where several users share an address: a device only, never a user, is reported.
     pub shared_addresses: Networks,
+    /// Where computers can be asked who is signed on; empty: nowhere.
+    pub probe_networks: Networks,
+    /// How long an expired session may be kept while its computer is to be asked (rule 10).
+    pub grace: Duration,
     /// Configured domains with their other names.
     pub domains: Vec<DomainPolicy>,
     /// Configured directories: (name, domain). Data of a directory that is not here leaves at once (rule 24).

@@ -64,6 +64,7 @@ impl Core {
             user: self.user_session(id, entry),
             device: self.device_session(id, entry),
             user_ended_at: entry.user_ended_at,
+            last_ended: entry.last_ended.as_deref(),
         })
     }
 
@@ -186,6 +187,7 @@ impl Core {
             deadline: self
                 .deadline(id, SubjectKind::User)
                 .unwrap_or(entry.user_due?),
+            doubted_since: entry.doubted_since,
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Every change of a slot goes through [`Core::change`], so that these can never disagree.
 
-use compact_str::CompactString;
+use compact_str::{CompactString, format_compact};
 
 use super::arena::Id;
 use super::conflict::FactKind;
@@ -12,6 +12,10 @@ use super::session::{Fact, MAX_FACTS, Slot};
 use super::subject::{Subject, SubjectKind};
 use super::table::{Entry, MAX_TOMBSTONES, TOMBSTONE};
 use super::time::UtcMillis;
+use super::view::LastEnded;
+
+/// The record of an end by the clock.
+const LOGOFF_TIME: &str = "logoff-time";
 
 /// What a change did to a slot.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub(super) struct Settled {
     pub(super) lost: Option<CompactString>,
     /// The session goes on, with newer evidence.
     pub(super) renewed: bool,
+    /// The slot is that of a user.
+    pub(super) is_user: bool,
 }
 
 /// Who ends a session, and why.
@@ -101,6 +107,7 @@ impl Core {
         if before != after {
             self.moved(kind, before, after);
         }
+        self.end_doubt(id);
         self.schedule(id, kind);
         self.keep_or_bury(id, now);
         if reported {
@@ -117,6 +124,7 @@ impl Core {
             after,
             lost,
             renewed,
+            is_user: kind == SubjectKind::User,
         }
     }
 
@@ -134,6 +142,7 @@ impl Core {
         };
         let address = self.table.arena[entry].address;
         let settled = self.settle(entry, kind, fact, now);
+        self.note_end(entry, &settled, Some(end.reason), (end.source, ""), now);
         outcomes.push(Outcome {
             producer: end.source.into(),
             record: CompactString::default(),
@@ -157,7 +166,8 @@ impl Core {
         })
     }
 
-    /// Ends a session whose time has come.
+    /// Ends a session whose time has come; whoever the end is by says so at its last evidence, so that later evidence
+    /// that is still on its way counts.
     pub(super) fn expire(
         &mut self,
         entry: Id<Entry>,
@@ -165,19 +175,63 @@ impl Core {
         now: UtcMillis,
         outcomes: &mut Vec<Outcome>,
     ) {
-        let Some(fact) = expiry(self.table.arena[entry].slot(kind)) else {
-            return;
+        let reason = match self.table.arena[entry].doubted_since {
+            Some(_) if kind == SubjectKind::User => EndReason::Unconfirmed,
+            Some(_) | None => EndReason::Expired,
         };
         let address = self.table.arena[entry].address;
-        let settled = self.settle(entry, kind, fact, now);
+        let by = (self.own_name.clone(), LOGOFF_TIME);
+        let Some(subject) = self.end_overdue(entry, kind, (reason, &by.0, by.1), now) else {
+            return;
+        };
         outcomes.push(Outcome {
-            producer: self.own_name.clone(),
-            record: CompactString::const_new("logoff-time"),
+            producer: by.0,
+            record: CompactString::const_new(LOGOFF_TIME),
             occurred_at: now,
             address: Some(address),
-            subject: settled.lost.unwrap_or_default(),
-            verdict: Verdict::LoggedOff(EndReason::Expired),
+            subject,
+            verdict: Verdict::LoggedOff(reason),
         });
+    }
+
+    /// Ends a session at its last evidence; whose it was.
+    pub(super) fn end_overdue(
+        &mut self,
+        entry: Id<Entry>,
+        kind: SubjectKind,
+        (reason, producer, record): (EndReason, &str, &str),
+        now: UtcMillis,
+    ) -> Option<CompactString> {
+        let fact = expiry(self.table.arena[entry].slot(kind))?;
+        let settled = self.settle(entry, kind, fact, now);
+        self.note_end(entry, &settled, Some(reason), (producer, record), now);
+        Some(settled.lost.unwrap_or_default())
+    }
+
+    /// Keeps why a user's session ended, if one did.
+    pub(super) fn note_end(
+        &mut self,
+        entry: Id<Entry>,
+        settled: &Settled,
+        reason: Option<EndReason>,
+        (producer, record): (&str, &str),
+        now: UtcMillis,
+    ) {
+        let (Some(user), true) = (&settled.lost, settled.is_user) else {
+            return;
+        };
+        let by = match record {
+            "" => CompactString::new(producer),
+            record => format_compact!("{producer}: {record}"),
+        };
+        if self.table.arena.contains(entry) {
+            self.table.arena[entry].last_ended = Some(Box::new(LastEnded {
+                user: user.clone(),
+                at: now,
+                reason,
+                by,
+            }));
+        }
     }
 
     /// Ends every session of a subject and forgets what else is known of it at any address.
@@ -272,8 +326,11 @@ impl Core {
         self.deadlines.sessions.insert((at, id, kind));
     }
 
-    /// When the session in a slot ends without new evidence.
+    /// When the session in a slot ends without new evidence; of a session in doubt without an answer.
     pub(super) fn deadline(&self, id: Id<Entry>, kind: SubjectKind) -> Option<UtcMillis> {
+        if let (SubjectKind::User, Some(since)) = (kind, self.table.arena[id].doubted_since) {
+            return Some(since.after(self.policy.grace));
+        }
         let last = self.table.arena[id].slot(kind).last()?;
         Some(last.at.after(self.policy.logoff_time))
     }
@@ -284,6 +341,9 @@ impl Core {
             return;
         };
         self.journal.forget(entry.changed);
+        if let Some(since) = entry.doubted_since {
+            self.deadlines.doubts.remove(&(since, entry.address));
+        }
         if let Some(since) = entry.empty_since {
             self.deadlines
                 .tombstones

@@ -10,7 +10,7 @@ use compact_str::CompactString;
 use super::directory::{DirectoryObject, DomainFacts, ObjectId};
 use super::event::LogonId;
 use super::time::UtcMillis;
-use super::view::{Epoch, Seq};
+use super::view::{Epoch, LastEnded, Seq};
 
 pub use super::conflict::FactKind;
 pub use super::subject::SubjectKind;
@@ -96,6 +96,10 @@ pub struct AddressState {
     pub reports_user: bool,
     /// When the last reported user went.
     pub user_ended_at: Option<UtcMillis>,
+    /// Since when the user's session is in doubt.
+    pub doubted_since: Option<UtcMillis>,
+    /// The last user session that ended.
+    pub last_ended: Option<LastEnded>,
     /// The user's slot.
     pub user: SlotState,
     /// The device's slot.

@@ -9,7 +9,7 @@ use super::arena::{Arena, Id};
 use super::session::Slot;
 use super::subject::SubjectKind;
 use super::time::UtcMillis;
-use super::view::Seq;
+use super::view::{LastEnded, Seq};
 
 /// How long an address is kept after its last session ended.
 pub(super) const TOMBSTONE: Duration = Duration::from_secs(24 * 3600);
@@ -34,6 +34,10 @@ pub(super) struct Entry {
     pub(super) reports_user: bool,
     /// When the last reported user went, if none is reported now.
     pub(super) user_ended_at: Option<UtcMillis>,
+    /// Since when the user's session is over its logoff time, and its computer is to be asked.
+    pub(super) doubted_since: Option<UtcMillis>,
+    /// The last user session that ended.
+    pub(super) last_ended: Option<Box<LastEnded>>,
 }
 
 impl Entry {
@@ -48,6 +52,8 @@ impl Entry {
             empty_since: None,
             reports_user: false,
             user_ended_at: None,
+            doubted_since: None,
+            last_ended: None,
         }
     }
 

@@ -7,6 +7,7 @@ use super::event::*;
 use super::name::Name;
 use super::outcome::*;
 use super::policy::*;
+use super::probe::{ProbeAnswer, ProbeReport, ProbeTicket};
 use super::time::UtcMillis;
 use super::view::*;
 use super::*;
@@ -672,4 +673,320 @@ fn rule_14_forgetting_one_leaves_the_sessions_of_others() {
     assert_eq!(w.user_at(A).as_deref(), Some("bob"));
     w.directory_batch(DirectoryStep::Poll, Vec::new(), vec![id(1)]);
     assert_eq!(w.user_at(A).as_deref(), Some("bob"));
+}
+
+const LOGOFF: i64 = 8 * HOUR;
+
+/// Everything in 10/8 can be asked, with an hour of grace.
+fn probing() -> Policy {
+    Policy {
+        probe_networks: Networks::new(["10.0.0.0/8".parse().expect("a network")]),
+        grace: Duration::from_secs(3600),
+        ..policy()
+    }
+}
+
+impl World {
+    /// What a computer answers that is asked now.
+    fn answer(&mut self, address: &str, healthy: bool, answer: ProbeAnswer) -> Verdict {
+        let subject = self
+            .core
+            .probe_subject(address.parse().expect("an address"));
+        self.answer_to(address, subject.ticket, healthy, answer)
+    }
+
+    fn answer_to(
+        &mut self,
+        address: &str,
+        ticket: ProbeTicket,
+        healthy: bool,
+        answer: ProbeAnswer,
+    ) -> Verdict {
+        self.now += 1;
+        let report = ProbeReport {
+            address: address.parse().expect("an address"),
+            producer: "pc-probe".into(),
+            record: "wmi".into(),
+            ticket,
+            asked_at: UtcMillis(self.now),
+            answered_at: UtcMillis(self.now),
+            healthy,
+            answer,
+            device: None,
+        };
+        self.core.apply(
+            Batch::Probe(report),
+            UtcMillis(self.now),
+            &mut self.outcomes,
+        );
+        self.core.check_invariants();
+        self.outcomes.last().expect("an outcome").verdict.clone()
+    }
+
+    fn ended(&self, address: &str) -> Option<(String, &'static str)> {
+        let view = self.core.address(address.parse().expect("an address"))?;
+        let ended = view.last_ended?;
+        Some((ended.user.to_string(), ended.word()))
+    }
+
+    /// alice at 10.0.0.1, whose logoff time is just over.
+    fn doubted() -> Self {
+        let mut world = Self::with(probing());
+        world.send(on("dc1", T0, "10.0.0.1", "alice"));
+        world.advance_to(T0 + LOGOFF);
+        assert_eq!(world.core.doubted_count(), 1);
+        assert_eq!(world.user_at("10.0.0.1").as_deref(), Some("alice"));
+        world
+    }
+}
+
+/// A logon at an instant.
+fn on(producer: &str, at: i64, address: &str, user: &str) -> IdentityEvent {
+    event(producer, at - T0, address, logon(user, Strength::Strong))
+}
+
+fn signed_on(users: &[&str]) -> ProbeAnswer {
+    ProbeAnswer::Users(users.iter().map(|user| corp(user)).collect())
+}
+
+#[test]
+fn rule_10_where_nobody_can_be_asked_an_expired_session_ends() {
+    let mut world = World::with(probing());
+    world.send(on("dc1", T0, "192.0.2.1", "alice"));
+    world.advance_to(T0 + LOGOFF - 1);
+    assert_eq!(world.user_at("192.0.2.1").as_deref(), Some("alice"));
+    world.advance_to(T0 + LOGOFF);
+    assert_eq!(world.user_at("192.0.2.1"), None);
+    let ended = Some(("corp.example.com\\alice".to_owned(), "expired"));
+    assert_eq!(world.ended("192.0.2.1"), ended);
+}
+
+#[test]
+fn rule_10_a_doubted_session_stays_until_its_grace_is_over() {
+    let mut world = World::doubted();
+    world.advance_to(T0 + LOGOFF + HOUR - 1);
+    assert_eq!(world.user_at("10.0.0.1").as_deref(), Some("alice"));
+    world.advance_to(T0 + LOGOFF + HOUR);
+    assert_eq!(world.user_at("10.0.0.1"), None);
+    assert_eq!(world.ended("10.0.0.1").expect("it ended").1, "unconfirmed");
+    assert_eq!(world.core.doubted_count(), 0);
+}
+
+#[test]
+fn rule_8_a_confirmed_session_begins_its_logoff_time_anew() {
+    let mut world = World::doubted();
+    let before = world.core.last_seq();
+    let verdict = world.answer("10.0.0.1", true, signed_on(&["alice"]));
+    assert_eq!(verdict, Verdict::Renewed);
+    assert_eq!(world.core.doubted_count(), 0);
+    assert_eq!(world.core.last_seq(), before, "firewalls hear nothing new");
+    world.advance_to(T0 + 2 * LOGOFF);
+    assert_eq!(world.core.doubted_count(), 0);
+    world.advance_to(T0 + 2 * LOGOFF + 1);
+    assert_eq!(world.core.doubted_count(), 1, "and is doubted anew");
+}
+
+#[test]
+fn rule_10_another_user_replaces_and_nobody_ends() {
+    let mut world = World::doubted();
+    let verdict = world.answer("10.0.0.1", false, signed_on(&["bob"]));
+    let displaced = Some("corp.example.com\\alice".into());
+    assert_eq!(verdict, Verdict::LoggedOn { displaced });
+    assert_eq!(world.user_at("10.0.0.1").as_deref(), Some("bob"));
+    assert_eq!(world.ended("10.0.0.1").expect("hers ended").1, "displaced");
+
+    let mut world = World::doubted();
+    let verdict = world.answer("10.0.0.1", false, ProbeAnswer::Nobody);
+    assert_eq!(verdict, Verdict::LoggedOff(EndReason::ProbeNobody));
+    assert_eq!(world.user_at("10.0.0.1"), None);
+    // What happened before the question cannot bring her back; what happens after it can.
+    let late = on("dc2", world.now - 1, "10.0.0.1", "alice");
+    assert_eq!(world.send(late), Verdict::Ignored(IgnoreReason::Older));
+    world.now += 10;
+    world.send(on("dc2", world.now, "10.0.0.1", "alice"));
+    assert_eq!(world.user_at("10.0.0.1").as_deref(), Some("alice"));
+}
+
+#[test]
+fn rule_10_refused_and_no_answer_end_only_while_probing_is_healthy() {
+    for (answer, reason) in [
+        (ProbeAnswer::Refused, EndReason::ProbeRefused),
+        (ProbeAnswer::Unreachable, EndReason::ProbeUnreachable),
+    ] {
+        let mut world = World::doubted();
+        let verdict = world.answer("10.0.0.1", false, answer.clone());
+        assert_eq!(verdict, Verdict::Ignored(IgnoreReason::ProbingUnhealthy));
+        assert_eq!(world.core.doubted_count(), 1, "still in doubt");
+        let verdict = world.answer("10.0.0.1", true, answer.clone());
+        assert_eq!(verdict, Verdict::LoggedOff(reason));
+        assert_eq!(world.user_at("10.0.0.1"), None);
+
+        let mut world = World::with(probing());
+        world.send(on("dc1", T0, "10.0.0.1", "alice"));
+        let verdict = world.answer("10.0.0.1", true, answer);
+        assert_eq!(verdict, Verdict::Ignored(IgnoreReason::NoAnswer));
+        assert_eq!(
+            world.user_at("10.0.0.1").as_deref(),
+            Some("alice"),
+            "not in doubt"
+        );
+    }
+    let mut world = World::doubted();
+    let verdict = world.answer("10.0.0.1", false, ProbeAnswer::NotProbed);
+    assert_eq!(verdict, Verdict::LoggedOff(EndReason::Expired));
+}
+
+#[test]
+fn rule_11_several_users_keep_one_of_them_and_make_nobody() {
+    let mut world = World::doubted();
+    let verdict = world.answer("10.0.0.1", true, signed_on(&["bob", "alice"]));
+    assert_eq!(verdict, Verdict::Renewed);
+    let verdict = world.answer("10.0.0.1", true, signed_on(&["bob", "carol"]));
+    assert_eq!(verdict, Verdict::LoggedOff(EndReason::ProbeOtherUser));
+    assert_eq!(world.user_at("10.0.0.1"), None);
+    let verdict = world.answer("10.0.0.1", true, signed_on(&["bob", "carol"]));
+    assert_eq!(verdict, Verdict::Ignored(IgnoreReason::SeveralUsers));
+    let verdict = world.answer("10.0.0.1", true, signed_on(&["bob"]));
+    assert_eq!(verdict, Verdict::LoggedOn { displaced: None });
+}
+
+#[test]
+fn rule_11_an_answer_counts_only_if_the_session_did_not_change_meanwhile() {
+    let mut world = World::doubted();
+    let ticket = world
+        .core
+        .probe_subject("10.0.0.1".parse().expect("an address"))
+        .ticket;
+    world.now += 10;
+    world.send(on("dc1", world.now, "10.0.0.1", "alice"));
+    let verdict = world.answer_to("10.0.0.1", ticket, true, ProbeAnswer::Nobody);
+    assert_eq!(verdict, Verdict::Ignored(IgnoreReason::SessionChanged));
+    assert_eq!(world.user_at("10.0.0.1").as_deref(), Some("alice"));
+}
+
+#[test]
+fn rule_11_a_shared_address_is_not_doubted_and_answers_change_nobody() {
+    let mut policy = probing();
+    policy.shared_addresses = Networks::new(["10.0.0.0/24".parse().expect("a network")]);
+    let mut world = World::with(policy);
+    world.send(on("dc1", T0, "10.0.0.1", "alice"));
+    let verdict = world.answer("10.0.0.1", true, ProbeAnswer::Nobody);
+    assert_eq!(verdict, Verdict::Ignored(IgnoreReason::SharedAddress));
+    world.advance_to(T0 + LOGOFF);
+    assert_eq!(world.core.doubted_count(), 0);
+    assert_eq!(world.user_at("10.0.0.1"), None);
+}
+
+#[test]
+fn rule_19_an_excluded_user_who_is_signed_on_is_nobody() {
+    let mut policy = probing();
+    policy.filter.exclude_users = Globs::new(["svc-*"]).expect("globs");
+    let mut world = World::with(policy);
+    world.send(on("dc1", T0, "10.0.0.1", "alice"));
+    let verdict = world.answer("10.0.0.1", true, signed_on(&["alice", "svc-scan"]));
+    assert!(matches!(verdict, Verdict::Renewed), "{verdict:?}");
+    let verdict = world.answer("10.0.0.1", true, signed_on(&["bob", "svc-scan"]));
+    assert!(matches!(verdict, Verdict::LoggedOn { .. }), "{verdict:?}");
+    let verdict = world.answer("10.0.0.1", true, signed_on(&["svc-scan"]));
+    assert_eq!(verdict, Verdict::LoggedOff(EndReason::ProbeOtherUser));
+    let verdict = world.answer("10.0.0.1", true, signed_on(&["svc-scan"]));
+    assert_eq!(verdict, Verdict::Ignored(IgnoreReason::FilteredUser));
+}
+
+#[test]
+fn rule_4_a_suspended_machine_doubts_at_once_and_gives_time_to_ask() {
+    let mut world = World::with(probing());
+    for host in 1..=50 {
+        let address = format!("10.0.0.{host}");
+        world.send(on("dc1", T0, &address, &format!("u{host}")));
+    }
+    // Asleep for two days.
+    world.now += 2 * DAY;
+    world.advance_to(world.now + 1);
+    assert_eq!(world.core.doubted_count(), 50, "nobody is logged off");
+    let woken = world.now;
+    // And again, in the middle of the doubt: the grace is over, but there was no time to ask.
+    world.now += 2 * DAY;
+    world.advance_to(world.now + 1);
+    assert!(
+        world.core.doubted_count() > 40,
+        "ended in their turn, not at once"
+    );
+    assert!(woken < world.now);
+    world.advance_to(world.now + 600_000);
+    assert_eq!(world.core.doubted_count(), 0);
+}
+
+#[test]
+fn rule_24_a_reload_ends_doubts_where_nobody_is_asked_any_more() {
+    let mut world = World::doubted();
+    world.policy(Policy {
+        logoff_time: Duration::from_secs(24 * 3600),
+        ..probing()
+    });
+    assert_eq!(
+        world.core.doubted_count(),
+        0,
+        "no longer over its logoff time"
+    );
+    world.advance_to(T0 + DAY - 1);
+    assert_eq!(world.user_at("10.0.0.1").as_deref(), Some("alice"));
+    world.advance_to(T0 + DAY);
+    assert_eq!(world.core.doubted_count(), 1);
+    world.policy(policy());
+    assert_eq!(world.core.doubted_count(), 0);
+    world.advance_to(world.now + 1);
+    assert_eq!(world.ended("10.0.0.1").expect("it ended").1, "expired");
+}
+
+#[test]
+fn rule_22_doubts_and_ends_survive_a_restart() {
+    let mut world = World::doubted();
+    world.send(on("dc1", world.now, "10.0.0.2", "bob"));
+    world.answer("10.0.0.2", true, ProbeAnswer::Nobody);
+    let state = world.core.export();
+    let restored = Core::restore(
+        state.clone(),
+        Epoch(7),
+        probing(),
+        UtcMillis(world.now),
+        &mut Vec::new(),
+    );
+    world.core = restored.expect("our own state");
+    world.core.check_invariants();
+    assert_eq!(world.core.export(), state);
+    assert_eq!(world.ended("10.0.0.2").expect("it ended").1, "probe-nobody");
+    world.advance_to(T0 + LOGOFF + HOUR);
+    assert_eq!(world.ended("10.0.0.1").expect("it ended").1, "unconfirmed");
+}
+
+#[test]
+fn a_computer_is_known_by_its_full_name() {
+    let mut world = World::with(probing());
+    let at = "10.0.0.1".parse().expect("an address");
+    assert_eq!(world.core.probe_subject(at).host_name, None);
+    world.send(device("ws1", 0, "10.0.0.1", false));
+    let name = world.core.probe_subject(at).host_name;
+    assert_eq!(name.as_deref(), Some("ws1.corp.example.com"));
+}
+
+#[test]
+fn rule_16_doubts_are_read_in_order_and_in_parts() {
+    let mut world = World::with(probing());
+    for host in 1..=5 {
+        let address = format!("10.0.0.{host}");
+        world.send(on("dc1", T0 - host, &address, "alice"));
+    }
+    world.advance_to(T0 + LOGOFF);
+    let first: Vec<_> = world.core.doubted(None, 2).collect();
+    assert_eq!(first.len(), 2);
+    let after = first.last().map(|doubt| (doubt.since, doubt.address));
+    let rest: Vec<_> = world.core.doubted(after, 10).collect();
+    assert_eq!(rest.len(), 3);
+    assert!(
+        first
+            .iter()
+            .chain(&rest)
+            .is_sorted_by_key(|d| (d.since, d.address))
+    );
 }

@@ -4,7 +4,10 @@
 
 use std::net::IpAddr;
 
+use compact_str::CompactString;
+
 use super::event::{ProducerName, Strength};
+use super::outcome::EndReason;
 use super::time::UtcMillis;
 
 /// Position in the journal; 0 is before everything.
@@ -32,6 +35,29 @@ pub struct AddressView<'a> {
     /// at whatever cursor may hold that user still, and a change of the device moves the address in the journal past
     /// the change that ended him. So a `logout` goes before any device-only `login` of this address (rule 17).
     pub user_ended_at: Option<UtcMillis>,
+    /// The last user session that ended here.
+    pub last_ended: Option<&'a LastEnded>,
+}
+
+/// A user session that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastEnded {
+    /// `domain\user`, as shown.
+    pub user: CompactString,
+    /// When, by our clock.
+    pub at: UtcMillis,
+    /// Why; `None`: somebody else was seen at the address.
+    pub reason: Option<EndReason>,
+    /// Which producer or part of `jims` said so, and its record.
+    pub by: CompactString,
+}
+
+impl LastEnded {
+    /// The word for why, for JSON and screens.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        self.reason.map_or("displaced", EndReason::as_str)
+    }
 }
 
 /// A user's session.
@@ -45,6 +71,8 @@ pub struct UserSession<'a> {
     pub evidence: EvidenceView<'a>,
     /// When it ends without new evidence.
     pub deadline: UtcMillis,
+    /// Since when its logoff time is over and its computer is to be asked.
+    pub doubted_since: Option<UtcMillis>,
 }
 
 /// A device's session.

@@ -260,6 +260,14 @@ fn describe(batch: &Batch) -> impl FnOnce() -> String + use<> {
         ),
         Batch::Directory(_) => ("directory", None),
         Batch::LogOff(_) => ("log-off", None),
+        Batch::Probe(report) => (
+            "a probe",
+            Some((
+                report.producer.clone(),
+                report.record.clone(),
+                report.asked_at,
+            )),
+        ),
     };
     move || format!("{kind}, first {first:?}")
 }

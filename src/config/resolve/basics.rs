@@ -53,7 +53,7 @@ pub(super) fn session(root: &Table<'_>) -> Session {
     };
     let session = Session {
         logoff_time: duration("logoff_time", MINUTE..=DAY, defaults::LOGOFF_TIME),
-        grace: duration("grace", Duration::ZERO..=DAY, defaults::GRACE),
+        grace: duration("grace", MINUTE..=DAY, defaults::GRACE),
         follow_device: table
             .read("follow_device", Value::boolean)
             .unwrap_or(defaults::FOLLOW_DEVICE),

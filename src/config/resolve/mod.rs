@@ -269,6 +269,13 @@ pub(super) fn policy(config: &Config) -> Policy {
         logoff_time: config.session.logoff_time,
         follow_device: config.session.follow_device,
         shared_addresses: Networks::new(config.session.shared_addresses.iter().copied()),
+        grace: config.session.grace,
+        probe_networks: Networks::new(
+            config
+                .pc_probe
+                .iter()
+                .flat_map(|probe| probe.networks.iter().copied()),
+        ),
         domains: config.domains.clone(),
         directories: config
             .directories

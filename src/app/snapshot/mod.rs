@@ -4,6 +4,8 @@
 //! types that are written are this file's own, so that the table's may change; a change of what is written here is a
 //! new version. Reading and writing files, and setting damaged ones aside, is `runtime/`'s.
 
+mod life;
+
 use std::net::IpAddr;
 
 use compact_str::CompactString;
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use self::life::Life;
 use crate::enforcement::TokenRecord;
 use crate::identity::directory::{DirectoryObject, DomainFacts, ObjectId, ObjectKind};
 use crate::identity::event::LogonId;
@@ -23,7 +26,7 @@ use crate::identity::time::UtcMillis;
 use crate::identity::view::{Epoch, Seq};
 
 /// The version that is written, and the newest that is read.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 const MAGIC: &[u8; 8] = b"JIMSSNAP";
 const HEADER_BYTES: usize = 8 + 2 + 8;
@@ -83,8 +86,9 @@ pub fn encode(contents: &SnapshotContents) -> Vec<u8> {
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.extend_from_slice(&[0; 8]);
-    let mut bytes = postcard::to_extend(&File::from(contents), bytes)
-        .expect("plain data in memory can always be written");
+    let written = postcard::to_extend(&File::from(contents), bytes)
+        .and_then(|bytes| postcard::to_extend(&Life::from(&contents.state), bytes));
+    let mut bytes = written.expect("plain data in memory can always be written");
     let length = (bytes.len() - HEADER_BYTES) as u64;
     bytes[10..HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
     let hash = Sha256::digest(&bytes[HEADER_BYTES..]);
@@ -121,8 +125,16 @@ pub fn decode(bytes: &[u8]) -> Result<SnapshotContents, SnapshotError> {
     if Sha256::digest(content)[..] != *hash {
         return Err(SnapshotError::Hash);
     }
-    let file: File = postcard::from_bytes(content).map_err(|_| damaged("the content"))?;
-    file.contents()
+    let (file, rest): (File, &[u8]) =
+        postcard::take_from_bytes(content).map_err(|_| damaged("the content"))?;
+    let life = match found {
+        // Version 1 knew neither doubts nor why sessions had ended.
+        1 => Life::default(),
+        _ => postcard::from_bytes(rest).map_err(|_| damaged("the content"))?,
+    };
+    let mut contents = file.contents()?;
+    life.into_addresses(&mut contents.state.addresses)?;
+    Ok(contents)
 }
 
 fn damaged(what: &'static str) -> SnapshotError {
@@ -490,6 +502,8 @@ impl AddressRow {
             empty_since: self.empty_since.map(UtcMillis),
             reports_user: self.reports_user,
             user_ended_at: self.user_ended_at.map(UtcMillis),
+            doubted_since: None,
+            last_ended: None,
             user: self.user.state()?,
             device: self.device.state()?,
         })
@@ -548,6 +562,8 @@ fn optional_name(text: Option<String>) -> Result<Option<Name>, SnapshotError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::outcome::EndReason;
+    use crate::identity::view::LastEnded;
 
     fn contents() -> SnapshotContents {
         let fact = FactState {
@@ -594,6 +610,13 @@ mod tests {
                     empty_since: None,
                     reports_user: true,
                     user_ended_at: None,
+                    doubted_since: None,
+                    last_ended: Some(LastEnded {
+                        user: "corp.example.com\\bob".into(),
+                        at: UtcMillis(5),
+                        reason: Some(EndReason::ProbeNobody),
+                        by: "pc-probe: wmi ws1".into(),
+                    }),
                     user: SlotState {
                         since: Some(UtcMillis(1)),
                         facts: vec![fact],
