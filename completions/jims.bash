@@ -327,7 +327,7 @@ _jims() {
             return 0
             ;;
         jims__subcmd__query__subcmd__user)
-            opts="-v -h -V --for --json --config --color --verbose --help --version"
+            opts="-v -h -V --for --explain --json --config --color --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

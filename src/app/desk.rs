@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::proposals;
 use super::serve::Inner;
 use crate::control::Site;
 use crate::control::protocol::{
@@ -61,6 +62,9 @@ impl Site for Desk {
                 since: None,
             });
         }
+        let config = self.0.config.load();
+        let habits = self.0.habits.lock();
+        all.extend(proposals::attention(&habits, &config, clock::utc_now()));
         all
     }
 
@@ -83,8 +87,7 @@ impl Site for Desk {
     }
 
     async fn probe(&self, target: &str) -> Result<Probed, Refusal> {
-        let config = self.0.config.load_full();
-        super::probe::probe(&config, target).await
+        super::probe::asked_of_service(&self.0, target).await
     }
 
     async fn reload(&self) -> Result<String, Refusal> {

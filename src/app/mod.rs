@@ -7,6 +7,7 @@ mod desk;
 mod metrics_page;
 mod notices;
 mod probe;
+mod proposals;
 mod reload;
 mod serve;
 pub mod snapshot;

@@ -74,6 +74,9 @@ async fn attempt(inner: &Arc<Inner>) -> Result<String, Refusal> {
     for name in gone(&difference.event_sources) {
         inner.event_logs.stop(name).await;
     }
+    if difference.pc_probe {
+        inner.pc_probes.stop().await;
+    }
     if inner.parts.policy.replace(new.policy()).await.is_err() {
         return Err(Refusal {
             message: "jims is stopping".into(),
@@ -85,6 +88,9 @@ async fn attempt(inner: &Arc<Inner>) -> Result<String, Refusal> {
         if is_fresh(&difference.event_sources, &source.name) {
             inner.start_event_source(source);
         }
+    }
+    if let Some(probe) = new.pc_probe.as_ref().filter(|_| difference.pc_probe) {
+        inner.start_pc_probe(probe);
     }
     inner.config.store(Arc::new(new));
     Ok(summary(&difference))
@@ -204,6 +210,9 @@ fn summary(difference: &Difference) -> String {
         difference.listeners.removed.len(),
         0,
     );
+    if difference.pc_probe {
+        parts.push("PC probe changed".into());
+    }
     if difference.policy {
         parts.push("policy changed".into());
     }

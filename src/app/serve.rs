@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::desk::Desk;
 use super::metrics_page::MetricsPage;
 use super::notices::Notices;
+use super::proposals::{self, SharedHabits};
 use super::state::{self, Keeper};
 use super::{Error, reload, watch};
 use crate::config::{self, Config, Loaded};
@@ -19,8 +20,10 @@ use crate::directory::Directory;
 use crate::enforcement::{Server, ServerParts};
 use crate::net::resolve::Resolver;
 use crate::producer::event_log::{self, EventLogs};
+use crate::producer::pc_probe::{self, PcProbes};
 use crate::producer::syslog::{Surroundings, SyslogService};
 use crate::runtime::clock;
+use crate::runtime::probing::Probing;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::report::{Kind, Report, Reports};
 use crate::runtime::service;
@@ -80,6 +83,12 @@ pub(super) struct Inner {
     pub(super) syslog: Mutex<Option<Running<SyslogService>>>,
     /// The event sources.
     pub(super) event_logs: EventLogs,
+    /// The PC probe.
+    pub(super) pc_probes: PcProbes,
+    /// How a computer is asked now.
+    pub(super) probing: Probing,
+    /// What looks like service accounts and shared hosts.
+    pub(super) habits: SharedHabits,
     /// Who finds addresses.
     pub(super) resolver: Resolver,
     /// The Prometheus page.
@@ -141,6 +150,10 @@ impl App {
         for source in &config.event_sources {
             inner.start_event_source(source);
         }
+        if let Some(probe) = &config.pc_probe {
+            inner.start_pc_probe(probe);
+        }
+        inner.start_habits();
         if let Some(server) = server {
             inner.start_server(server);
         }
@@ -231,6 +244,16 @@ impl Inner {
             tasks: tasks.intake.clone(),
             resolver: resolver.clone(),
         });
+        let (probing, habits) = (Probing::default(), SharedHabits::default());
+        let pc_probes = PcProbes::new(pc_probe::Surroundings {
+            intake: parts.intake.clone(),
+            reader: parts.reader.clone(),
+            reports: parts.reports.clone(),
+            tasks: tasks.intake.clone(),
+            resolver: resolver.clone(),
+            probing: probing.clone(),
+            habits: Arc::clone(&habits),
+        });
         Arc::new(Self {
             path: path.to_owned(),
             reports: parts.reports.clone(),
@@ -240,6 +263,9 @@ impl Inner {
             server: Mutex::new(None),
             syslog: Mutex::new(None),
             event_logs,
+            pc_probes,
+            probing,
+            habits,
             resolver,
             metrics,
             directories: Mutex::default(),
@@ -262,6 +288,7 @@ impl Inner {
             intake: self.parts.intake.clone(),
             readiness: self.readiness.clone(),
             strangers: self.strangers.clone(),
+            probing: self.probing.clone(),
             tasks: self.tasks.outputs.clone(),
         };
         Ok(Server::bind(config, parts)?)
@@ -333,6 +360,21 @@ impl Inner {
     pub(super) fn start_event_source(&self, configured: &config::EventSource) {
         let stop = self.phases.intake.child_token();
         self.event_logs.start(configured, stop);
+    }
+
+    /// Runs the PC probe.
+    pub(super) fn start_pc_probe(&self, configured: &config::PcProbe) {
+        let stop = self.phases.intake.child_token();
+        self.pc_probes.start(configured, stop);
+    }
+
+    fn start_habits(&self) {
+        let watch = proposals::watch(
+            self.parts.outcomes.clone(),
+            Arc::clone(&self.habits),
+            self.phases.control.clone(),
+        );
+        self.tasks.control.spawn("habits", watch);
     }
 
     fn start_writer(self: &Arc<Self>, writer: Writer) {

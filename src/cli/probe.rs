@@ -16,20 +16,23 @@ use crate::control::protocol::{Answer, Probed, ProbedStep, Request};
 /// Width of the names of steps.
 const NAMES: usize = 16;
 
-/// Try configured sources step by step: name, ports, clock, sign-on, rights, what can be read
+/// Try configured sources, or ask computers who is signed on, step by step
 ///
-/// TARGET is the name of an event source or a directory. Each step shows its time, and what to do if it fails. A running
-/// service is asked to try; without one, this command reads the configuration and tries itself.
+/// TARGET is the name of an event source or a directory: name, ports, clock, sign-on, rights, what can be read. Any other
+/// TARGET is the address or name of a computer inside the networks of [pc_probe]: it is asked once who is signed on. Each
+/// step shows its time, and what to do if it fails. A running service is asked to try, and takes a computer's answer into
+/// account; without one, this command reads the configuration and tries itself.
 ///
-/// Exit codes: 0 everything that is needed works; 1 something does not; 2 error.
+/// Exit codes: 0 everything that is needed works, the computer told; 1 something does not, it did not; 2 error.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   jims probe dc1
   jims probe --all
+  jims probe 10.1.2.50
   jims probe dc1 --json | jq -r '.[].steps[] | select(.ok | not) | .remedy'")]
 pub(super) struct Args {
-    /// Names of event sources and directories
+    /// Names of event sources and directories; addresses and names of computers
     #[arg(value_name = "TARGET", required_unless_present = "all")]
     targets: Vec<String>,
     /// Every event source and directory of the configuration
@@ -163,13 +166,23 @@ fn local(config: &Config, target: &str) -> Result<Probed, Failure> {
 }
 
 fn render(probed: &Probed) -> String {
-    let verdict = if probed.ok { "yes" } else { "no" };
+    let yes_or_no = if probed.ok { "yes" } else { "no" };
+    let verdict = match &probed.answer {
+        Some(answer) => escape(&answer.replace('-', " ")),
+        None => yes_or_no.to_owned(),
+    };
+    let kind = match probed.kind.as_str() {
+        "pc" => "computer".to_owned(),
+        kind => escape(&kind.replace('-', " ")),
+    };
     let style = if probed.ok { HEADING } else { WARNING };
     let mut text = format!(
-        "{style}{} ({}): {verdict}{style:#}\n",
-        escape(&probed.target),
-        escape(&probed.kind.replace('-', " "))
+        "{style}{} ({kind}): {verdict}{style:#}\n",
+        escape(&probed.target)
     );
+    if !probed.users.is_empty() {
+        text.push_str(&field(2, "users", NAMES + 4, &probed.users.join(", ")));
+    }
     for step in &probed.steps {
         text.push_str(&step_text(step));
     }
@@ -205,6 +218,8 @@ mod tests {
             target: "dc1".into(),
             kind: "event-source".into(),
             ok: false,
+            answer: None,
+            users: Vec::new(),
             steps: vec![
                 step("name", true, "dc1.corp.example.com is 10.0.0.10", ""),
                 step(

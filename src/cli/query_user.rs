@@ -7,7 +7,7 @@ use super::ask;
 use super::exit::{Exit, Failure};
 use super::render::{HEADING, escape, field, indented, instant, relative};
 use crate::control::protocol::{
-    Answer, DeviceSession, Evidence, KnownDevice, KnownUser, Query, Request, Session,
+    Answer, DeviceSession, Evidence, KnownDevice, KnownUser, PastSession, Query, Request, Session,
 };
 
 /// Width of the labels before the values.
@@ -24,6 +24,7 @@ const LABELS: usize = 8;
 Examples:
   jims query-user alice
   jims query-user 10.1.2.50 --for srx-branch-1
+  jims query-user 10.1.2.50 --explain
   jims query-user ws-0042 --json | jq -r '.sessions[].address'")]
 pub(super) struct Args {
     /// User, IP address, or device
@@ -32,6 +33,9 @@ pub(super) struct Args {
     /// Show also what this enforcement point would be told
     #[arg(long = "for", value_name = "POINT")]
     point: Option<String>,
+    /// Show also sessions that have ended, and why
+    #[arg(long)]
+    explain: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -46,6 +50,7 @@ pub(super) fn run(
     let request = Request::Query {
         who: args.who,
         point: args.point,
+        explain: args.explain,
     };
     let Answer::Query(answer) = ask::ask(config, &request)? else {
         return Err(ask::unexpected());
@@ -69,7 +74,7 @@ fn render(answer: &Query) -> String {
     }
     if answer.sessions.is_empty() {
         text.push_str(&format!("no session of {}\n", escape(&answer.who)));
-        if answer.users.is_empty() && answer.devices.is_empty() {
+        if answer.users.is_empty() && answer.devices.is_empty() && answer.ended.is_empty() {
             return text + &point_text(answer);
         }
     }
@@ -77,6 +82,10 @@ fn render(answer: &Query) -> String {
     without.for_each(|user| text.push_str(&user_text(user)));
     let without = answer.devices.iter().filter(|d| d.addresses.is_empty());
     without.for_each(|device| text.push_str(&device_text(device)));
+    answer
+        .ended
+        .iter()
+        .for_each(|past| text.push_str(&past_text(past, answer)));
     if answer.truncated {
         text.push_str("there are more; ask for a domain (CORP\\name) or an address\n");
     }
@@ -103,13 +112,22 @@ fn session_text(session: &Session, answer: &Query) -> String {
             "shared address: firewalls are told the device only",
         );
     } else {
-        add("state", &session.state);
+        let doubt = session.doubt.as_ref();
+        let doubt = doubt.map_or_else(String::new, |doubt| format!(": {doubt}"));
+        add("state", &format!("{}{doubt}", session.state));
+    }
+    if !session.also_at.is_empty() {
+        let others: Vec<String> = session.also_at.iter().map(ToString::to_string).collect();
+        add("also at", &others.join(", "));
     }
     let when = |at| format!("{} ({})", instant(at), relative(at, answer.at));
     add("since", &when(session.since));
     add("evidence", &evidence(&session.last_evidence));
     add("", &heard(&session.last_evidence));
     add("until", &when(session.deadline));
+    if !session.then.is_empty() {
+        add("then", &session.then);
+    }
     let both = session.user.is_some();
     if let Some(device) = session.device_session.as_ref().filter(|_| both) {
         add("device", &format!("since {}", when(device.since)));
@@ -118,6 +136,44 @@ fn session_text(session: &Session, answer: &Query) -> String {
         add("", &format!("until {}", when(device.deadline)));
     }
     text
+}
+
+fn past_text(past: &PastSession, answer: &Query) -> String {
+    let mut text = format!("{HEADING}{} (ended){HEADING:#}\n", past.address);
+    let mut add = |label: &str, value: &str| text.push_str(&field(2, label, LABELS, value));
+    add("user", &past.user);
+    add(
+        "ended",
+        &format!("{} ({})", instant(past.at), relative(past.at, answer.at)),
+    );
+    add(
+        "reason",
+        &format!("{}: {}", past.reason, reason(&past.reason)),
+    );
+    add("by", &past.by);
+    text
+}
+
+/// Why a session ended, in a sentence.
+fn reason(word: &str) -> &'static str {
+    match word {
+        "logoff" => "a logoff was reported",
+        "expired" => {
+            "its logoff time passed without new evidence, and the computer cannot be asked"
+        }
+        "displaced" => "somebody else was seen at the address",
+        "directory" => "the directory lost or disabled the user",
+        "operator" => "an operator ended it",
+        "filter" => "a filter of the configuration leaves it out now",
+        "probe-nobody" => "the computer says that nobody is signed on",
+        "probe-other-user" => "the computer says that others are signed on",
+        "probe-refused" => {
+            "its logoff time passed, and the computer refused to tell who is signed on"
+        }
+        "probe-unreachable" => "its logoff time passed, and the computer did not answer",
+        "unconfirmed" => "its logoff time passed, and nobody could be asked within the grace",
+        _ => "this version of the command does not know the word",
+    }
 }
 
 fn device_line(name: &str, device: &DeviceSession) -> String {
@@ -240,6 +296,9 @@ mod tests {
                 last_evidence: said(),
                 deadline: at(86_400),
                 state: "active".into(),
+                doubt: None,
+                then: String::new(),
+                also_at: Vec::new(),
                 standing: Some("not-in-directory".into()),
                 device_session: Some(DeviceSession {
                     domain: "corp.example.com".into(),
@@ -258,6 +317,7 @@ mod tests {
             }],
             users: vec![],
             devices: vec![],
+            ended: vec![],
             truncated: false,
             point: None,
         }

@@ -49,15 +49,18 @@ pub enum Request {
         /// The enforcement point whose view is wanted too.
         #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
         point: Option<String>,
+        /// Whether sessions that have ended are wanted too, with the reason.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        explain: bool,
     },
     /// Ends sessions. Answered with [`Answer::LogOff`].
     LogOff {
         /// As in [`Request::Query`].
         who: String,
     },
-    /// Tries a configured source step by step. Answered with [`Answer::Probe`].
+    /// Tries a configured source, or asks a computer who is signed on, step by step. Answered with [`Answer::Probe`].
     Probe {
-        /// Name of an event source or a directory.
+        /// Name of an event source or a directory; else an address or name of a computer.
         target: String,
     },
     /// Reads the configuration again. Answered with [`Answer::Done`] or an error that holds every problem.
@@ -183,7 +186,7 @@ pub struct DirectoryTotals {
 pub struct SourceStatus {
     /// Configured name.
     pub name: String,
-    /// `directory`, `event-source` or `syslog`.
+    /// `directory`, `event-source`, `syslog` or `pc-probe`.
     pub kind: String,
     /// `starting`, `active`, `quiet`, `degraded` or `down`.
     pub state: String,
@@ -215,10 +218,16 @@ pub struct SourceStatus {
 pub struct Probed {
     /// As it was asked for.
     pub target: String,
-    /// `event-source` or `directory`.
+    /// `event-source`, `directory` or `pc`.
     pub kind: String,
-    /// Whether everything that is needed works.
+    /// Whether everything that is needed works; of a computer whether it told who is signed on.
     pub ok: bool,
+    /// What a computer answered: `same-user`, `other-user`, `nobody`, `refused` or `unreachable`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// Who is signed on there, as the computer names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<String>,
     /// Step by step.
     pub steps: Vec<ProbedStep>,
 }
@@ -349,11 +358,30 @@ pub struct Query {
     pub users: Vec<KnownUser>,
     /// Devices of that name, with or without a session.
     pub devices: Vec<KnownDevice>,
+    /// The last user session that ended at each address, the latest first; empty unless asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<PastSession>,
     /// Whether lists were cut at [`MAX_LISTED`].
     pub truncated: bool,
     /// What the enforcement point would be told; null unless asked for.
     #[serde(rename = "for")]
     pub point: Option<PointView>,
+}
+
+/// A session that has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastSession {
+    /// Where.
+    pub address: IpAddr,
+    /// Whose, with the domain.
+    pub user: String,
+    /// When it ended.
+    pub at: Timestamp,
+    /// Why: `logoff`, `expired`, `displaced`, `directory`, `operator`, `filter`, `probe-nobody`, `probe-refused`,
+    /// `probe-unreachable`, `probe-other-user` or `unconfirmed`.
+    pub reason: String,
+    /// Who or what said so.
+    pub by: String,
 }
 
 /// What is believed of one address. The times and the evidence are the user's; of an address without a user, the
@@ -376,8 +404,18 @@ pub struct Session {
     pub last_evidence: Evidence,
     /// When it ends without new evidence.
     pub deadline: Timestamp,
-    /// `active`; `shared` if several users share the address, so that firewalls are told the device only.
+    /// `active`; `shared` if several users share the address, so that firewalls are told the device only; `unconfirmed`
+    /// if it is in doubt: its logoff time is over and a PC probe is to decide, or its source is down.
     pub state: String,
+    /// Why it is unconfirmed, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
+    /// What happens when its deadline comes, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub then: String,
+    /// Other addresses of the same device: the other family of a dual-stack host, a dock, Wi-Fi.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_at: Vec<IpAddr>,
     /// `in-directory`, `not-in-directory` or `gone`; null without a user.
     pub standing: Option<String>,
     /// The device's own session, where there is one.
@@ -552,7 +590,8 @@ mod tests {
             query,
             Request::Query {
                 who: "alice".into(),
-                point: Some("srx".into())
+                point: Some("srx".into()),
+                explain: false,
             }
         );
     }

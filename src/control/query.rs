@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::protocol::{
-    DeviceSession, Ended, Evidence, KnownDevice, KnownUser, MAX_LISTED, Query, Session, timestamp,
+    DeviceSession, Ended, Evidence, KnownDevice, KnownUser, MAX_LISTED, PastSession, Query,
+    Session, timestamp,
 };
 use crate::identity::Core;
 use crate::identity::address::canonical;
@@ -14,10 +15,14 @@ use crate::identity::core::LogOffTarget;
 use crate::identity::event::Strength;
 use crate::identity::name::Name;
 use crate::identity::time::UtcMillis;
-use crate::identity::view::{AddressView, DeviceView, EvidenceView, Standing, UserView};
+use crate::identity::view::{AddressView, DeviceView, EvidenceView, Seq, Standing, UserView};
+use crate::writer::Reader;
+
+/// Addresses of the same device that are listed with each of them.
+const MAX_ALSO_AT: usize = 16;
 
 /// What is known of whom the operator names: an address, a user, a device, or all of that name.
-pub(super) fn query(core: &Core, who: &str, now: UtcMillis) -> Query {
+pub(super) fn query(core: &Core, who: &str, down: &Down, now: UtcMillis) -> Query {
     let who = who.trim();
     let mut answer = Query {
         who: who.to_owned(),
@@ -25,6 +30,7 @@ pub(super) fn query(core: &Core, who: &str, now: UtcMillis) -> Query {
         sessions: Vec::new(),
         users: Vec::new(),
         devices: Vec::new(),
+        ended: Vec::new(),
         truncated: false,
         point: None,
     };
@@ -51,9 +57,62 @@ pub(super) fn query(core: &Core, who: &str, now: UtcMillis) -> Query {
     answer.sessions = addresses
         .into_iter()
         .take(MAX_LISTED)
-        .filter_map(|address| session(&core.address(address)?))
+        .filter_map(|address| session(core, &core.address(address)?, down))
         .collect();
     answer
+}
+
+/// Producers that do not work now: what they brought is unconfirmed, and stays.
+pub(super) type Down = BTreeSet<String>;
+
+/// Addresses looked at in one hold of the lock.
+const SLICE: usize = 500;
+
+/// The last session that ended at the address which was asked for, or all of a user's that did, the latest first.
+pub(super) fn ended_before(reader: &Reader, found: &Query) -> Vec<PastSession> {
+    let mut past = Vec::new();
+    if let Ok(address) = found.who.parse::<IpAddr>() {
+        let core = reader.read();
+        past.extend(
+            core.address(canonical(address))
+                .and_then(|view| past_session(&view)),
+        );
+    } else {
+        let names: Vec<String> = found
+            .users
+            .iter()
+            .map(|user| format!("{}\\{}", user.domain, user.user).to_lowercase())
+            .collect();
+        let mut cursor = Seq(0);
+        // In slices, so that nobody waits for a large table.
+        while !names.is_empty() && past.len() < MAX_LISTED {
+            let core = reader.read();
+            let before = cursor;
+            for (position, address) in core.addresses_since(before).take(SLICE) {
+                cursor = position;
+                let view = core.address(address);
+                let ended = view.as_ref().and_then(past_session);
+                past.extend(ended.filter(|past| names.contains(&past.user.to_lowercase())));
+            }
+            if cursor == before {
+                break;
+            }
+        }
+    }
+    past.sort_by_key(|past| std::cmp::Reverse(past.at));
+    past.truncate(MAX_LISTED);
+    past
+}
+
+fn past_session(view: &AddressView<'_>) -> Option<PastSession> {
+    let ended = view.last_ended?;
+    Some(PastSession {
+        address: view.address,
+        user: ended.user.to_string(),
+        at: timestamp(ended.at),
+        reason: ended.word().to_owned(),
+        by: ended.by.to_string(),
+    })
 }
 
 /// What to tell the writer so that the sessions of an answer end: the address; else the users; else, if only devices
@@ -158,7 +217,7 @@ fn known_device(core: &Core, device: &DeviceView<'_>) -> KnownDevice {
 }
 
 /// The session at an address; `None` if it is only remembered as ended.
-fn session(view: &AddressView<'_>) -> Option<Session> {
+fn session(core: &Core, view: &AddressView<'_>, down: &Down) -> Option<Session> {
     let device = view.device.as_ref();
     let device_session = device.map(|d| DeviceSession {
         domain: d.device.domain.to_owned(),
@@ -169,7 +228,22 @@ fn session(view: &AddressView<'_>) -> Option<Session> {
         last_evidence: evidence(&d.evidence),
         deadline: timestamp(d.deadline),
     });
-    let state = if view.shared { "shared" } else { "active" };
+    let evidence_of_session = view.user.as_ref().map(|u| &u.evidence);
+    let evidence_of_session = evidence_of_session.or(device.map(|d| &d.evidence))?;
+    let doubt = doubt(view, evidence_of_session, down);
+    let state = match (view.shared, &doubt) {
+        (true, _) => "shared",
+        (false, Some(_)) => "unconfirmed",
+        (false, None) => "active",
+    };
+    let then = then(core, view).to_owned();
+    let also_at: Vec<IpAddr> = device
+        .map(|d| core.addresses_of_device(d.device.name, d.device.domain))
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|address| *address != view.address)
+        .take(MAX_ALSO_AT)
+        .collect();
     let name = device.map(|d| d.device.name.to_owned());
     if let Some(user) = &view.user {
         return Some(Session {
@@ -182,6 +256,9 @@ fn session(view: &AddressView<'_>) -> Option<Session> {
             last_evidence: evidence(&user.evidence),
             deadline: timestamp(user.deadline),
             state: state.to_owned(),
+            doubt,
+            then,
+            also_at,
             standing: Some(standing(user.user.standing).to_owned()),
             device_session,
         });
@@ -197,9 +274,37 @@ fn session(view: &AddressView<'_>) -> Option<Session> {
         last_evidence: device_session.last_evidence.clone(),
         deadline: device_session.deadline,
         state: state.to_owned(),
+        doubt,
+        then,
+        also_at,
         standing: None,
         device_session: Some(device_session),
     })
+}
+
+/// Why the session is in doubt, if it is.
+fn doubt(view: &AddressView<'_>, evidence: &EvidenceView<'_>, down: &Down) -> Option<String> {
+    let doubted = view.user.as_ref().and_then(|user| user.doubted_since);
+    if let Some(since) = doubted {
+        let since = timestamp(since);
+        return Some(format!(
+            "its logoff time was over at {since:.0}; the computer is being asked"
+        ));
+    }
+    let producer: &str = evidence.producer;
+    down.contains(producer)
+        .then(|| format!("its source {producer} is down"))
+}
+
+/// What happens when the deadline comes.
+fn then(core: &Core, view: &AddressView<'_>) -> &'static str {
+    match &view.user {
+        Some(user) if user.doubted_since.is_some() => "logged off, if nobody could be asked",
+        Some(_) if !view.shared && core.policy().probe_networks.contains(view.address) => {
+            "the computer is asked who is signed on"
+        }
+        Some(_) | None => "logged off",
+    }
 }
 
 fn evidence(view: &EvidenceView<'_>) -> Evidence {

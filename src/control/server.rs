@@ -27,7 +27,7 @@ use crate::identity::time::UtcMillis;
 use crate::net::local_socket::{Access, LocalListener, LocalSocketError};
 use crate::runtime::clock;
 use crate::runtime::readiness::Readiness;
-use crate::runtime::report::Reports;
+use crate::runtime::report::{Health, Kind, Reading, Reports};
 use crate::runtime::strangers::Strangers;
 use crate::runtime::supervisor::Tasks;
 use crate::writer::{Intake, Outcomes, Reader};
@@ -210,7 +210,11 @@ impl<S: Site> Connection<S> {
         let desk = &self.desk;
         match request {
             Request::Status => Answer::Status(Box::new(status::status(desk, clock::utc_now()))),
-            Request::Query { who, point } => self.query(&who, point),
+            Request::Query {
+                who,
+                point,
+                explain,
+            } => self.query(&who, point, explain),
             Request::LogOff { who } => self.log_off(&who).await,
             Request::Probe { target } => {
                 tracing::info!(uid = self.uid, "probe asked for on the control socket");
@@ -239,8 +243,11 @@ impl<S: Site> Connection<S> {
         }
     }
 
-    fn query(&self, who: &str, point: Option<String>) -> Answer {
+    fn query(&self, who: &str, point: Option<String>, explain: bool) -> Answer {
         let mut found = self.find(who);
+        if explain {
+            found.ended = query::ended_before(&self.desk.reader, &found);
+        }
         if let Some(name) = point {
             let mut addresses: Vec<_> = found.sessions.iter().map(|s| s.address).collect();
             if let Ok(address) = found.who.parse::<std::net::IpAddr>() {
@@ -280,7 +287,16 @@ impl<S: Site> Connection<S> {
     }
 
     fn find(&self, who: &str) -> Query {
-        query::query(&self.desk.reader.read(), who, clock::utc_now())
+        let readings = self.desk.reports.read();
+        let is_down = |reading: &&Reading| {
+            reading.health == Health::Down && matches!(reading.kind, Kind::EventLog | Kind::Syslog)
+        };
+        let down = readings
+            .iter()
+            .filter(is_down)
+            .map(|reading| reading.name.clone())
+            .collect();
+        query::query(&self.desk.reader.read(), who, &down, clock::utc_now())
     }
 
     /// Tells what happens until the client goes; lines that nobody could read first as far as they are kept.

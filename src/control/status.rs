@@ -62,7 +62,9 @@ pub(super) fn status<S: Site>(desk: &Desk<S>, now: UtcMillis) -> Status {
             groups: totals.groups,
         },
         directories: of_kind(Kind::Directory),
-        producers: [of_kind(Kind::EventLog), of_kind(Kind::Syslog)].concat(),
+        producers: [Kind::EventLog, Kind::Syslog, Kind::PcProbe]
+            .map(of_kind)
+            .concat(),
         server,
         enforcement_points: desk.site.points(),
         pushes: Vec::new(),
@@ -115,6 +117,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::EventLog => "event-source",
         Kind::Syslog => "syslog",
         Kind::Directory => "directory",
+        Kind::PcProbe => "pc-probe",
         Kind::Snapshot => "snapshot",
     }
 }

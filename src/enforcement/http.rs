@@ -268,18 +268,37 @@ async fn ip(
     request: Request,
 ) -> Response {
     let (parts, _) = request.into_parts();
-    answer(&shared, Kind::Ip, &parts, |call, point| {
-        let text = path.map(|Path(text)| text).unwrap_or_default();
-        let address = understood(call, address_of(&text))?;
-        let mut parameters = understood(call, call.parameters())?;
-        // There is no prober yet that could be forced; the answer is what is known.
-        let _force_probe = understood(call, parameters.ip())?;
-        call.ready()?;
-        call.keep_unknown(&parameters);
-        let (format, now) = (call.format(), clock::utc_now());
-        let found = query::ip(&shared.reader, &point.filter, address, format, now);
-        Ok((report(format, found.body), found.entries))
-    })
+    let Some(call) = Call::new(&shared, Kind::Ip, &parts) else {
+        return StatusCode::FORBIDDEN.into_response();
+    };
+    match call.authorised() {
+        Ok(point) => {
+            let text = path.map(|Path(text)| text).unwrap_or_default();
+            let result = ip_answer(&call, &point, &text).await;
+            call.end(Some(&point), result)
+        }
+        Err(refusal) => call.end(None, Err(refusal)),
+    }
+}
+
+async fn ip_answer(
+    call: &Call<'_>,
+    point: &Point,
+    text: &str,
+) -> Result<(Response, usize), Refusal> {
+    let shared = call.shared;
+    let address = understood(call, address_of(text))?;
+    let mut parameters = understood(call, call.parameters())?;
+    let force_probe = understood(call, parameters.ip())?;
+    call.ready()?;
+    call.keep_unknown(&parameters);
+    if force_probe {
+        let now = clock::utc_now();
+        shared.forced.probe(&point.name, address, now).await;
+    }
+    let (format, now) = (call.format(), clock::utc_now());
+    let found = query::ip(&shared.reader, &point.filter, address, format, now);
+    Ok((report(format, found.body), found.entries))
 }
 
 async fn user(State(shared): State<Arc<Shared>>, request: Request) -> Response {

@@ -15,6 +15,7 @@
 pub mod cookie;
 pub mod entries;
 pub mod filter;
+mod forced;
 mod http;
 pub mod login;
 mod oauth;

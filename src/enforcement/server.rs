@@ -16,6 +16,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::forced::Forced;
 use super::http::{MAX_BODY_BYTES, router};
 use super::login::FailedLogins;
 use super::point::{PointError, Points};
@@ -30,6 +31,7 @@ use crate::net::listener::{self, ListenError};
 use crate::net::self_signed::{SelfSigned, self_signed};
 use crate::net::tls::{ALPN_HTTP, CertificateFacts, ServerTls, ServerTlsOptions, TlsError};
 use crate::runtime::clock;
+use crate::runtime::probing::Probing;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::strangers::Strangers;
 use crate::runtime::supervisor::Tasks;
@@ -79,6 +81,8 @@ pub struct ServerParts {
     pub readiness: Readiness,
     /// Where it notes addresses that are no enforcement point.
     pub strangers: Strangers,
+    /// How a firewall has a computer asked.
+    pub probing: Probing,
     /// Who owns its tasks.
     pub tasks: Tasks,
 }
@@ -95,6 +99,7 @@ pub(super) struct Shared {
     pub(super) logins: FailedLogins,
     pub(super) states: PointStates,
     pub(super) requests: UnknownRequests,
+    pub(super) forced: Forced,
     token_lifetime_ms: AtomicU64,
 }
 
@@ -162,6 +167,7 @@ impl Server {
             logins: FailedLogins::default(),
             states: PointStates::default(),
             requests: UnknownRequests::default(),
+            forced: Forced::new(parts.probing),
             token_lifetime_ms: AtomicU64::new(0),
         };
         shared.set_token_lifetime(server.token_lifetime);

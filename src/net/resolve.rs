@@ -103,6 +103,43 @@ impl Resolver {
         Ok(addresses)
     }
 
+    /// The names of an address (PTR), sorted, without final dots.
+    ///
+    /// # Errors
+    /// [`ResolveError`] if there are none, or DNS does not answer.
+    pub async fn names(&self, address: IpAddr) -> Result<Vec<String>, ResolveError> {
+        let shown = address.to_string();
+        let none = || ResolveError::None {
+            name: shown.clone(),
+            what: "name",
+        };
+        let answer = within(&shown, async {
+            let answer = self.client(&shown)?.reverse_lookup(address).await;
+            answer.map_err(|error| {
+                if error.is_no_records_found() {
+                    none()
+                } else {
+                    lookup_failed(&shown, error.to_string())
+                }
+            })
+        })
+        .await?;
+        let mut found: Vec<String> = answer
+            .answers()
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::PTR(name) => Some(name.0.to_utf8().trim_end_matches('.').to_owned()),
+                _ => None,
+            })
+            .collect();
+        found.sort();
+        found.truncate(MAX_HOSTS);
+        if found.is_empty() {
+            return Err(none());
+        }
+        Ok(found)
+    }
+
     /// The domain controllers of a domain.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod preflight;
+pub mod probing;
 pub mod rate;
 pub mod readiness;
 pub mod report;

@@ -21,6 +21,8 @@ pub enum Kind {
     Syslog,
     /// A directory service.
     Directory,
+    /// The PC probe.
+    PcProbe,
     /// The saving of the table in the state folder.
     Snapshot,
 }

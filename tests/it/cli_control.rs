@@ -76,6 +76,8 @@ impl Site for Fake {
             remedy: remedy.into(),
         };
         Ok(Probed {
+            answer: None,
+            users: Vec::new(),
             target: target.into(),
             kind: "event-source".into(),
             ok: false,

@@ -18,6 +18,7 @@ use jims::identity::policy::{DomainPolicy, Policy};
 use jims::identity::view::Epoch;
 use jims::identity::{Batch, Core};
 use jims::runtime::clock;
+use jims::runtime::probing::Probing;
 use jims::runtime::readiness::{Latch, Readiness};
 use jims::runtime::report::Reports;
 use jims::runtime::strangers::Strangers;
@@ -91,6 +92,7 @@ impl Site {
             intake: writer.intake.clone(),
             readiness,
             strangers: strangers.clone(),
+            probing: Probing::default(),
             tasks: tasks.clone(),
         };
         let server = Server::bind(&config(folder.path(), point), parts).unwrap();

@@ -1,0 +1,499 @@
+//! The PC probe: which computers are asked when, and what their answers tell the table.
+//!
+//! The table itself says which sessions are doubted, so nothing is lost in a restart and there is no queue of our own:
+//! what is offered to the [`Schedule`] are places in it. One task schedules; each probe is a task. Whether an answer counts
+//! is decided by the table, with the ticket that was drawn when the probe began.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use compact_str::{CompactString, format_compact};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::credentials::Credentials;
+use super::probe::{Prober, Verdict, shown};
+use super::quiet::{Minute, Quiet};
+use super::schedule::{Limits, Outcome, Schedule, Step, Why};
+use super::standing::{Failed, Standing};
+use super::steps::Steps;
+use super::telling;
+use crate::config::{PcProbe, QuietHours};
+use crate::identity::Batch;
+use crate::identity::address::{Networks, session_address};
+use crate::identity::event::ProducerName;
+use crate::identity::habit::Habits;
+use crate::identity::probe::{ProbeAnswer, ProbeReport, ProbeSubject};
+use crate::identity::time::UtcMillis;
+use crate::net::resolve::Resolver;
+use crate::runtime::clock::{monotonic_now, utc_now};
+use crate::runtime::preflight::Preflight;
+use crate::runtime::probing::{Answer, NotAsked, Probed, Probing, Question};
+use crate::runtime::report::{Kind, Report, Reports};
+use crate::runtime::supervisor::Tasks;
+use crate::writer::{Intake, Reader};
+
+/// The producer that a probe's evidence is of.
+pub const PRODUCER: &str = "pc-probe";
+
+/// Doubted sessions that wait in the schedule; more wait in the table.
+const WAITING: usize = 100_000;
+/// Doubted sessions that are looked at in one hold of the lock.
+const SLICE: usize = 2_048;
+/// Between two looks at the table, the credentials' files and the zone.
+const LOOK: Duration = Duration::from_millis(500);
+const LOOK_AT_SECRETS: Duration = Duration::from_secs(30);
+/// Questions for the same computer that wait for one answer.
+const MAX_WAITERS: usize = 64;
+/// How long a probe may go on when the service stops.
+const STOPS_WITHIN: Duration = Duration::from_secs(2);
+
+/// What probing needs of the process.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Where answers go.
+    pub intake: Intake,
+    /// Where doubted sessions are read.
+    pub reader: Reader,
+    /// Where our report is read.
+    pub reports: Reports,
+    /// Who waits for our tasks at the end.
+    pub tasks: Tasks,
+    /// Who finds names.
+    pub resolver: Resolver,
+    /// Where questions come from.
+    pub probing: Probing,
+    /// Where several users at one address are noted.
+    pub habits: Arc<Mutex<Habits>>,
+}
+
+/// The PC probe of a process; runs once a configuration names networks.
+#[derive(Debug)]
+pub struct PcProbes {
+    surroundings: Surroundings,
+    /// What is known of the credentials outlives a reload: a refused one stays suspended.
+    credentials: Arc<Mutex<Credentials>>,
+    running: Mutex<Option<(CancellationToken, Tasks)>>,
+}
+
+impl PcProbes {
+    /// Nothing runs yet.
+    #[must_use]
+    pub fn new(surroundings: Surroundings) -> Self {
+        Self {
+            surroundings,
+            credentials: Arc::default(),
+            running: Mutex::default(),
+        }
+    }
+
+    /// Probes until `stop`.
+    pub fn start(&self, configured: &PcProbe, stop: CancellationToken) {
+        let report = Report::new(Kind::PcProbe, PRODUCER);
+        self.surroundings.reports.add(&report);
+        // Tasks of its own, so that a reload can wait for them alone.
+        let tasks = Tasks::new();
+        let configured = Arc::new(configured.clone());
+        let questions = self.surroundings.probing.open();
+        let service = Service::new(
+            configured,
+            (&self.surroundings, &self.credentials),
+            report,
+            tasks.clone(),
+            questions,
+        );
+        let ends = stop.clone();
+        tasks.spawn("PC probe", async move {
+            let _stopped = ends.run_until_cancelled(service.run()).await;
+        });
+        let waiting = tasks.clone();
+        self.surroundings
+            .tasks
+            .spawn("PC probe", async move { waiting.ended().await });
+        *self.running.lock() = Some((stop, tasks));
+    }
+
+    /// Stops probing; what is under way is given up.
+    pub async fn stop(&self) {
+        let running = self.running.lock().take();
+        if let Some((stop, tasks)) = running {
+            self.surroundings.probing.close();
+            stop.cancel();
+            let left = tasks.finish(STOPS_WITHIN).await;
+            if !left.is_empty() {
+                tracing::debug!(
+                    tasks = left.join(", "),
+                    "probes go on until their time is over"
+                );
+            }
+            self.surroundings.reports.remove(Kind::PcProbe, PRODUCER);
+        }
+    }
+}
+
+/// A probe that is over, for the schedule and for those who wait.
+struct Finished {
+    address: IpAddr,
+    outcome: Outcome,
+    probed: Arc<Probed>,
+}
+
+type Waiter = oneshot::Sender<Result<Arc<Probed>, NotAsked>>;
+
+struct Service {
+    prober: Prober,
+    networks: Networks,
+    schedule: Schedule,
+    standing: Arc<Mutex<Standing>>,
+    reader: Reader,
+    intake: Intake,
+    report: Arc<Report>,
+    tasks: Tasks,
+    producer: ProducerName,
+    questions: mpsc::Receiver<Question>,
+    finished: (mpsc::Sender<Finished>, mpsc::Receiver<Finished>),
+    waiters: HashMap<IpAddr, Vec<Waiter>>,
+    habits: Arc<Mutex<Habits>>,
+    /// Where in the order of doubts the last look ended.
+    looked: Option<(UtcMillis, IpAddr)>,
+    next_look: Instant,
+    next_secrets: Instant,
+}
+
+impl Service {
+    fn new(
+        configured: Arc<PcProbe>,
+        (surroundings, credentials): (&Surroundings, &Arc<Mutex<Credentials>>),
+        report: Arc<Report>,
+        tasks: Tasks,
+        questions: mpsc::Receiver<Question>,
+    ) -> Self {
+        let now = monotonic_now();
+        let credentials = Arc::clone(credentials);
+        let networks = Networks::new(configured.networks.iter().copied());
+        let schedule = Schedule::new(limits(&configured));
+        let finished = mpsc::channel(configured.parallel);
+        let prober = Prober::new(configured, &surroundings.resolver, &tasks, credentials);
+        Self {
+            prober,
+            networks,
+            schedule,
+            standing: Arc::default(),
+            reader: surroundings.reader.clone(),
+            intake: surroundings.intake.clone(),
+            report,
+            tasks,
+            producer: PRODUCER.into(),
+            questions,
+            finished,
+            waiters: HashMap::new(),
+            habits: Arc::clone(&surroundings.habits),
+            looked: None,
+            next_look: now,
+            next_secrets: now,
+        }
+    }
+
+    async fn run(mut self) {
+        loop {
+            let sleep = self.turn();
+            tokio::select! {
+                Some(question) = self.questions.recv() => self.question(question),
+                Some(finished) = self.finished.1.recv() => self.finish(&finished),
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+    }
+
+    /// Looks, starts what may start, tells; how long until the next time.
+    fn turn(&mut self) -> Duration {
+        let (instant, now) = (monotonic_now(), utc_now());
+        if instant >= self.next_secrets {
+            self.next_secrets = instant + LOOK_AT_SECRETS;
+            let accounts = Prober::accounts(&self.prober.config);
+            self.prober.credentials.lock().set_accounts(accounts);
+        }
+        if instant >= self.next_look {
+            self.next_look = instant + LOOK;
+            self.schedule.set_limits(limits(&self.prober.config));
+            self.look(now);
+            self.tell(now);
+        }
+        while let Some(step) = self.schedule.next(now) {
+            match step {
+                Step::Probe { address, why } => self.start(address, why, now),
+                Step::Silent { address, .. } => self.silent(address),
+            }
+        }
+        let due = self.schedule.poll_timeout(now).map(|at| at.since(now));
+        let look = self.next_look.saturating_duration_since(instant);
+        due.map_or(look, |due| due.min(look))
+    }
+
+    /// Offers doubted sessions to the schedule, going round the table's order.
+    fn look(&mut self, now: UtcMillis) {
+        let room = self.schedule.free().min(SLICE);
+        let core = self.reader.read();
+        let mut last = None;
+        for doubt in core.doubted(self.looked, room) {
+            last = Some((doubt.since, doubt.address));
+            if self
+                .schedule
+                .want(doubt.address, doubt.since, Why::Doubted, now)
+                .is_err()
+            {
+                break;
+            }
+        }
+        // At the end of the order it begins anew.
+        self.looked = last;
+    }
+
+    fn question(&mut self, question: Question) {
+        let Question { address, answer } = question;
+        let address = address.to_canonical();
+        let allowed = session_address(address).is_some() && self.networks.contains(address);
+        let waiters = self.waiters.get(&address).map_or(0, Vec::len);
+        let refused = if !allowed {
+            Some(NotAsked::Outside)
+        } else if waiters >= MAX_WAITERS {
+            Some(NotAsked::Busy)
+        } else {
+            let now = utc_now();
+            let wanted = self.schedule.want(address, now, Why::Forced, now);
+            wanted.is_err().then_some(NotAsked::Busy)
+        };
+        match refused {
+            // Who asked may have stopped waiting.
+            Some(refused) => drop(answer.send(Err(refused))),
+            None => self.waiters.entry(address).or_default().push(answer),
+        }
+    }
+
+    fn start(&mut self, address: IpAddr, why: Why, now: UtcMillis) {
+        let subject = self.reader.read().probe_subject(address);
+        // Doubts go away while they wait.
+        if why == Why::Doubted && !subject.doubted {
+            self.schedule.done(address, Outcome::NotProbed, now);
+            return;
+        }
+        let probe = Probe {
+            prober: self.prober.clone(),
+            standing: Arc::clone(&self.standing),
+            reader: self.reader.clone(),
+            intake: self.intake.clone(),
+            report: Arc::clone(&self.report),
+            producer: Arc::clone(&self.producer),
+            habits: Arc::clone(&self.habits),
+            address,
+            subject,
+        };
+        let finished = self.finished.0.clone();
+        self.tasks.spawn(format!("probe of {address}"), async move {
+            let over = probe.run().await;
+            // The service has ended; nobody waits.
+            let _ = finished.send(over).await;
+        });
+    }
+
+    /// The network of the address does not answer: its session stays doubted.
+    fn silent(&mut self, address: IpAddr) {
+        telling::count("silent");
+        let probed = Probed {
+            answer: Answer::Unreachable,
+            users: Vec::new(),
+            steps: vec![telling::silent(address)],
+        };
+        self.answer(address, &Arc::new(probed));
+    }
+
+    fn finish(&mut self, finished: &Finished) {
+        self.schedule
+            .done(finished.address, finished.outcome, utc_now());
+        self.answer(finished.address, &finished.probed);
+    }
+
+    fn answer(&mut self, address: IpAddr, probed: &Arc<Probed>) {
+        for waiter in self.waiters.remove(&address).into_iter().flatten() {
+            let _gone = waiter.send(Ok(Arc::clone(probed)));
+        }
+    }
+
+    fn tell(&self, now: UtcMillis) {
+        let credentials = self.prober.credentials.lock();
+        let suspended = credentials.suspended(now);
+        let all_suspended = credentials.all_suspended(now);
+        drop(credentials);
+        let standing = self.standing.lock();
+        let doubted = self.reader.read().doubted_count();
+        let state = telling::State {
+            running: self.schedule.running(),
+            waiting: self.schedule.waiting(),
+            doubted,
+            oldest: self.schedule.oldest_waiting(now),
+            counts: standing.counts(now),
+            unhealthy: standing.reason(all_suspended, now),
+            all_suspended,
+            suspended: &suspended,
+            silent: &self.schedule.silent_networks(),
+        };
+        telling::tell(&self.report, &state, now);
+    }
+}
+
+/// One probe under way.
+struct Probe {
+    prober: Prober,
+    standing: Arc<Mutex<Standing>>,
+    reader: Reader,
+    intake: Intake,
+    report: Arc<Report>,
+    producer: ProducerName,
+    habits: Arc<Mutex<Habits>>,
+    address: IpAddr,
+    subject: ProbeSubject,
+}
+
+impl Probe {
+    async fn run(self) -> Finished {
+        let begun = monotonic_now();
+        let asked_at = utc_now();
+        let mut steps = Steps::new(Preflight::default());
+        let name = self.subject.host_name.as_ref().map(ToString::to_string);
+        let verdict = self.prober.probe(self.address, name, &mut steps).await;
+        let answered_at = utc_now();
+        let healthy = self.healthy(&verdict, answered_at);
+        let report = ProbeReport {
+            address: self.address,
+            producer: Arc::clone(&self.producer),
+            record: self.record(&verdict),
+            ticket: self.subject.ticket.clone(),
+            asked_at,
+            answered_at,
+            healthy,
+            device: match &verdict {
+                Verdict::Answered(signed_on) => signed_on.device.clone(),
+                _ => None,
+            },
+            answer: answer(&verdict),
+        };
+        if verdict != Verdict::Unable || self.subject.doubted {
+            // The process is stopping: the doubt is in the snapshot.
+            let _stopping = self.intake.apply(Batch::Probe(report)).await;
+        }
+        if let Verdict::Answered(signed_on) = &verdict
+            && signed_on.users.len() > 1
+        {
+            let found = signed_on.users.len();
+            self.habits.lock().several(self.address, found, answered_at);
+        }
+        let users = users(&verdict);
+        let word = self.word(&verdict);
+        self.report.count_received(1, answered_at);
+        telling::over(word, begun);
+        Finished {
+            address: self.address,
+            outcome: outcome(&verdict),
+            probed: Arc::new(Probed {
+                answer: word,
+                users,
+                steps: steps.into_preflight().into_steps(),
+            }),
+        }
+    }
+
+    /// Counts the probe, and whether an unanswered one says something about the computer (rule 10).
+    fn healthy(&self, verdict: &Verdict, now: UtcMillis) -> bool {
+        let all_suspended = self.prober.credentials.lock().all_suspended(now);
+        let mut standing = self.standing.lock();
+        match verdict {
+            Verdict::Answered(_) => standing.answered(now),
+            Verdict::Refused => standing.failed(Failed::Refused, now),
+            Verdict::Unreachable => standing.failed(Failed::Unreachable, now),
+            Verdict::NotProbed | Verdict::Unable => {}
+        }
+        *verdict != Verdict::Unable && standing.healthy(all_suspended, now)
+    }
+
+    fn record(&self, verdict: &Verdict) -> CompactString {
+        let device = match verdict {
+            Verdict::Answered(signed_on) => signed_on.device.as_ref(),
+            _ => None,
+        };
+        match device {
+            Some(device) => format_compact!("wmi {}", device.name),
+            None => CompactString::const_new("wmi"),
+        }
+    }
+
+    /// What became of the session tells whose user was found: names are the table's business.
+    fn word(&self, verdict: &Verdict) -> Answer {
+        match verdict {
+            Verdict::Answered(signed_on) if signed_on.users.is_empty() => Answer::Nobody,
+            Verdict::Answered(_) => {
+                let now = self.reader.read().probe_subject(self.address);
+                match (&self.subject.user, &now.user) {
+                    (Some(before), Some(after)) if before == after => Answer::SameUser,
+                    _ => Answer::OtherUser,
+                }
+            }
+            Verdict::Refused | Verdict::NotProbed | Verdict::Unable => Answer::Refused,
+            Verdict::Unreachable => Answer::Unreachable,
+        }
+    }
+}
+
+fn users(verdict: &Verdict) -> Vec<String> {
+    match verdict {
+        Verdict::Answered(signed_on) => {
+            let users = signed_on.users.iter().map(shown);
+            users.chain(signed_on.local.iter().cloned()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn answer(verdict: &Verdict) -> ProbeAnswer {
+    match verdict {
+        Verdict::Answered(signed_on) if signed_on.users.is_empty() => ProbeAnswer::Nobody,
+        Verdict::Answered(signed_on) => ProbeAnswer::Users(signed_on.users.clone()),
+        Verdict::Refused | Verdict::Unable => ProbeAnswer::Refused,
+        Verdict::Unreachable => ProbeAnswer::Unreachable,
+        Verdict::NotProbed => ProbeAnswer::NotProbed,
+    }
+}
+
+fn outcome(verdict: &Verdict) -> Outcome {
+    match verdict {
+        Verdict::Answered(_) => Outcome::Answered,
+        Verdict::Refused | Verdict::Unable => Outcome::Refused,
+        Verdict::Unreachable => Outcome::Unreachable,
+        Verdict::NotProbed => Outcome::NotProbed,
+    }
+}
+
+fn limits(configured: &PcProbe) -> Limits {
+    Limits {
+        parallel: configured.parallel,
+        per_subnet: configured.per_subnet,
+        timeout: configured.timeout,
+        retry: configured.retry,
+        capacity: WAITING,
+        quiet: configured.quiet_hours.and_then(quiet),
+    }
+}
+
+/// The hours with this machine's offset of today.
+fn quiet(hours: QuietHours) -> Option<Quiet> {
+    let minute = |minutes: u16| Minute::new(minutes / 60, minutes % 60);
+    let now = jiff::Timestamp::from_millisecond(utc_now().0).ok()?;
+    let zone = jiff::tz::TimeZone::system();
+    Some(Quiet {
+        from: minute(hours.from)?,
+        to: minute(hours.to)?,
+        utc_offset: zone.to_offset(now).seconds(),
+    })
+}
