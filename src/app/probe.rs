@@ -66,19 +66,19 @@ pub(super) async fn asked_of_service(inner: &Inner, target: &str) -> Result<Prob
     let host = match known {
         Some(address) => {
             preflight.pass("resolve", format!("{target} has a session at {address}"));
-            address
+            Computer {
+                address,
+                name: None,
+            }
         }
-        None => {
-            computer(configured, target, &inner.resolver, &mut preflight)
-                .await?
-                .address
-        }
+        None => computer(configured, target, &inner.resolver, &mut preflight).await?,
     };
-    let asking = inner.probing.ask(host);
+    let address = host.address;
+    let asking = inner.probing.ask(address, host.name);
     let asked = tokio::time::timeout(configured.timeout + TURN, asking).await;
     match asked.unwrap_or(Err(NotAsked::Busy)) {
         Ok(asked) => Ok(of_computer(target, preflight, &asked)),
-        Err(error) => Err(not_asked(error, host)),
+        Err(error) => Err(not_asked(error, address)),
     }
 }
 

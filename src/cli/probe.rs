@@ -151,7 +151,7 @@ impl<'a> Prober<'a> {
                 let request = Request::Probe {
                     target: target.to_owned(),
                 };
-                let Answer::Probe(probed) = ask::ask(*config, &request)? else {
+                let Answer::Probe { probed } = ask::ask(*config, &request)? else {
                     return Err(ask::unexpected());
                 };
                 Ok(probed)

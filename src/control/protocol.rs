@@ -85,7 +85,10 @@ pub enum Answer {
     /// To [`Request::LogOff`].
     LogOff(LogOff),
     /// To [`Request::Probe`].
-    Probe(Probed),
+    Probe {
+        /// What came of it; its own field `answer` would clash with the tag.
+        probed: Probed,
+    },
     /// It is done.
     Done {
         /// What was done, for people.

@@ -219,7 +219,7 @@ impl<S: Site> Connection<S> {
             Request::Probe { target } => {
                 tracing::info!(uid = self.uid, "probe asked for on the control socket");
                 match desk.site.probe(&target).await {
-                    Ok(probed) => Answer::Probe(probed),
+                    Ok(probed) => Answer::Probe { probed },
                     Err(refusal) => Answer::Error(refusal),
                 }
             }

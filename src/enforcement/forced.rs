@@ -42,7 +42,7 @@ impl Forced {
             tracing::debug!(%point, "it forces too many probes; answered without");
             return;
         }
-        match tokio::time::timeout(WAIT, self.probing.ask(address)).await {
+        match tokio::time::timeout(WAIT, self.probing.ask(address, None)).await {
             Ok(Ok(probed)) => tracing::debug!(%point, answer = probed.answer.as_str(), "probed"),
             Ok(Err(not_asked)) => tracing::debug!(%point, %not_asked, "answered without a probe"),
             Err(_) => tracing::debug!(%point, "answered before the probe was over"),

@@ -73,6 +73,8 @@ pub enum NotAsked {
 pub struct Question {
     /// Who is to be asked.
     pub address: IpAddr,
+    /// The computer's full name, if whoever asks knows it.
+    pub name: Option<String>,
     /// Where the answer goes.
     pub answer: oneshot::Sender<Result<Arc<Probed>, NotAsked>>,
 }
@@ -100,10 +102,18 @@ impl Probing {
     ///
     /// # Errors
     /// [`NotAsked`]
-    pub async fn ask(&self, address: IpAddr) -> Result<Arc<Probed>, NotAsked> {
+    pub async fn ask(
+        &self,
+        address: IpAddr,
+        name: Option<String>,
+    ) -> Result<Arc<Probed>, NotAsked> {
         let sender = self.0.lock().clone().ok_or(NotAsked::Off)?;
         let (answer, waiting) = oneshot::channel();
-        let question = Question { address, answer };
+        let question = Question {
+            address,
+            name,
+            answer,
+        };
         sender.try_send(question).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => NotAsked::Busy,
             mpsc::error::TrySendError::Closed(_) => NotAsked::Off,
@@ -122,7 +132,8 @@ mod tests {
     async fn who_asks_while_nobody_probes_is_told_at_once() {
         let (probing, address) = (Probing::default(), IpAddr::from([10, 0, 0, 1]));
         let ask = |probing: Probing| async move {
-            let asked = tokio::time::timeout(Duration::from_secs(10), probing.ask(address)).await;
+            let asked =
+                tokio::time::timeout(Duration::from_secs(10), probing.ask(address, None)).await;
             asked.expect("an answer").map(|probed| probed.answer)
         };
         assert_eq!(ask(probing.clone()).await, Err(NotAsked::Off));

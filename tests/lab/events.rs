@@ -1,13 +1,12 @@
 //! Event sources: records of a peer that impacket has proven, into the table and out to the firewall.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::support::peer::{NAME_SERVER, PEER, Peer, event_source};
-use super::support::{Site, directory, lab, succeed, text, wait_for};
+use super::support::peer::{NAME_SERVER, PEER, Peer, event_source, proven_by_impacket};
+use super::support::{Site, directory, lab, text, wait_for};
 
 /// What status says of one source.
 fn source(site: &Site, name: &str) -> Value {
@@ -490,42 +489,7 @@ fn directories_are_signed_on_to_by_kerberos_keytab_and_negotiate() {
 
 #[test]
 fn the_peer_is_proven_by_impacket() {
-    let ccache = lab().join("peer.ccache");
-    let kerberos = lab().join("krb5.conf");
-    std::fs::write(
-        &kerberos,
-        format!(
-            "[libdefaults]\n default_realm = CORP.EXAMPLE.COM\n dns_lookup_kdc = false\n rdns = false\n udp_preference_limit = 1\n\
-             [realms]\n CORP.EXAMPLE.COM = {{\n  kdc = {NAME_SERVER}\n }}\n"
-        ),
-    )
-    .expect("written");
-    let cache = format!("FILE:{}", ccache.display());
-    let with = |program: &str| {
-        let mut command = Command::new(program);
-        command
-            .env("KRB5_CONFIG", &kerberos)
-            .env("KRB5CCNAME", &cache);
-        command
-    };
-    succeed(
-        with("kinit")
-            .args(["-k", "-t"])
-            .arg(lab().join("svc-jims.keytab"))
-            .arg("svc-jims@CORP.EXAMPLE.COM"),
-    );
-    succeed(with("kvno").arg("host/evt1.corp.example.com"));
-    let printed = succeed(
-        with(lab().join("venv/bin/python").to_str().expect("a path"))
-            .arg(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/lab/peers/check_peer.py"
-            ))
-            .arg("--keytab")
-            .arg(lab().join("evt1.keytab"))
-            .arg("--ccache")
-            .arg(&ccache),
-    );
+    let printed = proven_by_impacket("check_peer.py", "host/evt1.corp.example.com", "evt1.keytab");
     println!("{printed}");
 }
 

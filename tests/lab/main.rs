@@ -17,6 +17,7 @@ mod directory;
 mod directory_auth;
 mod events;
 mod faults;
+mod pc_probe;
 mod restart;
 mod rpc;
 mod syslog;

@@ -63,7 +63,7 @@ pub(super) fn domains(root: &Table<'_>) -> (Vec<DomainPolicy>, KnownDomains) {
             if !own.contains(&name.key()) {
                 names.take(name.as_str(), spot);
                 own.push(name.key());
-                known.insert(name.key(), name.clone());
+                known.insert(name.key(), domain.clone());
             }
         }
         domains.push(DomainPolicy {

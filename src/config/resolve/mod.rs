@@ -227,7 +227,7 @@ impl Unique {
     }
 }
 
-/// Which domains the file knows, under all their names.
+/// Which domains the file knows, by all their names.
 pub(super) type KnownDomains = BTreeMap<NameKey, Name>;
 
 /// A domain that the file should know, if it knows any.

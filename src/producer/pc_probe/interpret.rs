@@ -46,6 +46,8 @@ pub struct SignedOn {
     pub users: Vec<UserRef>,
     /// `COMPUTER\user` of accounts that only the computer itself knows.
     pub local: Vec<String>,
+    /// How many more there are whose names no user can have: control characters, or too long.
+    pub unreadable: usize,
     /// The computer's name for itself.
     pub device: Option<DeviceRef>,
 }
@@ -93,8 +95,10 @@ impl Found {
         let (local, users): (Vec<Account>, Vec<Account>) = people
             .into_iter()
             .partition(|account| is_local(account, computer));
+        let readable: Vec<UserRef> = users.iter().filter_map(user).collect();
         SignedOn {
-            users: users.iter().filter_map(user).take(MAX_USERS).collect(),
+            unreadable: users.len() - readable.len(),
+            users: readable.into_iter().take(MAX_USERS).collect(),
             local: local
                 .iter()
                 .map(|account| format!("{}\\{}", account.domain, account.name))
@@ -362,6 +366,13 @@ mod tests {
         found.logons.clear();
         assert_eq!(users(&found), [r"CORP\alice"]);
         assert!(!found.needs_processes());
+    }
+
+    #[test]
+    fn a_name_that_no_user_can_have_is_not_nobody() {
+        let found = computer("CORP\\al\u{202e}ice", &[]);
+        let signed_on = found.signed_on();
+        assert_eq!((signed_on.users.len(), signed_on.unreadable), (0, 1));
     }
 
     #[test]

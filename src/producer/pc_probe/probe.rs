@@ -88,6 +88,9 @@ impl Prober {
         name: Option<String>,
         steps: &mut Steps,
     ) -> Verdict {
+        // What is known of a credential is known of the secret that is shown now.
+        let accounts = Self::accounts(&self.config);
+        self.credentials.lock().set_accounts(accounts);
         let deadline = monotonic_now() + self.config.timeout;
         let mut names: Vec<String> = name.into_iter().collect();
         let mut asked_dns = false;
@@ -142,7 +145,12 @@ impl Prober {
 
     async fn names(&self, address: IpAddr, deadline: Instant) -> Vec<String> {
         let looked_up = timeout_at(deadline.into(), self.resolver.names(address)).await;
-        looked_up.ok().and_then(Result::ok).unwrap_or_default()
+        let names = looked_up.ok().and_then(Result::ok).unwrap_or_default();
+        // A single label (localhost) is nobody's name in a domain.
+        names
+            .into_iter()
+            .filter(|name| name.contains('.'))
+            .collect()
     }
 
     /// The credentials without their secrets, as the files have them now; one that cannot be read has none.
@@ -247,6 +255,13 @@ impl Attempt<'_> {
         let found = asked?;
         steps.begin(Step::Answer);
         let signed_on = found.signed_on();
+        if signed_on.users.is_empty() && signed_on.unreadable > 0 {
+            // Somebody is there, so it is not nobody.
+            return Err(Trouble::odd(
+                Step::Answer,
+                "somebody is signed on whose name cannot be one",
+            ));
+        }
         steps.pass(describe(&signed_on));
         Ok(Some(signed_on))
     }

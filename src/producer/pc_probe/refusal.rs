@@ -257,6 +257,8 @@ fn auth_kind(error: &AuthError) -> Kind {
         AuthError::Revoked { .. } => Kind::Credential(Reason::Disabled),
         AuthError::PasswordExpired { .. } => Kind::Credential(Reason::Expired),
         AuthError::UnknownService { .. } | AuthError::WrongTicket { .. } => Kind::OtherComputer,
+        // A service is named with a slash: then it is the computer's account that has no keys.
+        AuthError::NoAesKeys { account } if account.contains('/') => Kind::Refused,
         AuthError::NoKdc { .. }
         | AuthError::ClockSkew { .. }
         | AuthError::NoAesKeys { .. }

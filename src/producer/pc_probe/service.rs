@@ -156,6 +156,8 @@ struct Service {
     questions: mpsc::Receiver<Question>,
     finished: (mpsc::Sender<Finished>, mpsc::Receiver<Finished>),
     waiters: HashMap<IpAddr, Vec<Waiter>>,
+    /// Names that were given with questions, until the probe begins.
+    names: HashMap<IpAddr, String>,
     habits: Arc<Mutex<Habits>>,
     /// Where in the order of doubts the last look ended.
     looked: Option<(UtcMillis, IpAddr)>,
@@ -190,6 +192,7 @@ impl Service {
             questions,
             finished,
             waiters: HashMap::new(),
+            names: HashMap::new(),
             habits: Arc::clone(&surroundings.habits),
             looked: None,
             next_look: now,
@@ -253,7 +256,11 @@ impl Service {
     }
 
     fn question(&mut self, question: Question) {
-        let Question { address, answer } = question;
+        let Question {
+            address,
+            name,
+            answer,
+        } = question;
         let address = address.to_canonical();
         let allowed = session_address(address).is_some() && self.networks.contains(address);
         let waiters = self.waiters.get(&address).map_or(0, Vec::len);
@@ -269,12 +276,19 @@ impl Service {
         match refused {
             // Who asked may have stopped waiting.
             Some(refused) => drop(answer.send(Err(refused))),
-            None => self.waiters.entry(address).or_default().push(answer),
+            None => {
+                self.waiters.entry(address).or_default().push(answer);
+                self.names.extend(name.map(|name| (address, name)));
+            }
         }
     }
 
     fn start(&mut self, address: IpAddr, why: Why, now: UtcMillis) {
-        let subject = self.reader.read().probe_subject(address);
+        let mut subject = self.reader.read().probe_subject(address);
+        // Kerberos shows whether the name fits; who asks for a computer by its name means that one.
+        if let Some(name) = self.names.remove(&address) {
+            subject.host_name = Some(name.into());
+        }
         // Doubts go away while they wait.
         if why == Why::Doubted && !subject.doubted {
             self.schedule.done(address, Outcome::NotProbed, now);
@@ -317,6 +331,7 @@ impl Service {
     }
 
     fn answer(&mut self, address: IpAddr, probed: &Arc<Probed>) {
+        self.names.remove(&address);
         for waiter in self.waiters.remove(&address).into_iter().flatten() {
             let _gone = waiter.send(Ok(Arc::clone(probed)));
         }
@@ -392,7 +407,10 @@ impl Probe {
         }
         let users = users(&verdict);
         let word = self.word(&verdict);
-        self.report.count_received(1, answered_at);
+        if matches!(verdict, Verdict::Answered(_)) {
+            self.report.count_received(1, answered_at);
+            self.report.count_interpreted(1);
+        }
         telling::over(word, begun);
         Finished {
             address: self.address,

@@ -27,11 +27,11 @@ MAX_SKEW_S = 300
 
 
 class AuthError(Exception):
-    """The client is not let in; `token` is what its mechanism may be told."""
+    """The client is not let in; `token` is what its mechanism may be told, `principal` who it said it was."""
 
-    def __init__(self, message, token=b""):
+    def __init__(self, message, token=b"", principal=None):
         super().__init__(message)
-        self.token = token
+        self.token, self.principal = token, principal
 
 
 class Realm:
@@ -176,11 +176,11 @@ class NtlmAcceptor:
         account = self.realm.users.get(user.split("@")[0].lower())
         principal = f"{domain}\\{user}" if domain else user
         if account is None or len(response) < 44:
-            raise AuthError(f"NTLM: no such user {principal}")
+            raise AuthError(f"NTLM: no such user {principal}", principal=principal)
         owf = ntlm.NTOWFv2(user, account["password"], domain)
         proof, blob = response[:16], response[16:]
         if not hmac.compare_digest(hmac.digest(owf, self.challenge + blob, "md5"), proof):
-            raise AuthError(f"NTLM: wrong password for {principal}")
+            raise AuthError(f"NTLM: wrong password for {principal}", principal=principal)
         session_key = hmac.digest(owf, proof, "md5")
         if flags & ntlm.NTLMSSP_NEGOTIATE_KEY_EXCH:
             session_key = ARC4.new(session_key).decrypt(encrypted_key)

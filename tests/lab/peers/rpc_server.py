@@ -43,6 +43,8 @@ class Group:
 
 class Endpoint:
     """One listening address: its services, its realm, its faults and its numbers."""
+    # What a connection is; None: an `Association`.
+    connection = None
 
     def __init__(self, log, realm, faults, stats, options):
         self.log, self.realm, self.faults, self.stats, self.options = log, realm, faults, stats, options
@@ -55,7 +57,7 @@ class Endpoint:
     async def listen(self, address, port):
         """Opens the port (0: any)."""
         self.address = address
-        self.server = await asyncio.get_running_loop().create_server(lambda: Association(self), address, port, backlog=512)
+        self.server = await asyncio.get_running_loop().create_server(lambda: (self.connection or Association)(self), address, port, backlog=512)
         self.port = self.server.sockets[0].getsockname()[1]
 
     def shut(self):
@@ -103,6 +105,8 @@ class Call:
     def __init__(self, association, call_id, context_id, opnum, auth_context):
         self.association, self.call_id, self.context_id, self.opnum = association, call_id, context_id, opnum
         self.auth_context, self.stub, self.finished, self.on_cancel = auth_context, bytearray(), False, None
+        # The object UUID of the request: of which object a DCOM client calls a method.
+        self.object = None
 
     @property
     def group(self):
@@ -340,6 +344,7 @@ class Association(asyncio.Protocol):
             if call_id in self.calls or len(self.calls) >= MAX_CALLS:
                 return self.abort(f"call id {call_id} is in use, or too many calls")
             call = self.calls[call_id] = Call(self, call_id, context_id, opnum, state)
+            call.object = pdu[24:40] if flags & OBJECT else None
         else:
             call = self.calls.get(call_id)
             if call is None:

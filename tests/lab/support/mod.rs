@@ -2,6 +2,7 @@
 
 pub(crate) mod peer;
 pub(crate) mod rsyslog;
+pub(crate) mod wmi;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -36,13 +37,23 @@ pub(crate) fn ca_file() -> PathBuf {
 
 /// Waits until `probe` gives something.
 #[track_caller]
-pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    wait_at_most(GUARD, what, probe)
+}
+
+/// The same with a guard of its own, for what takes longer.
+#[track_caller]
+pub(crate) fn wait_at_most<T>(
+    guard: Duration,
+    what: &str,
+    mut probe: impl FnMut() -> Option<T>,
+) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = probe() {
             return found;
         }
-        assert!(start.elapsed() < GUARD, "waited {GUARD:?} for {what}");
+        assert!(start.elapsed() < guard, "waited {guard:?} for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -77,18 +88,26 @@ pub(crate) fn samba_tool(arguments: &[&str]) -> String {
 pub(crate) struct Site {
     /// Holds configuration, secrets, state and log.
     pub(crate) folder: tempfile::TempDir,
+    /// More keys of `[session]`.
+    session: String,
     child: Option<Child>,
 }
 
 impl Site {
     /// A folder with a configuration: the common part and `extra` tables.
     pub(crate) fn new(extra: &str) -> Self {
+        Self::with_session("", extra)
+    }
+
+    /// The same with keys of `[session]`.
+    pub(crate) fn with_session(session: &str, extra: &str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("site.")
             .tempdir_in(lab())
             .expect("folder");
         let site = Self {
             folder,
+            session: session.to_owned(),
             child: None,
         };
         site.secret("directory.secret", "Svc-Jims!1");
@@ -118,6 +137,7 @@ name = "lab"
 state_dir = "state"
 [session]
 snapshot_interval = "1s"
+{session}
 [server]
 listen = ["{JIMS}:8443"]
 certificate_file = "{tls}/cert.pem"
@@ -145,7 +165,8 @@ domain = "corp.example.com"
 networks = ["10.0.0.0/8"]
 {extra}
 "#,
-            tls = tls.display()
+            tls = tls.display(),
+            session = self.session
         );
         fs::write(self.path("jims.toml"), text).expect("configuration");
     }
@@ -208,6 +229,22 @@ networks = ["10.0.0.0/8"]
     /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("jims was started").id()
+    }
+
+    /// Resident memory in KiB.
+    pub(crate) fn memory_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().nth(1));
+        number
+            .and_then(|number| number.parse().ok())
+            .expect("a size")
+    }
+
+    /// The Prometheus page.
+    pub(crate) fn metrics(&self) -> String {
+        let url = format!("http://{JIMS}:9592/metrics");
+        succeed(Command::new("curl").args(["--silent", "--max-time", "20", &url]))
     }
 
     /// Sends a signal by name.

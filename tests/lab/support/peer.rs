@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::lab;
+use super::{lab, succeed};
 
 /// Where one peer is.
 pub(crate) const PEER: &str = "127.77.0.40";
@@ -110,5 +110,47 @@ user = "svc-jims"
 password_file = "directory.secret"
 {more}
 "#
+    )
+}
+
+/// Has impacket's clients prove a peer, by Kerberos too; what the script printed.
+#[track_caller]
+pub(crate) fn proven_by_impacket(script: &str, service: &str, keytab: &str) -> String {
+    let ccache = lab().join("peer.ccache");
+    let kerberos = lab().join("krb5.conf");
+    std::fs::write(
+        &kerberos,
+        format!(
+            "[libdefaults]\n default_realm = CORP.EXAMPLE.COM\n dns_lookup_kdc = false\n rdns = false\n udp_preference_limit = 1\n\
+             [realms]\n CORP.EXAMPLE.COM = {{\n  kdc = {NAME_SERVER}\n }}\n"
+        ),
+    )
+    .expect("written");
+    let cache = format!("FILE:{}", ccache.display());
+    let with = |program: &str| {
+        let mut command = Command::new(program);
+        command
+            .env("KRB5_CONFIG", &kerberos)
+            .env("KRB5CCNAME", &cache);
+        command
+    };
+    succeed(
+        with("kinit")
+            .args(["-k", "-t"])
+            .arg(lab().join("svc-jims.keytab"))
+            .arg("svc-jims@CORP.EXAMPLE.COM"),
+    );
+    succeed(with("kvno").arg(service));
+    let python = lab().join("venv/bin/python");
+    succeed(
+        with(python.to_str().expect("a path"))
+            .arg(format!(
+                "{}/tests/lab/peers/{script}",
+                env!("CARGO_MANIFEST_DIR")
+            ))
+            .arg("--keytab")
+            .arg(lab().join(keytab))
+            .arg("--ccache")
+            .arg(&ccache),
     )
 }
