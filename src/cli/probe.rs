@@ -234,4 +234,28 @@ mod tests {
         assert!(plain.lines().all(|line| line.len() <= 80), "{plain}");
         insta::assert_snapshot!(plain);
     }
+
+    #[test]
+    fn a_computer_shows_its_answer_and_who_is_signed_on() {
+        let step = |name: &str, detail: &str| ProbedStep {
+            name: name.into(),
+            ok: true,
+            ms: 5,
+            detail: detail.into(),
+            remedy: String::new(),
+        };
+        let probed = Probed {
+            target: "ws-0042".into(),
+            kind: "pc".into(),
+            ok: true,
+            answer: Some("same-user".into()),
+            users: vec!["CORP\\alice".into(), "CORP\\a\u{1b}[2Jb".into()],
+            steps: vec![
+                step("resolve", "ws-0042 has a session at 10.1.2.50"),
+                step("object port", "49664 is open"),
+            ],
+        };
+        let plain = anstream::adapter::strip_str(&render(&probed)).to_string();
+        insta::assert_snapshot!(plain);
+    }
 }

@@ -331,6 +331,30 @@ mod tests {
     }
 
     #[test]
+    fn a_session_in_doubt_and_one_that_ended_say_why() {
+        let mut answer = answer();
+        let session = &mut answer.sessions[0];
+        session.groups.truncate(1);
+        session.device_session = None;
+        session.state = "unconfirmed".into();
+        session.doubt = Some(
+            "its logoff time was over at 2025-11-24T18:00:00Z; the computer is being asked".into(),
+        );
+        session.then = "logged off, if nobody could be asked".into();
+        session.also_at = vec!["2001:db8::50".parse().expect("address")];
+        answer.ended = vec![PastSession {
+            address: "10.1.2.51".parse().expect("address"),
+            user: "corp.example.com\\alice".into(),
+            at: at(3_600),
+            reason: "probe-nobody".into(),
+            by: "pc-probe: wmi ws-0042".into(),
+        }];
+        let text = plain(&answer);
+        assert!(text.lines().all(|line| line.width() <= 80), "{text}");
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
     fn without_a_session_the_directory_still_answers() {
         let mut answer = answer();
         answer.sessions.clear();

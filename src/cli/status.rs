@@ -57,6 +57,7 @@ fn render(status: &Status) -> String {
     group("Directories", directories(status));
     group("Producers", producers(status));
     group("Event sources", event_sources(status));
+    group("PC probe", pc_probe(status));
     group(
         "Server",
         status.server.as_ref().map(server).unwrap_or_default(),
@@ -166,6 +167,41 @@ fn event_sources(status: &Status) -> String {
     };
     let heading = ["NAME", "BY", "SIGN-ON", "PER S", "LAG", "CLOCK", "RECORD"];
     table(2, &heading, &rows(&sources, row))
+}
+
+fn pc_probe(status: &Status) -> String {
+    let probes: Vec<&SourceStatus> = (status.producers.iter())
+        .filter(|p| p.kind == "pc-probe")
+        .collect();
+    if probes.is_empty() {
+        return String::new();
+    }
+    let row = |p: &&SourceStatus| {
+        let number = |name: &str| p.facts.get(name).and_then(serde_json::Value::as_u64);
+        let shown = |name: &str| number(name).unwrap_or_default().to_string();
+        let oldest = number("oldest_waiting_ms").filter(|oldest| *oldest > 0);
+        vec![
+            shown("unconfirmed"),
+            shown("running"),
+            shown("waiting"),
+            oldest.map_or_else(|| "-".to_owned(), span_ms),
+            shown("answered_5m"),
+            shown("refused_5m"),
+            shown("unreachable_5m"),
+            shown("silent_networks"),
+        ]
+    };
+    let heading = [
+        "IN DOUBT",
+        "RUNNING",
+        "WAITING",
+        "OLDEST",
+        "ANSWERED",
+        "REFUSED",
+        "NO ANSWER",
+        "SILENT",
+    ];
+    table(2, &heading, &rows(&probes, row))
 }
 
 fn signed_ms(millis: i64) -> String {
@@ -286,6 +322,25 @@ mod tests {
         }
     }
 
+    fn probes() -> SourceStatus {
+        let numbers = [
+            ("unconfirmed", 1_204),
+            ("running", 256),
+            ("waiting", 948),
+            ("oldest_waiting_ms", 71_000),
+            ("answered_5m", 10_000),
+            ("refused_5m", 12),
+            ("unreachable_5m", 300),
+            ("silent_networks", 1),
+        ];
+        SourceStatus {
+            facts: numbers
+                .map(|(name, number)| (name.to_owned(), number.into()))
+                .into(),
+            ..source("pc-probe", "pc-probe", "degraded")
+        }
+    }
+
     fn point() -> PointStatus {
         PointStatus {
             name: "srx-branch-1".into(),
@@ -347,6 +402,7 @@ mod tests {
                 ),
                 event_source(),
                 source("東京のゲートウェイ", "syslog", "quiet"),
+                probes(),
             ],
             server: Some(ServerStatus {
                 listen: vec!["[::]:443".into()],

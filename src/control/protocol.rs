@@ -207,7 +207,9 @@ pub struct SourceStatus {
     #[serde(default)]
     pub per_second: f64,
     /// What else it knows about itself. An event source: `host`, `authentication`, `delivery`, `record` (number of the last
-    /// one), `record_time`, `lag_ms` (of the last one), `skew_ms` (its clock ahead of ours).
+    /// one), `record_time`, `lag_ms` (of the last one), `skew_ms` (its clock ahead of ours). The PC probe: `unconfirmed`
+    /// sessions, probes `running` and `waiting`, `oldest_waiting_ms`, what came of the last five minutes (`answered_5m`,
+    /// `refused_5m`, `unreachable_5m`), `silent_networks`, `suspended_credentials`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, serde_json::Value>,
     /// When the last record arrived.

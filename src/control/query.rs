@@ -332,3 +332,109 @@ fn standing(standing: Standing) -> &'static str {
 fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::identity::Batch;
+    use crate::identity::address::Networks;
+    use crate::identity::event::{Claim, DeviceRef, IdentityEvent, Logon, Qualifier, UserRef};
+    use crate::identity::policy::Policy;
+    use crate::identity::view::Epoch;
+
+    const NOW: UtcMillis = UtcMillis(1_770_000_000_000);
+
+    fn name(text: &str) -> Name {
+        Name::new(text).expect("a name")
+    }
+
+    /// alice at ws1, which has an address of each family and can be asked.
+    fn core() -> Core {
+        let policy = Policy {
+            logoff_time: Duration::from_secs(3600),
+            grace: Duration::from_secs(3600),
+            probe_networks: Networks::new(["10.0.0.0/8".parse().expect("a network")]),
+            ..Policy::default()
+        };
+        let mut core = Core::new(Epoch(1), policy);
+        let domain = || Qualifier::Domain(name("corp.example.com"));
+        let device = || DeviceRef {
+            name: name("ws1"),
+            qualifier: domain(),
+        };
+        let event = |address: &str, claim| IdentityEvent {
+            producer: "dc1".into(),
+            record: "4768 #1".into(),
+            occurred_at: NOW,
+            received_at: NOW,
+            address: Some(address.parse().expect("an address")),
+            claim,
+        };
+        let logon = Claim::Logon(Logon {
+            user: UserRef {
+                name: name("alice"),
+                qualifier: domain(),
+            },
+            device: Some(device()),
+            groups: Vec::new(),
+            strength: Strength::Strong,
+            logon_id: None,
+        });
+        let seen = Claim::DeviceLogon {
+            device: device(),
+            strength: Strength::Strong,
+            own_kerberos: true,
+        };
+        let events = vec![event("10.0.0.1", logon), event("2001:db8::1", seen)];
+        let batch = Batch::Events {
+            events,
+            bookmark: None,
+        };
+        core.apply(batch, NOW, &mut Vec::new());
+        core
+    }
+
+    fn first(core: &Core, down: &Down) -> Session {
+        let found = query(core, "alice", down, NOW);
+        found.sessions.into_iter().next().expect("a session")
+    }
+
+    #[test]
+    fn the_addresses_of_one_device_are_shown_together() {
+        let session = first(&core(), &Down::new());
+        let other: Vec<IpAddr> = vec!["2001:db8::1".parse().expect("an address")];
+        assert_eq!(session.also_at, other);
+        assert_eq!(session.state, "active");
+        assert_eq!(session.then, "the computer is asked who is signed on");
+    }
+
+    #[test]
+    fn a_source_that_is_down_leaves_its_sessions_unconfirmed_and_there() {
+        let core = core();
+        let session = first(&core, &Down::from(["dc1".to_owned()]));
+        assert_eq!(session.state, "unconfirmed");
+        assert_eq!(session.doubt.as_deref(), Some("its source dc1 is down"));
+        assert_eq!(
+            session.deadline,
+            first(&core, &Down::new()).deadline,
+            "it runs"
+        );
+    }
+
+    #[test]
+    fn rule_10_a_session_over_its_logoff_time_is_unconfirmed() {
+        let mut core = core();
+        let over = NOW.after(Duration::from_secs(3600));
+        core.advance(over, 100, &mut Vec::new());
+        let session = first(&core, &Down::new());
+        assert_eq!(session.state, "unconfirmed");
+        assert!(
+            session
+                .doubt
+                .is_some_and(|doubt| doubt.contains("is being asked"))
+        );
+        assert_eq!(session.then, "logged off, if nobody could be asked");
+    }
+}
