@@ -137,3 +137,97 @@ fn literal(text: &str) -> String {
         format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const NOW: UtcMillis = UtcMillis(1_770_000_000_000);
+
+    fn config(text: &str) -> Config {
+        let text = format!("schema = 1\n{text}");
+        let loaded = Config::from_toml(&text, Path::new("/nowhere/config.toml"));
+        loaded.expect("a configuration").config
+    }
+
+    fn address(number: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, number])
+    }
+
+    #[test]
+    fn a_service_account_is_proposed_with_the_filters_that_are_there() {
+        let mut habits = Habits::default();
+        for number in 1..=12 {
+            habits.saw(r"corp.example.com\svc-scan", address(number), NOW);
+            habits.saw(
+                &format!(r"corp.example.com\u{number}"),
+                address(number),
+                NOW,
+            );
+        }
+        let config = config("[filter]\nexclude_users = ['CORP\\backup', \"*@lab.example\"]");
+        let told = attention(&habits, &config, NOW);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].what.contains("12 addresses within an hour"),
+            "{told:?}"
+        );
+        let line =
+            r#"exclude_users = ['CORP\backup', "*@lab.example", 'corp.example.com\svc-scan']"#;
+        assert!(told[0].remedy.ends_with(line), "{}", told[0].remedy);
+        // The line works, and then nothing is proposed any more.
+        let pasted = self::config(&format!("[filter]\n{line}"));
+        assert_eq!(attention(&habits, &pasted, NOW), []);
+    }
+
+    #[test]
+    fn a_shared_host_is_proposed_with_the_addresses_that_are_there() {
+        let mut habits = Habits::default();
+        for number in 0..8 {
+            habits.saw(&format!(r"corp.example.com\u{number}"), address(7), NOW);
+        }
+        habits.several(address(8), 2, NOW);
+        let config = config("[session]\nshared_addresses = [\"10.9.0.0/16\", \"10.8.0.1\"]");
+        let told = attention(&habits, &config, NOW);
+        assert_eq!(told.len(), 1, "{told:?}");
+        let line = r#"shared_addresses = ["10.9.0.0/16", "10.8.0.1", "10.0.0.7", "10.0.0.8"]"#;
+        assert!(told[0].remedy.ends_with(line), "{}", told[0].remedy);
+        let pasted = self::config(&format!("[session]\n{line}"));
+        assert_eq!(attention(&habits, &pasted, NOW), []);
+    }
+
+    #[test]
+    fn devices_and_what_was_ignored_make_no_habits() {
+        let mut habits = Habits::default();
+        for number in 1..=20 {
+            let outcome = |subject: &str, verdict| Outcome {
+                producer: "dc1".into(),
+                record: "4768".into(),
+                occurred_at: NOW,
+                address: Some(address(number)),
+                subject: subject.into(),
+                verdict,
+            };
+            let machine = outcome(r"corp.example.com\ws1$", Verdict::Renewed);
+            note(&mut habits, &machine);
+            let ended = Verdict::LoggedOff(crate::identity::outcome::EndReason::Logoff);
+            note(&mut habits, &outcome(r"corp.example.com\alice", ended));
+        }
+        assert_eq!(habits.service_accounts(NOW), []);
+        let logon = Verdict::LoggedOn { displaced: None };
+        for number in 1..=20 {
+            let outcome = Outcome {
+                producer: "dc1".into(),
+                record: "4768".into(),
+                occurred_at: NOW,
+                address: Some(address(number)),
+                subject: r"corp.example.com\alice".into(),
+                verdict: logon.clone(),
+            };
+            note(&mut habits, &outcome);
+        }
+        assert_eq!(habits.service_accounts(NOW).len(), 1);
+    }
+}

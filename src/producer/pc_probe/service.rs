@@ -48,7 +48,7 @@ const LOOK: Duration = Duration::from_millis(500);
 const LOOK_AT_SECRETS: Duration = Duration::from_secs(30);
 /// Questions for the same computer that wait for one answer.
 const MAX_WAITERS: usize = 64;
-/// How long a probe may go on when the service stops.
+/// How long probes may take to be given up.
 const STOPS_WITHIN: Duration = Duration::from_secs(2);
 
 /// What probing needs of the process.
@@ -102,7 +102,7 @@ impl PcProbes {
             configured,
             (&self.surroundings, &self.credentials),
             report,
-            tasks.clone(),
+            (tasks.clone(), stop.clone()),
             questions,
         );
         let ends = stop.clone();
@@ -152,6 +152,7 @@ struct Service {
     intake: Intake,
     report: Arc<Report>,
     tasks: Tasks,
+    stop: CancellationToken,
     producer: ProducerName,
     questions: mpsc::Receiver<Question>,
     finished: (mpsc::Sender<Finished>, mpsc::Receiver<Finished>),
@@ -170,7 +171,7 @@ impl Service {
         configured: Arc<PcProbe>,
         (surroundings, credentials): (&Surroundings, &Arc<Mutex<Credentials>>),
         report: Arc<Report>,
-        tasks: Tasks,
+        (tasks, stop): (Tasks, CancellationToken),
         questions: mpsc::Receiver<Question>,
     ) -> Self {
         let now = monotonic_now();
@@ -188,6 +189,7 @@ impl Service {
             intake: surroundings.intake.clone(),
             report,
             tasks,
+            stop,
             producer: PRODUCER.into(),
             questions,
             finished,
@@ -305,11 +307,13 @@ impl Service {
             address,
             subject,
         };
-        let finished = self.finished.0.clone();
+        let (finished, stop) = (self.finished.0.clone(), self.stop.clone());
         self.tasks.spawn(format!("probe of {address}"), async move {
-            let over = probe.run().await;
-            // The service has ended; nobody waits.
-            let _ = finished.send(over).await;
+            // A probe that is given up leaves its session in doubt, and its objects to the computer's own clean-up.
+            if let Some(over) = stop.run_until_cancelled(probe.run()).await {
+                // The service has ended; nobody waits.
+                let _ = finished.send(over).await;
+            }
         });
     }
 
