@@ -198,7 +198,7 @@ impl Conversation<'_> {
             found.processes = Some(self.query(query(PROCESSES)).await?);
         }
         steps.pass(format!(
-            "{} logons of people, {} accounts",
+            "{} interactive logons listed, {} accounts",
             found.logons.len(),
             found.accounts.len()
         ));
