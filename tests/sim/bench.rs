@@ -127,8 +127,10 @@ impl Bench {
         let first = &steps[0];
         let before = self.core.last_seq();
         self.move_to(first.now, matches!(first.action, Action::Resume));
-        let should: Vec<Option<String>> =
-            steps.iter().map(|step| self.reference.apply(step)).collect();
+        let should: Vec<Option<String>> = steps
+            .iter()
+            .map(|step| self.reference.apply(step))
+            .collect();
         self.outcomes.clear();
         let epoch = self.core.epoch();
         self.deliver(steps);

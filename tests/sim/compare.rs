@@ -170,11 +170,13 @@ fn ended(
     let right = match place.ended {
         Ended::Unknown => true,
         Ended::Never => word.is_none(),
-        Ended::So(should, at) => {
+        Ended::So(should, from, until) => match found {
+            Some(found) => {
+                found.word() == should && (from..=until).contains(&convert::at(found.at))
+            }
             // An address where nobody was for a day is forgotten.
-            let forgotten = found.is_none() && at + 24 * HOUR <= reference.now();
-            forgotten || found.is_some_and(|f| f.word() == should && convert::at(f.at) == at)
-        }
+            None => from + 24 * HOUR <= reference.now(),
+        },
     };
     if right {
         return Ok(());
@@ -387,7 +389,9 @@ pub(crate) fn expected(
         let found = view.as_ref().and_then(|view| view.last_ended);
         let found = found.map(jims::identity::view::LastEnded::word);
         if found != Some(word) {
-            return Err(format!("expected ended={word} at {address}, found {found:?}"));
+            return Err(format!(
+                "expected ended={word} at {address}, found {found:?}"
+            ));
         }
     }
     if let Some(roles) = &expected.roles {

@@ -46,7 +46,8 @@ pub(crate) struct Place {
 pub(crate) enum Ended {
     #[default]
     Never,
-    So(&'static str, At),
+    /// The word, and between which instants; a jump of the clock leaves some room.
+    So(&'static str, At, At),
     Unknown,
 }
 

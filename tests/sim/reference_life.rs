@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use jims::identity::event::Strength;
 
 use crate::convert::PROBE;
-use crate::reference::{Ended, Place, Reference, Ticket};
+use crate::reference::{Ended, Place, Reference, SPREAD, Ticket};
 use crate::reference_directory::Key;
 use crate::reference_said::{Change, Told, ignored, seen};
 use crate::slot::{Fact, Hold, Slot, What};
@@ -43,17 +43,18 @@ impl Reference {
             }
             let fact = self.fact("jims", hold.last, What::End { who: None });
             // Of what a jump made overdue only the time is known when it is over at the latest.
-            let lingered = self.jumped_to.is_some_and(|to| due <= to);
+            let jump = self.jumped_to.filter(|to| due <= *to);
+            let (from, until) = jump.map_or((moment, moment), |to| (to, to + SPREAD));
             let logoff_time = self.logoff_time();
             let place = self.place_mut(address);
             place.user.add(fact);
             drop_overdue(&mut place.user, &hold, moment - logoff_time);
-            place.user.unsettled |= lingered && place.user.hold().is_some();
+            place.user.unsettled |= jump.is_some() && place.user.hold().is_some();
             place.doubt = None;
             place.ended = match (unsettled, doubt) {
                 (true, _) => Ended::Unknown,
-                (false, Some(_)) => Ended::So("unconfirmed", moment),
-                (false, None) => Ended::So("expired", moment),
+                (false, Some(_)) => Ended::So("unconfirmed", from, until),
+                (false, None) => Ended::So("expired", from, until),
             };
         }
     }
@@ -145,7 +146,9 @@ impl Reference {
         let lingered = !sure && !place.user.unsettled;
         let before = place.user.hold();
         let forgotten = matches!(fact.what, What::End { who: Some(_) });
-        let settled = place.user.add(fact);
+        // We end only who is there, so of our own end nothing is left if nobody was.
+        let ours = matches!(fact.what, What::End { .. });
+        let settled = place.user.add(fact) && !ours;
         place.user.unsettled |= forgotten || (lingered && !settled);
         match &before {
             Some(before) => drop_overdue(&mut place.user, before, now - logoff_time),
@@ -161,7 +164,7 @@ impl Reference {
                 (None, true) => "displaced",
                 (None, false) => "logoff",
             };
-            place.ended = Ended::So(word, now);
+            place.ended = Ended::So(word, now, now);
         }
         let compared = sure && !place.user.unsettled;
         self.look_at_doubt(address);
@@ -181,7 +184,8 @@ impl Reference {
         let lingers = before.as_ref().is_some_and(|hold| hold.last <= overdue);
         let forgotten = matches!(fact.what, What::End { who: Some(_) });
         let sure = !place.device.unsettled && !lingers;
-        let settled = place.device.add(fact);
+        let ours = matches!(fact.what, What::End { .. });
+        let settled = place.device.add(fact) && !ours;
         place.device.unsettled |= forgotten || (lingers && !settled);
         match &before {
             Some(before) => drop_overdue(&mut place.device, before, overdue),

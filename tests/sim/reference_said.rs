@@ -278,7 +278,11 @@ impl Reference {
             .iter()
             .filter_map(|address| Some((*address, his(address)?)))
             .collect();
-        let mut told = ignored(if his.is_empty() { "no-session" } else { "older" });
+        let mut told = ignored(if his.is_empty() {
+            "no-session"
+        } else {
+            "older"
+        });
         for (address, _) in his.into_iter().filter(|(_, last)| *last < at) {
             let what = What::Renewal { who: who.clone() };
             self.add_user(address, (&said.producer, at), what);

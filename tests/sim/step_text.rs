@@ -6,8 +6,8 @@ use std::time::Duration;
 use jims::identity::event::Strength;
 
 use crate::step::{
-    Action, Answer, Answered, At, Claimed, Expected, HOUR, Kind, MINUTE, Object, Part, PolicyText, Read, SECOND,
-    Said, Step, Whom,
+    Action, Answer, Answered, At, Claimed, Expected, HOUR, Kind, MINUTE, Object, Part, PolicyText,
+    Read, SECOND, Said, Step, Whom,
 };
 
 /// Reads a whole scenario; blank lines and `#` comments are skipped.

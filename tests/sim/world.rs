@@ -11,8 +11,8 @@ use jims::identity::event::Strength;
 
 use crate::random::Dice;
 use crate::step::{
-    Action, Answer, Answered, At, Claimed, HOUR, Kind, MINUTE, Object, Part, PolicyText, Read, SECOND, Said, Step,
-    Whom,
+    Action, Answer, Answered, At, Claimed, HOUR, Kind, MINUTE, Object, Part, PolicyText, Read,
+    SECOND, Said, Step, Whom,
 };
 
 const USERS: [&str; 5] = ["alice", "bob", "carol", "svc-backup", "erin"];
@@ -181,7 +181,9 @@ impl World {
     }
 
     fn choose_probing(&mut self) {
-        let network = *self.dice.pick(&["10.0.0.0/8", "10.0.0.1/32", "0.0.0.0/0", "::/0"]);
+        let network = *self
+            .dice
+            .pick(&["10.0.0.0/8", "10.0.0.1/32", "0.0.0.0/0", "::/0"]);
         self.policy.probe = vec![network.parse().expect("a network")];
         self.policy.grace = match self.dice.below(4) {
             0 => Duration::from_mins(1),
