@@ -89,11 +89,8 @@ impl Reference {
             return true;
         };
         let hold = place.user.hold();
-        !place.user.unsettled && hold.is_none_or(|hold| !self.overdue(&hold, place.doubt))
-    }
-
-    fn overdue(&self, hold: &Hold, doubt: Option<At>) -> bool {
-        self.deadline(hold, doubt) <= self.now
+        !place.user.unsettled
+            && hold.is_none_or(|hold| !self.lingers(self.deadline(&hold, place.doubt)))
     }
 
     /// What is overdue and not yet ended obeys a new configuration, or has ended before: nobody knows.
@@ -102,7 +99,7 @@ impl Reference {
             let sure = self.sure(address);
             let place = &self.places[&address];
             let device = place.device.hold();
-            let device = device.is_none_or(|hold| !self.overdue(&hold, None));
+            let device = device.is_none_or(|hold| !self.lingers(self.deadline(&hold, None)));
             let place = self.place_mut(address);
             place.user.unsettled |= !sure;
             place.device.unsettled |= !device;
@@ -119,7 +116,7 @@ impl Reference {
     fn look_at_doubt(&mut self, address: IpAddr) {
         let place = &self.places[&address];
         let hold = place.user.hold();
-        let overdue = hold.is_some_and(|hold| self.overdue(&hold, None));
+        let overdue = hold.is_some_and(|hold| self.deadline(&hold, None) <= self.now);
         if !overdue || place.user.unsettled || !self.can_be_asked(address) {
             self.place_mut(address).doubt = None;
         }
@@ -179,9 +176,10 @@ impl Reference {
     ) -> Change {
         let fact = self.fact(producer, at, what);
         let overdue = self.now - self.logoff_time();
+        let before = self.places.get(&address).and_then(|p| p.device.hold());
+        let deadline = before.as_ref().map(|hold| self.deadline(hold, None));
+        let lingers = deadline.is_some_and(|deadline| self.lingers(deadline));
         let place = self.place_mut(address);
-        let before = place.device.hold();
-        let lingers = before.as_ref().is_some_and(|hold| hold.last <= overdue);
         let forgotten = matches!(fact.what, What::End { who: Some(_) });
         let sure = !place.device.unsettled && !lingers;
         let ours = matches!(fact.what, What::End { .. });
@@ -251,7 +249,8 @@ impl Reference {
                 }
             }
             _ => {
-                self.place_mut(address).user.unsettled = true;
+                let now = self.now;
+                self.place_mut(address).user.lose_sight(now);
                 self.look_at_doubt(address);
                 None
             }

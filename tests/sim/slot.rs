@@ -61,6 +61,8 @@ pub(crate) struct Slot {
     facts: Vec<Fact>,
     /// The core's summary may rightly know less than all facts: do not compare until something settles it.
     pub(crate) unsettled: bool,
+    /// Until when something may have happened that is not among the facts.
+    unseen: At,
 }
 
 impl Fact {
@@ -93,7 +95,8 @@ impl Fact {
 impl Slot {
     /// Puts a fact in its place; whether it leaves no doubt about what is true from now on.
     pub(crate) fn add(&mut self, fact: Fact) -> bool {
-        let newest = self.facts.iter().all(|other| other.at < fact.at);
+        let newest = self.facts.iter().all(|other| other.at < fact.at)
+            && (self.unseen < fact.at || !self.unsettled);
         let ours = matches!(fact.what, What::End { .. });
         let settled = newest && fact.settles() && !(ours && self.unsettled);
         if settled {
@@ -107,6 +110,12 @@ impl Slot {
         // Until then, for good: what the core forgot does not come back.
         self.unsettled |= self.facts.len() > REMEMBERED;
         settled
+    }
+
+    /// Something may have happened, up to that instant, and nobody knows what.
+    pub(crate) fn lose_sight(&mut self, until: At) {
+        self.unsettled = true;
+        self.unseen = self.unseen.max(until);
     }
 
     /// Everybody who was ever spoken of.
