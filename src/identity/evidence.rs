@@ -421,7 +421,11 @@ impl Core {
         Ok(address)
     }
 
-    fn in_time(&self, event: &IdentityEvent, now: UtcMillis) -> Result<(), IgnoreReason> {
+    pub(super) fn in_time(
+        &self,
+        event: &IdentityEvent,
+        now: UtcMillis,
+    ) -> Result<(), IgnoreReason> {
         if event.occurred_at.after(self.policy.logoff_time) <= now {
             return Err(IgnoreReason::PastDeadline);
         }

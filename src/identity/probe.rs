@@ -217,7 +217,9 @@ impl Core {
         let (subject, verdict) = match self.place(&event) {
             Ok(_) => {
                 let told = self.answered(&event, &report, address, now);
-                if let Some(device) = &report.device {
+                if let Some(device) = &report.device
+                    && self.in_time(&event, now).is_ok()
+                {
                     // Its own outcome would count the probe twice.
                     let _ = self.device_seen(&event, device, Strength::Strong, (address, now));
                 }
@@ -267,6 +269,10 @@ impl Core {
             (_, false, _) | (None, true, true) => Err(IgnoreReason::NoAnswer),
         };
         let overdue = match &report.answer {
+            // The machine slept while it waited: whoever was there then is as overdue as the session.
+            ProbeAnswer::Users(_) if self.in_time(event, now).is_err() => {
+                return ignored(IgnoreReason::PastDeadline);
+            }
             ProbeAnswer::Users(users) => return self.users_found(event, users, holder, now),
             ProbeAnswer::Nobody => {
                 return self.found_gone(event, holder, EndReason::ProbeNobody, now);

@@ -865,6 +865,42 @@ fn rule_11_an_answer_counts_only_if_the_session_did_not_change_meanwhile() {
 }
 
 #[test]
+fn rule_5_an_answer_that_is_past_its_deadline_makes_and_keeps_no_session() {
+    let mut world = World::doubted();
+    let address = "10.0.0.1".parse().expect("an address");
+    let report = |world: &World, users: &[&str], asked_at| ProbeReport {
+        address,
+        producer: "pc-probe".into(),
+        record: "wmi".into(),
+        ticket: world.core.probe_subject(address).ticket,
+        asked_at: UtcMillis(asked_at),
+        answered_at: UtcMillis(world.now),
+        healthy: true,
+        answer: signed_on(users),
+        device: Some(DeviceRef {
+            name: name("ws1"),
+            qualifier: Qualifier::Domain(name("CORP")),
+        }),
+    };
+    let asked_at = world.now;
+    // Asleep between the question and the answer.
+    world.now += LOGOFF;
+    for users in [&["alice"][..], &["bob"]] {
+        let report = report(&world, users, asked_at);
+        let now = UtcMillis(world.now);
+        world
+            .core
+            .apply(Batch::Probe(report), now, &mut world.outcomes);
+        let verdict = world.outcomes.last().map(|outcome| &outcome.verdict);
+        assert_eq!(verdict, Some(&Verdict::Ignored(IgnoreReason::PastDeadline)));
+        assert_eq!(world.user_at("10.0.0.1").as_deref(), Some("alice"));
+        assert_eq!(world.core.doubted_count(), 1, "the grace is not begun anew");
+        let view = world.core.address(address).expect("a view");
+        assert!(view.device.is_none());
+    }
+}
+
+#[test]
 fn rule_11_a_shared_address_is_not_doubted_and_answers_change_nobody() {
     let mut policy = probing();
     policy.shared_addresses = Networks::new(["10.0.0.0/24".parse().expect("a network")]);

@@ -1,12 +1,14 @@
 //! Runs steps against the core and the naive reference side by side, and holds the invariants after each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jims::app::snapshot::{self, SnapshotContents};
 use jims::identity::core::LogOffTarget;
 use jims::identity::outcome::Outcome;
+use jims::identity::probe::ProbeTicket;
+use jims::identity::state::State;
 use jims::identity::view::{Epoch, Seq};
 use jims::identity::{Batch, Core};
 
@@ -39,6 +41,10 @@ pub(crate) struct Bench {
     records: usize,
     /// Up to where `changes` lines have looked.
     looked: Seq,
+    tickets: BTreeMap<String, (ProbeTicket, IpAddr, At)>,
+    snapshots: BTreeMap<String, (State, Reference)>,
+    /// How often the process started; each unclean start draws a new epoch.
+    starts: u64,
 }
 
 /// Runs all steps; a panic of the core is a failure like any other.
@@ -86,6 +92,9 @@ impl Bench {
             started: false,
             records: 0,
             looked: Seq(0),
+            tickets: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            starts: 0,
         }
     }
 
@@ -118,11 +127,16 @@ impl Bench {
         let first = &steps[0];
         let before = self.core.last_seq();
         self.move_to(first.now, matches!(first.action, Action::Resume));
-        for step in steps {
-            self.reference.apply(step);
-        }
+        let should: Vec<Option<String>> = steps
+            .iter()
+            .map(|step| self.reference.apply(step))
+            .collect();
+        self.outcomes.clear();
+        let epoch = self.core.epoch();
         self.deliver(steps);
-        if self.core.last_seq() < before {
+        compare::verdicts(&self.outcomes, &should)?;
+        self.advance(self.now);
+        if self.core.last_seq() < before && self.core.epoch() == epoch {
             return Err("the sequence went backwards".into());
         }
         if let Action::Expect(address, expected) = &first.action {
@@ -143,6 +157,7 @@ impl Bench {
         self.move_to(step.now, false);
         self.reference.apply(step);
         self.deliver(std::slice::from_ref(step));
+        self.advance(self.now);
     }
 
     fn changes(&mut self, addresses: &[IpAddr]) -> Result<(), String> {
@@ -160,14 +175,17 @@ impl Bench {
         Ok(())
     }
 
-    /// Lets time pass as the writer does, in steps too small to be a jump, or all at once.
+    /// Lets time pass as the writer does, which looks when the core wants it to and often enough that no step is a
+    /// jump; or all at once.
     fn move_to(&mut self, now: At, asleep: bool) {
         if !self.started {
             self.now = now;
             self.started = true;
         }
-        while !asleep && self.now + TICK < now {
-            self.now += TICK;
+        while !asleep && self.now < now {
+            let wanted = self.core.poll_timeout();
+            let wanted = wanted.map_or(now, |(at, _)| convert::at(at));
+            self.now = wanted.max(self.now + 1).min(self.now + TICK).min(now);
             self.advance(self.now);
         }
         self.now = self.now.max(now);
@@ -217,11 +235,29 @@ impl Bench {
                 return;
             }
             Action::Restart => return self.restart(step.now),
+            Action::Ask(address, ticket) => {
+                let drawn = self.core.probe_subject(*address).ticket;
+                let ticket = (ticket.clone(), (drawn, *address, self.now));
+                self.tickets.extend([ticket]);
+                return;
+            }
+            Action::Answer(answered) => {
+                let Some(ticket) = self.tickets.get(&answered.ticket) else {
+                    return;
+                };
+                let domain = &self.reference.policy.domains[0].0;
+                Batch::Probe(convert::report(answered, ticket, self.now, domain))
+            }
+            Action::Snapshot(name) => {
+                let kept = (self.core.export(), self.reference.clone());
+                self.snapshots.insert(name.clone(), kept);
+                return;
+            }
+            Action::Restore(name) => return self.restore(name),
             Action::Tick | Action::Resume | Action::Expect(..) | Action::Changes(_) => return,
         };
         self.core
             .apply(batch, convert::utc(step.now), &mut self.outcomes);
-        self.outcomes.clear();
     }
 
     fn events(&mut self, steps: &[Step]) -> Batch {
@@ -261,6 +297,22 @@ impl Bench {
         self.core = Core::restore(state.clone(), epoch, policy, now, &mut self.outcomes)
             .expect("a core restores what it exported");
         assert_eq!(self.core.export(), state, "a restart changes the table");
+        self.tickets.clear();
+    }
+
+    /// The process died, and starts from what was written then. The configuration is today's, and so is the clock.
+    fn restore(&mut self, name: &str) {
+        let Some((state, reference)) = self.snapshots.get(name).cloned() else {
+            return;
+        };
+        self.starts += 1;
+        let epoch = Epoch(self.core.epoch().0 ^ (self.starts << 40));
+        let (policy, now) = (self.core.policy().clone(), convert::utc(self.now));
+        self.core = Core::restore(state, epoch, policy, now, &mut self.outcomes)
+            .expect("a core restores what it exported");
+        self.reference.restore(&reference);
+        self.tickets.clear();
+        self.looked = self.core.last_seq();
     }
 
     fn check(&mut self) -> Result<(), String> {

@@ -5,13 +5,14 @@ use std::net::IpAddr;
 
 use jims::identity::Core;
 use jims::identity::event::Strength;
+use jims::identity::outcome::{IgnoreReason, Outcome, Verdict};
 use jims::identity::view::{AddressView, Seq};
 
 use crate::convert;
 use crate::follower::told;
-use crate::reference::{Reference, Should};
+use crate::reference::{Ended, Reference, Should};
 use crate::slot::Hold;
-use crate::step::{At, Expected, clock};
+use crate::step::{At, Expected, HOUR, clock};
 
 /// A session as both sides can tell it: who, last evidence, deadline.
 #[derive(Debug, PartialEq)]
@@ -20,6 +21,7 @@ struct Seen {
     last: String,
     producer: String,
     deadline: String,
+    doubted: Option<String>,
 }
 
 pub(crate) fn address(core: &Core, reference: &Reference, address: IpAddr) -> Result<(), String> {
@@ -41,6 +43,8 @@ pub(crate) fn address(core: &Core, reference: &Reference, address: IpAddr) -> Re
         reference,
         reference.device(address),
     )?;
+    ended(address, view, reference)?;
+    not_after_a_logoff(address, view, reference)?;
     roles(core, reference, address)?;
     journal_holds(core, address, view)
 }
@@ -55,6 +59,7 @@ fn user_of(view: &AddressView<'_>) -> Option<(Seen, At)> {
         last: clock(convert::at(evidence.occurred_at)),
         producer: evidence.producer.to_string(),
         deadline: clock(deadline),
+        doubted: session.doubted_since.map(|since| clock(convert::at(since))),
     };
     Some((seen, deadline))
 }
@@ -69,6 +74,7 @@ fn device_of(view: &AddressView<'_>) -> Option<(Seen, At)> {
         last: clock(convert::at(evidence.occurred_at)),
         producer: evidence.producer.to_string(),
         deadline: clock(deadline),
+        doubted: None,
     };
     Some((seen, deadline))
 }
@@ -91,12 +97,13 @@ fn one(
     let Should::Be(hold) = should else {
         return Ok(());
     };
-    let hold = hold.map(|(hold, deadline)| expected_of(&hold, deadline));
+    let place = reference.place(address);
+    let doubt = place.filter(|_| what == "user").and_then(|p| p.doubt);
+    let hold = hold.map(|(hold, deadline)| expected_of(&hold, deadline, doubt));
     let core = core.map(|(seen, _)| seen);
     if core == hold {
         return Ok(());
     }
-    let place = reference.place(address);
     let facts = place.map(|place| match what {
         "user" => place.user.facts(),
         _ => place.device.facts(),
@@ -112,12 +119,93 @@ fn one(
     ))
 }
 
-fn expected_of(hold: &Hold, deadline: At) -> Seen {
+fn expected_of(hold: &Hold, deadline: At, doubt: Option<At>) -> Seen {
     Seen {
         who: hold.who.clone(),
         last: clock(hold.last),
         producer: hold.last_producer.clone(),
         deadline: clock(deadline),
+        doubted: doubt.map(clock),
+    }
+}
+
+/// What became of each event, in words: nobody compares `older` with `weaker`, which differ only in what they tell.
+pub(crate) fn verdicts(outcomes: &[Outcome], should: &[Option<String>]) -> Result<(), String> {
+    for (place, should) in should.iter().enumerate() {
+        let Some(should) = should else {
+            continue;
+        };
+        let found = outcomes.get(place).map(|outcome| verdict(&outcome.verdict));
+        if found.as_ref() != Some(should) {
+            return Err(format!("the verdict should be `{should}`, is {found:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn verdict(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::LoggedOn { displaced: None } => "logged-on".into(),
+        Verdict::LoggedOn {
+            displaced: Some(who),
+        } => format!("logged-on for {}", who.trim_end_matches('$').to_lowercase()),
+        Verdict::Renewed => "renewed".into(),
+        Verdict::LoggedOff(why) => format!("logged-off {}", why.as_str()),
+        Verdict::Ignored(IgnoreReason::Older | IgnoreReason::Weaker) => "ignored older".into(),
+        Verdict::Ignored(why) => format!("ignored {}", why.as_str()),
+    }
+}
+
+/// Why the last user session at an address ended.
+fn ended(
+    address: IpAddr,
+    view: Option<&AddressView<'_>>,
+    reference: &Reference,
+) -> Result<(), String> {
+    let Some(place) = reference.place(address).filter(|_| reference.sure(address)) else {
+        return Ok(());
+    };
+    let found = view.and_then(|view| view.last_ended);
+    let word = found.map(jims::identity::view::LastEnded::word);
+    let right = match place.ended {
+        Ended::Unknown => true,
+        Ended::Never => word.is_none(),
+        Ended::So(should, from, until) => match found {
+            Some(found) => {
+                found.word() == should && (from..=until).contains(&convert::at(found.at))
+            }
+            // An address where nobody was for a day is forgotten.
+            None => from + 24 * HOUR <= reference.now(),
+        },
+    };
+    if right {
+        return Ok(());
+    }
+    Err(format!(
+        "why the last one ended at {address} differs\n  core:      {found:?}\n  reference: {:?}",
+        place.ended
+    ))
+}
+
+/// Nobody is attributed on evidence from before a logoff that was heard.
+fn not_after_a_logoff(
+    address: IpAddr,
+    view: Option<&AddressView<'_>>,
+    reference: &Reference,
+) -> Result<(), String> {
+    let Some(session) = view.and_then(|view| view.user.as_ref()) else {
+        return Ok(());
+    };
+    let who = format!("{}\\{}", session.user.domain, session.user.name).to_lowercase();
+    let last = convert::at(session.evidence.occurred_at);
+    let place = reference.place(address);
+    match place.and_then(|place| place.user.logoff_after(&who, last)) {
+        None => Ok(()),
+        Some(fact) => Err(format!(
+            "{who} is attributed at {address} since {} after a logoff at {}",
+            clock(last),
+            clock(fact.at)
+        )),
     }
 }
 
@@ -291,6 +379,20 @@ pub(crate) fn expected(
             "expected {:?} at {address}, found {strength:?}",
             expected.strength
         ));
+    }
+    let session = view.as_ref().and_then(|view| view.user.as_ref());
+    let doubted = session.is_some_and(|session| session.doubted_since.is_some());
+    if expected.doubted.is_some_and(|wanted| wanted != doubted) {
+        return Err(format!("expected {expected:?} at {address}"));
+    }
+    if let Some(word) = &expected.ended {
+        let found = view.as_ref().and_then(|view| view.last_ended);
+        let found = found.map(jims::identity::view::LastEnded::word);
+        if found != Some(word) {
+            return Err(format!(
+                "expected ended={word} at {address}, found {found:?}"
+            ));
+        }
     }
     if let Some(roles) = &expected.roles {
         let found = told(core, address).user.map(|(_, roles)| roles);

@@ -1,5 +1,6 @@
 //! Steps in the core's own types: the only place where the simulation builds them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -12,9 +13,10 @@ use jims::identity::event::{
 };
 use jims::identity::name::Name;
 use jims::identity::policy::{DomainPolicy, Filter, Globs, Policy, Scope};
+use jims::identity::probe::{ProbeAnswer, ProbeReport, ProbeTicket};
 use jims::identity::time::UtcMillis;
 
-use crate::step::{At, Claimed, Kind, Object, Part, PolicyText, Read, Said};
+use crate::step::{Answer, Answered, At, Claimed, Kind, Object, Part, PolicyText, Read, Said};
 
 /// The midnight from which scenarios count: 2023-11-15.
 const MIDNIGHT: i64 = 1_700_006_400_000;
@@ -44,6 +46,8 @@ pub(crate) fn policy(text: &PolicyText) -> Policy {
         logoff_time: text.logoff_time,
         follow_device: text.follow_device,
         shared_addresses: networks(&text.shared),
+        probe_networks: networks(&text.probe),
+        grace: text.grace,
         domains: text
             .domains
             .iter()
@@ -75,18 +79,53 @@ pub(crate) fn policy(text: &PolicyText) -> Policy {
     }
 }
 
+fn user(text: &str, domain: &str) -> UserRef {
+    user_ref(text, None, Some(&name(domain))).expect("scenarios use proper names")
+}
+
+fn device(text: &str, domain: &str) -> DeviceRef {
+    let (domain, text) = text.split_once('\\').unwrap_or((domain, text));
+    DeviceRef {
+        name: name(text),
+        qualifier: Qualifier::Domain(name(domain)),
+    }
+}
+
+/// Who asks computers.
+pub(crate) const PROBE: &str = "probe";
+
+/// A computer's answer to a question of an earlier instant.
+pub(crate) fn report(
+    answered: &Answered,
+    (ticket, address, asked): &(ProbeTicket, IpAddr, At),
+    now: At,
+    domain: &str,
+) -> ProbeReport {
+    ProbeReport {
+        address: *address,
+        producer: Arc::from(PROBE),
+        record: answered.ticket.as_str().into(),
+        ticket: ticket.clone(),
+        asked_at: utc(*asked),
+        answered_at: utc(now),
+        healthy: answered.healthy,
+        answer: match &answered.answer {
+            Answer::Users(users) => {
+                ProbeAnswer::Users(users.iter().map(|text| user(text, domain)).collect())
+            }
+            Answer::Nobody => ProbeAnswer::Nobody,
+            Answer::Refused => ProbeAnswer::Refused,
+            Answer::Unreachable => ProbeAnswer::Unreachable,
+            Answer::NotProbed => ProbeAnswer::NotProbed,
+        },
+        device: answered.device.as_deref().map(|text| device(text, domain)),
+    }
+}
+
 /// The event of a step; `number` makes the record's name, `domain` qualifies bare names.
 pub(crate) fn event(said: &Said, now: At, number: usize, domain: &str) -> IdentityEvent {
-    let user = |text: &str| -> UserRef {
-        user_ref(text, None, Some(&name(domain))).expect("scenarios use proper names")
-    };
-    let device = |text: &str| -> DeviceRef {
-        let (domain, text) = text.split_once('\\').unwrap_or((domain, text));
-        DeviceRef {
-            name: name(text),
-            qualifier: Qualifier::Domain(name(domain)),
-        }
-    };
+    let user = |text: &str| user(text, domain);
+    let device = |text: &str| device(text, domain);
     let logon_id = |id: &Option<(String, u64)>| {
         id.as_ref().map(|(computer, id)| LogonId {
             computer: name(computer),

@@ -12,6 +12,8 @@ mod interleaving;
 mod random;
 mod reference;
 mod reference_directory;
+mod reference_life;
+mod reference_said;
 mod scenarios;
 mod shrink;
 mod slot;

@@ -1,32 +1,63 @@
 //! The naive reference: what the table should say, worked out from everything that ever arrived.
+//!
+//! Here: its doors, policy and names. What is said goes through `reference_said`, how a session lives and ends is in
+//! `reference_life`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use jims::identity::event::Strength;
-
 use crate::reference_directory::{Directories, Key, key};
-use crate::slot::{Fact, Hold, Slot, What};
-use crate::step::{Action, At, Claimed, PolicyText, Said, Step, Whom};
+use crate::slot::{Hold, Slot};
+use crate::step::{Action, At, MINUTE, PolicyText, Step, Whom};
 
-/// How long overdue sessions may take to end after the clock jumped.
-const SPREAD: At = 10 * crate::step::MINUTE + crate::step::SECOND;
+/// Over how long the sessions end that a jump of the clock made overdue.
+pub(crate) const SPREAD: At = 10 * MINUTE;
 
-#[derive(Debug, Default)]
+/// More than this between two looks at the clock is a jump.
+const JUMP: At = MINUTE;
+
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Reference {
     pub(crate) policy: PolicyText,
     pub(crate) directories: Directories,
-    places: BTreeMap<IpAddr, Place>,
-    now: At,
-    /// Until when overdue sessions may linger, after a jump of the clock.
-    lingering_until: At,
-    arrivals: u64,
+    pub(crate) places: BTreeMap<IpAddr, Place>,
+    pub(crate) now: At,
+    started: bool,
+    /// When sessions were last looked at.
+    pub(crate) looked: At,
+    /// The last jump of the clock.
+    pub(crate) jumped_to: Option<At>,
+    pub(crate) arrivals: u64,
+    pub(crate) tickets: BTreeMap<String, Ticket>,
 }
 
+/// Everything that is known of an address.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Place {
     pub(crate) user: Slot,
     pub(crate) device: Slot,
+    /// Since when the user's session is in doubt.
+    pub(crate) doubt: Option<At>,
+    /// Why the last user session ended, and when.
+    pub(crate) ended: Ended,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum Ended {
+    #[default]
+    Never,
+    /// The word, and between which instants; a jump of the clock leaves some room.
+    So(&'static str, At, At),
+    Unknown,
+}
+
+/// The session as it was when somebody began to ask.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) address: IpAddr,
+    pub(crate) asked: At,
+    /// Who, last evidence, and when that was heard; `None`: whether anybody was there is not sure.
+    pub(crate) session: Option<Option<(Key, At, At)>>,
 }
 
 /// Whether a slot can be compared, and with what.
@@ -39,41 +70,96 @@ pub(crate) enum Should {
 }
 
 impl Reference {
-    pub(crate) fn apply(&mut self, step: &Step) {
-        let jumped = matches!(step.action, Action::Resume);
+    /// Applies a step. What should come of it, in the words of `compare::verdict`, if that is sure and the step is one
+    /// that has a verdict.
+    pub(crate) fn apply(&mut self, step: &Step) -> Option<String> {
+        let before = if self.started { self.now } else { step.now };
         self.now = self.now.max(step.now);
-        if jumped {
-            self.lingering_until = self.now + SPREAD;
+        self.started = true;
+        if matches!(step.action, Action::Resume) && self.now - before > JUMP {
+            self.jump();
         }
-        self.expire();
-        match &step.action {
+        self.live();
+        let verdict = match &step.action {
             Action::Said(said) => self.say(said),
-            Action::Read(read) => {
-                let changes = self.directories.read(read);
-                for place in self.places.values_mut() {
-                    for (old, new) in &changes.renamed_users {
-                        place.user.rename(old, new);
-                    }
-                    for (old, new) in &changes.renamed_devices {
-                        place.device.rename(old, new);
-                    }
-                }
-                self.end_gone_and_excluded();
+            Action::Answer(answered) => self.answered(answered),
+            Action::Ask(address, ticket) => {
+                self.ask(address.to_canonical(), ticket);
+                None
             }
-            Action::LogOff(whom) => self.log_off(whom),
-            Action::Policy(policy) => self.set_policy(policy),
-            Action::Restart
-            | Action::Tick
+            Action::Read(read) => {
+                self.read(read);
+                None
+            }
+            Action::LogOff(whom) => {
+                self.log_off(whom);
+                None
+            }
+            Action::Policy(policy) => {
+                self.set_policy(policy);
+                None
+            }
+            Action::Restart => {
+                self.tickets.clear();
+                None
+            }
+            Action::Tick
             | Action::Resume
             | Action::Expect(..)
-            | Action::Changes(_) => {}
+            | Action::Changes(_)
+            | Action::Snapshot(_)
+            | Action::Restore(_) => None,
+        };
+        self.live();
+        verdict
+    }
+
+    /// The clock jumped to now: nobody looked meanwhile.
+    fn jump(&mut self) {
+        self.jumped_to = Some(self.now);
+        self.looked = self.now;
+    }
+
+    /// Goes back to what was known when a snapshot was written; the clock and the configuration do not go back.
+    pub(crate) fn restore(&mut self, snapshot: &Self) {
+        let (now, policy) = (self.now, self.policy.clone());
+        let gap = now - snapshot.now;
+        *self = snapshot.clone();
+        self.now = now;
+        self.looked = now;
+        self.tickets.clear();
+        if gap > JUMP {
+            self.jump();
         }
-        self.expire();
+        self.set_policy(&policy);
+        self.live();
+    }
+
+    fn read(&mut self, read: &crate::step::Read) {
+        let changes = self.directories.read(read);
+        for place in self.places.values_mut() {
+            for (old, new) in &changes.renamed_users {
+                place.user.rename(old, new);
+            }
+            for (old, new) in &changes.renamed_devices {
+                place.device.rename(old, new);
+            }
+        }
+        for ticket in self.tickets.values_mut() {
+            if let Some(Some((who, ..))) = &mut ticket.session {
+                for (old, new) in &changes.renamed_users {
+                    if old == who {
+                        new.clone_into(who);
+                    }
+                }
+            }
+        }
+        self.end_gone_and_excluded();
     }
 
     /// Whether overdue sessions may still be there because the clock jumped.
     pub(crate) fn may_linger(&self) -> bool {
-        self.now < self.lingering_until
+        self.jumped_to.is_some_and(|to| self.now < to + SPREAD)
     }
 
     pub(crate) fn now(&self) -> At {
@@ -93,23 +179,23 @@ impl Reference {
     }
 
     pub(crate) fn user(&self, address: IpAddr) -> Should {
-        self.places
-            .get(&address)
-            .map_or(Should::Be(None), |place| self.should(&place.user))
+        self.places.get(&address).map_or(Should::Be(None), |place| {
+            self.should(&place.user, place.doubt)
+        })
     }
 
     pub(crate) fn device(&self, address: IpAddr) -> Should {
         self.places
             .get(&address)
-            .map_or(Should::Be(None), |place| self.should(&place.device))
+            .map_or(Should::Be(None), |place| self.should(&place.device, None))
     }
 
-    fn should(&self, slot: &Slot) -> Should {
+    fn should(&self, slot: &Slot, doubt: Option<At>) -> Should {
         if slot.unsettled {
             return Should::BeAnything;
         }
         let hold = slot.hold().map(|hold| {
-            let deadline = self.deadline(&hold);
+            let deadline = self.deadline(&hold, doubt);
             (hold, deadline)
         });
         match hold {
@@ -118,245 +204,40 @@ impl Reference {
         }
     }
 
-    fn deadline(&self, hold: &Hold) -> At {
-        hold.last + self.logoff_time()
+    /// When a session ends without new evidence; one in doubt without an answer.
+    pub(crate) fn deadline(&self, hold: &Hold, doubt: Option<At>) -> At {
+        doubt.map_or(hold.last + self.logoff_time(), |since| since + self.grace())
     }
 
-    fn logoff_time(&self) -> At {
+    pub(crate) fn logoff_time(&self) -> At {
         At::try_from(self.policy.logoff_time.as_millis()).expect("at most a day")
     }
 
-    /// Ends what is due. What is overdue because the clock jumped ends within the time of grace.
-    fn expire(&mut self) {
-        if self.now < self.lingering_until {
-            return;
-        }
-        let (now, time) = (self.now, self.logoff_time());
-        for place in self.places.values_mut() {
-            for slot in [&mut place.user, &mut place.device] {
-                while let Some(hold) = slot.hold().filter(|hold| hold.last + time <= now) {
-                    self.arrivals += 1;
-                    slot.add(Fact {
-                        at: hold.last,
-                        producer: "jims".into(),
-                        what: What::End { who: None },
-                        arrival: self.arrivals,
-                    });
-                }
-            }
-        }
+    pub(crate) fn grace(&self) -> At {
+        At::try_from(self.policy.grace.as_millis()).expect("at most a day")
     }
 
-    fn say(&mut self, said: &Said) {
-        let at = said.at.min(self.now);
-        let address = match said.address.map(|address| address.to_canonical()) {
-            Some(address) if !may_have_session(address) || !self.in_scope(said, address) => return,
-            address => address,
-        };
-        let overdue = at + self.logoff_time() <= self.now;
-        match &said.claim {
-            Claimed::Logon {
-                user,
-                strength,
-                device,
-                id,
-                ..
-            } => {
-                let Some(address) = address.filter(|_| !overdue) else {
-                    return;
-                };
-                if let Some(who) = self.believable_user(user) {
-                    self.add_user(
-                        address,
-                        said,
-                        at,
-                        What::Evidence {
-                            who,
-                            strength: *strength,
-                            id: id.clone(),
-                        },
-                    );
-                }
-                if let Some(device) = device {
-                    self.device_logon(address, said, at, (device, *strength));
-                }
-            }
-            Claimed::Logoff { user, id } => self.logoff(said, at, address, (user.as_deref(), id)),
-            Claimed::DeviceLogon {
-                device,
-                strength,
-                own_kerberos,
-            } => {
-                let Some(address) = address.filter(|_| !overdue) else {
-                    return;
-                };
-                if *own_kerberos && self.policy.follow_device {
-                    self.follow(address, said, at, device);
-                }
-                self.device_logon(address, said, at, (device, *strength));
-            }
-            Claimed::DeviceLogoff { device } => {
-                let who = device.as_deref().map(|device| self.device_key(device));
-                let excluded = who.as_ref().is_some_and(|who| self.device_excluded(who));
-                if let Some(address) = address.filter(|_| !excluded) {
-                    self.add_device(address, said, at, What::Logoff { who });
-                }
-            }
-            Claimed::Renewal { user, device } => {
-                if !overdue {
-                    self.renew(said, at, address, (user, device.as_deref()));
-                }
-            }
-        }
-    }
-
-    fn in_scope(&self, said: &Said, address: IpAddr) -> bool {
+    /// Whether the producer may speak for the address at all.
+    pub(crate) fn in_scope(&self, producer: &str, address: IpAddr) -> bool {
         let mut scopes = self
             .policy
             .scopes
             .iter()
-            .filter(|(producer, _)| *producer == said.producer)
+            .filter(|(scoped, _)| scoped == producer)
             .peekable();
-        let scoped = scopes.peek().is_none() || scopes.any(|(_, net)| net.contains(&address));
-        scoped && !self.address_excluded(address)
+        scopes.peek().is_none() || scopes.any(|(_, net)| net.contains(&address))
     }
 
-    fn address_excluded(&self, address: IpAddr) -> bool {
+    pub(crate) fn address_excluded(&self, address: IpAddr) -> bool {
         self.policy
             .exclude_addresses
             .iter()
             .any(|net| net.contains(&address))
     }
 
-    fn device_logon(&mut self, address: IpAddr, said: &Said, at: At, of: (&str, Strength)) {
-        let who = self.device_key(of.0);
-        if !self.device_excluded(&who) {
-            let strength = of.1;
-            self.add_device(
-                address,
-                said,
-                at,
-                What::Evidence {
-                    who,
-                    strength,
-                    id: None,
-                },
-            );
-        }
-    }
-
-    fn logoff(
-        &mut self,
-        said: &Said,
-        at: At,
-        address: Option<IpAddr>,
-        whose: (Option<&str>, &Option<(String, u64)>),
-    ) {
-        let (user, id) = whose;
-        let who = match user.map(|user| self.user_key(user)) {
-            Some(None) => return,
-            Some(Some(who)) if self.user_excluded(&who) => return,
-            who => who.flatten(),
-        };
-        if let Some(address) = address {
-            self.add_user(address, said, at, What::Logoff { who });
-            return;
-        }
-        let ended: Vec<IpAddr> = self
-            .places
-            .iter()
-            .filter(|(_, place)| {
-                place.user.hold().is_some_and(|hold| {
-                    let made_it = match id {
-                        Some(_) => hold.last_id == *id,
-                        None => hold.last_producer == said.producer,
-                    };
-                    Some(&hold.who) == who.as_ref() && made_it && hold.last < at
-                })
-            })
-            .map(|(address, _)| *address)
-            .collect();
-        for address in ended {
-            self.add_user(address, said, at, What::Logoff { who: who.clone() });
-        }
-    }
-
-    /// A machine account's own evidence brings the user that the device has elsewhere.
-    fn follow(&mut self, address: IpAddr, said: &Said, at: At, device: &str) {
-        let device = self.device_key(device);
-        if self.device_excluded(&device) {
-            return;
-        }
-        let doubt = self.places.iter().any(|(other, place)| {
-            *other != address && (place.device.unsettled || place.user.unsettled)
-        });
-        if doubt {
-            self.places.entry(address).or_default().user.unsettled = true;
-        }
-        let elsewhere = self
-            .places
-            .iter()
-            .filter(|(other, place)| {
-                **other != address && place.device.hold().is_some_and(|hold| hold.who == device)
-            })
-            .filter_map(|(_, place)| place.user.hold())
-            .max_by_key(|hold| hold.last);
-        if let Some(hold) = elsewhere {
-            self.add_user(
-                address,
-                said,
-                at,
-                What::Evidence {
-                    who: hold.who,
-                    strength: Strength::Weak,
-                    id: None,
-                },
-            );
-        }
-    }
-
-    fn renew(&mut self, said: &Said, at: At, address: Option<IpAddr>, of: (&str, Option<&str>)) {
-        let Some(who) = self.believable_user(of.0) else {
-            return;
-        };
-        let places: Vec<IpAddr> = match (address, of.1) {
-            (Some(address), _) => vec![address],
-            (None, None) => return,
-            (None, Some(device)) => {
-                let device = self.device_key(device);
-                self.places
-                    .iter()
-                    .filter(|(_, place)| {
-                        place.device.hold().is_some_and(|hold| hold.who == device)
-                            && place.user.hold().is_some_and(|hold| hold.who == who)
-                    })
-                    .map(|(address, _)| *address)
-                    .collect()
-            }
-        };
-        for place in self.places.values_mut() {
-            // Whether this is the device that was meant is not sure.
-            place.user.unsettled |= of.1.is_some() && place.device.unsettled;
-        }
-        // A renewal counts for who is there when it is heard; it is not remembered for anybody else.
-        let is_his = |place: &Place| {
-            place
-                .user
-                .hold()
-                .is_some_and(|hold| hold.who == who && hold.last < at)
-        };
-        let his: Vec<IpAddr> = places
-            .into_iter()
-            .filter(|address| self.places.get(address).is_some_and(is_his))
-            .collect();
-        for address in his {
-            self.add_user(address, said, at, What::Renewal { who: who.clone() });
-        }
-    }
-
     fn log_off(&mut self, whom: &Whom) {
         match whom {
-            Whom::Address(address) => self.end_all(address.to_canonical()),
+            Whom::Address(address) => self.end_all(address.to_canonical(), "operator"),
             Whom::User(user) => {
                 let Some(who) = self.user_key(user) else {
                     return;
@@ -364,7 +245,7 @@ impl Reference {
                 for address in self.addresses() {
                     let hold = self.places[&address].user.hold();
                     if hold.is_some_and(|hold| hold.who == who) {
-                        self.end_user(address, Some(who.clone()));
+                        self.end_user(address, Some(who.clone()), "operator");
                     }
                 }
             }
@@ -378,6 +259,7 @@ impl Reference {
             .into_iter()
             .map(|name| (name.clone(), self.directories.users_of(&name)))
             .collect();
+        self.unsettle_what_lingers();
         self.policy = policy.clone();
         self.directories.configure(policy);
         let left = self.directories.names();
@@ -386,7 +268,7 @@ impl Reference {
                 for address in self.addresses() {
                     for user in &users {
                         if self.places[&address].user.subjects().contains(user) {
-                            self.end_user(address, Some(user.clone()));
+                            self.end_user(address, Some(user.clone()), "directory");
                         }
                     }
                 }
@@ -394,20 +276,21 @@ impl Reference {
         }
         for address in self.addresses() {
             if self.address_excluded(address) {
-                self.end_all(address);
+                self.end_all(address, "filter");
             }
         }
         self.end_gone_and_excluded();
+        self.look_at_doubts_again();
     }
 
     /// Ends whatever sessions are at an address.
-    fn end_all(&mut self, address: IpAddr) {
+    fn end_all(&mut self, address: IpAddr, why: &'static str) {
         let Some(place) = self.places.get(&address) else {
             return;
         };
         let (user, device) = (place.user.hold(), place.device.hold());
         if user.is_some() {
-            self.end_user(address, None);
+            self.end_user(address, None, why);
         }
         if device.is_some() {
             self.end_device(address, None);
@@ -418,8 +301,10 @@ impl Reference {
     fn end_gone_and_excluded(&mut self) {
         for address in self.addresses() {
             for who in self.places[&address].user.subjects() {
-                if self.directories.is_gone(&who) || self.user_excluded(&who) {
-                    self.end_user(address, Some(who));
+                if self.directories.is_gone(&who) {
+                    self.end_user(address, Some(who), "directory");
+                } else if self.user_excluded(&who) {
+                    self.end_user(address, Some(who), "filter");
                 }
             }
             for who in self.places[&address].device.subjects() {
@@ -430,17 +315,11 @@ impl Reference {
         }
     }
 
-    /// The user of that text if evidence for him counts.
-    fn believable_user(&self, text: &str) -> Option<Key> {
-        self.user_key(text)
-            .filter(|who| !self.directories.is_gone(who) && !self.user_excluded(who))
-    }
-
-    fn user_excluded(&self, who: &str) -> bool {
+    pub(crate) fn user_excluded(&self, who: &str) -> bool {
         self.excluded(who, &self.policy.exclude_users)
     }
 
-    fn device_excluded(&self, who: &str) -> bool {
+    pub(crate) fn device_excluded(&self, who: &str) -> bool {
         self.excluded(who, &self.policy.exclude_devices)
     }
 
@@ -487,72 +366,9 @@ impl Reference {
         let label = name.split('.').next().unwrap_or(name);
         key(&domain, label.trim_end_matches('$'))
     }
-
-    fn add_user(&mut self, address: IpAddr, said: &Said, at: At, what: What) {
-        let fact = self.fact(&said.producer, at, what);
-        let overdue = self.now - self.logoff_time();
-        let slot = &mut self.places.entry(address).or_default().user;
-        let forgotten = matches!(fact.what, What::End { who: Some(_) });
-        add_while_lingering(slot, fact, overdue);
-        slot.unsettled |= forgotten;
-    }
-
-    fn add_device(&mut self, address: IpAddr, said: &Said, at: At, what: What) {
-        let fact = self.fact(&said.producer, at, what);
-        let overdue = self.now - self.logoff_time();
-        let slot = &mut self.places.entry(address).or_default().device;
-        add_while_lingering(slot, fact, overdue);
-    }
-
-    /// Ends the session of a user at an address. If it is another's, what was said of him there is taken back; the core
-    /// then forgets also when exactly he came and went, so later news of that time may count or not.
-    fn end_user(&mut self, address: IpAddr, who: Option<Key>) {
-        let hold = self
-            .places
-            .get(&address)
-            .and_then(|place| place.user.hold());
-        let who = who.filter(|who| hold.is_none_or(|hold| hold.who != *who));
-        let fact = self.fact("jims", self.now, What::End { who });
-        let overdue = self.now - self.logoff_time();
-        let slot = &mut self.places.entry(address).or_default().user;
-        let forgotten = matches!(fact.what, What::End { who: Some(_) });
-        add_while_lingering(slot, fact, overdue);
-        slot.unsettled |= forgotten;
-    }
-
-    fn end_device(&mut self, address: IpAddr, who: Option<Key>) {
-        let hold = self
-            .places
-            .get(&address)
-            .and_then(|place| place.device.hold());
-        let who = who.filter(|who| hold.is_none_or(|hold| hold.who != *who));
-        let fact = self.fact("jims", self.now, What::End { who });
-        let overdue = self.now - self.logoff_time();
-        let slot = &mut self.places.entry(address).or_default().device;
-        let forgotten = matches!(fact.what, What::End { who: Some(_) });
-        add_while_lingering(slot, fact, overdue);
-        slot.unsettled |= forgotten;
-    }
-
-    fn fact(&mut self, producer: &str, at: At, what: What) -> Fact {
-        self.arrivals += 1;
-        Fact {
-            at,
-            producer: producer.into(),
-            what,
-            arrival: self.arrivals,
-        }
-    }
 }
 
-/// What is said of a session that is overdue and not yet ended (the clock jumped) may count for or against it.
-fn add_while_lingering(slot: &mut Slot, fact: Fact, overdue: At) {
-    let lingers = slot.hold().is_some_and(|hold| hold.last <= overdue);
-    slot.add(fact);
-    slot.unsettled |= lingers;
-}
-
-fn may_have_session(address: IpAddr) -> bool {
+pub(crate) fn may_have_session(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             let octets = v4.octets();

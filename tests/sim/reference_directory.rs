@@ -7,13 +7,13 @@ use crate::step::{Kind, Object, Part, PolicyText, Read};
 /// `domain\name`, in lower case.
 pub(crate) type Key = String;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Directories {
     /// By directory name.
     known: BTreeMap<String, Directory>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Directory {
     domain: String,
     objects: BTreeMap<u32, Object>,

@@ -19,6 +19,8 @@ pub(crate) struct Fact {
     pub(crate) at: At,
     pub(crate) producer: String,
     pub(crate) what: What,
+    /// When we heard of it.
+    pub(crate) heard: At,
     /// Position among all arrivals.
     pub(crate) arrival: u64,
 }
@@ -47,6 +49,8 @@ pub(crate) struct Hold {
     pub(crate) strength: Strength,
     pub(crate) last: At,
     pub(crate) last_producer: String,
+    /// When we heard the last evidence.
+    pub(crate) heard: At,
     /// The logon of the last evidence.
     pub(crate) last_id: Option<(String, u64)>,
 }
@@ -57,6 +61,8 @@ pub(crate) struct Slot {
     facts: Vec<Fact>,
     /// The core's summary may rightly know less than all facts: do not compare until something settles it.
     pub(crate) unsettled: bool,
+    /// Until when something may have happened that is not among the facts.
+    unseen: At,
 }
 
 impl Fact {
@@ -87,10 +93,13 @@ impl Fact {
 }
 
 impl Slot {
-    pub(crate) fn add(&mut self, fact: Fact) {
-        let newest = self.facts.iter().all(|other| other.at < fact.at);
+    /// Puts a fact in its place; whether it leaves no doubt about what is true from now on.
+    pub(crate) fn add(&mut self, fact: Fact) -> bool {
+        let newest = self.facts.iter().all(|other| other.at < fact.at)
+            && (self.unseen < fact.at || !self.unsettled);
         let ours = matches!(fact.what, What::End { .. });
-        if newest && fact.settles() && !(ours && self.unsettled) {
+        let settled = newest && fact.settles() && !(ours && self.unsettled);
+        if settled {
             self.facts.clear();
             self.unsettled = false;
         }
@@ -100,6 +109,13 @@ impl Slot {
         self.facts.insert(place, fact);
         // Until then, for good: what the core forgot does not come back.
         self.unsettled |= self.facts.len() > REMEMBERED;
+        settled
+    }
+
+    /// Something may have happened, up to that instant, and nobody knows what.
+    pub(crate) fn lose_sight(&mut self, until: At) {
+        self.unsettled = true;
+        self.unseen = self.unseen.max(until);
     }
 
     /// Everybody who was ever spoken of.
@@ -133,6 +149,23 @@ impl Slot {
         self.facts.iter().fold(None, after)
     }
 
+    /// A logoff that whoever has the slot cannot have survived: it happened after his last evidence. Only as far as
+    /// the core promises to remember.
+    pub(crate) fn logoff_after(&self, who: &str, last: At) -> Option<&Fact> {
+        let forgotten = |fact: &Fact| {
+            matches!(fact.what, What::End { who: Some(_) }) && fact.producer == "jims"
+        };
+        if self.facts.len() > REMEMBERED || self.facts.iter().any(forgotten) {
+            return None;
+        }
+        self.facts.iter().find(|fact| match &fact.what {
+            What::Logoff { who: whose } => {
+                fact.at > last && whose.as_ref().is_none_or(|whose| whose == who)
+            }
+            _ => false,
+        })
+    }
+
     pub(crate) fn facts(&self) -> &[Fact] {
         &self.facts
     }
@@ -153,12 +186,14 @@ fn after(hold: Option<Hold>, fact: &Fact) -> Option<Hold> {
                 strength: renewed.map_or(*strength, |before| before.max(*strength)),
                 last: fact.at,
                 last_producer: fact.producer.clone(),
+                heard: fact.heard,
                 last_id: id.clone(),
             })
         }
         What::Renewal { who } if same(who) => hold.map(|hold| Hold {
             last: fact.at,
             last_producer: fact.producer.clone(),
+            heard: fact.heard,
             last_id: None,
             ..hold
         }),

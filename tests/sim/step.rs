@@ -34,6 +34,14 @@ pub(crate) enum Action {
     LogOff(Whom),
     /// The configuration was loaded again.
     Policy(PolicyText),
+    /// Somebody began to ask the computer at an address; the name is that of the ticket.
+    Ask(IpAddr, String),
+    /// The answer to an earlier question.
+    Answer(Answered),
+    /// A snapshot is written, and has a name.
+    Snapshot(String),
+    /// The process died and started again from that snapshot.
+    Restore(String),
     /// A clean stop and start.
     Restart,
     /// Nothing but time passed.
@@ -82,6 +90,24 @@ pub(crate) enum Claimed {
         user: String,
         device: Option<String>,
     },
+}
+
+/// What came back from a computer. Of a ticket that was never drawn, or not since the last start, nothing comes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Answered {
+    pub(crate) ticket: String,
+    pub(crate) healthy: bool,
+    pub(crate) answer: Answer,
+    pub(crate) device: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Answer {
+    Users(Vec<String>),
+    Nobody,
+    Refused,
+    Unreachable,
+    NotProbed,
 }
 
 /// A batch of a directory.
@@ -135,6 +161,9 @@ pub(crate) struct PolicyText {
     pub(crate) logoff_time: Duration,
     pub(crate) follow_device: bool,
     pub(crate) shared: Vec<ipnet::IpNet>,
+    /// Where computers can be asked, and how long a session may wait for the answer.
+    pub(crate) probe: Vec<ipnet::IpNet>,
+    pub(crate) grace: Duration,
     /// Domain (DNS name), NetBIOS name, and whether a directory of the NetBIOS name in lower case serves it.
     pub(crate) domains: Vec<(String, String, bool)>,
     /// Producer and the only network that it may speak for.
@@ -154,6 +183,10 @@ pub(crate) struct Expected {
     pub(crate) strength: Option<Strength>,
     pub(crate) until: Option<At>,
     pub(crate) roles: Option<Vec<String>>,
+    /// Whether the user's session is in doubt.
+    pub(crate) doubted: Option<bool>,
+    /// Why the last user session here ended.
+    pub(crate) ended: Option<String>,
 }
 
 impl Default for PolicyText {
@@ -162,6 +195,8 @@ impl Default for PolicyText {
             logoff_time: Duration::from_hours(24),
             follow_device: false,
             shared: Vec::new(),
+            probe: Vec::new(),
+            grace: Duration::from_hours(1),
             domains: vec![("corp.example.com".into(), "CORP".into(), true)],
             scopes: Vec::new(),
             exclude_addresses: Vec::new(),
@@ -192,6 +227,10 @@ impl fmt::Display for Step {
             Action::LogOff(Whom::Address(address)) => write!(f, "operator log-off {address}"),
             Action::LogOff(Whom::User(user)) => write!(f, "operator log-off user={user}"),
             Action::Policy(policy) => write_policy(f, policy),
+            Action::Ask(address, ticket) => write!(f, "ask {address} as {ticket}"),
+            Action::Answer(answered) => write_answer(f, answered),
+            Action::Snapshot(name) => write!(f, "snapshot {name}"),
+            Action::Restore(name) => write!(f, "restore {name}"),
             Action::Restart => f.write_str("restart"),
             Action::Tick => f.write_str("tick"),
             Action::Resume => f.write_str("resume"),
@@ -274,6 +313,24 @@ fn write_said(f: &mut fmt::Formatter<'_>, said: &Said, now: At) -> fmt::Result {
     Ok(())
 }
 
+fn write_answer(f: &mut fmt::Formatter<'_>, answered: &Answered) -> fmt::Result {
+    write!(f, "answer {} ", answered.ticket)?;
+    match &answered.answer {
+        Answer::Users(users) => write!(f, "users={}", users.join(","))?,
+        Answer::Nobody => f.write_str("nobody")?,
+        Answer::Refused => f.write_str("refused")?,
+        Answer::Unreachable => f.write_str("unreachable")?,
+        Answer::NotProbed => f.write_str("not-probed")?,
+    }
+    if let Some(device) = &answered.device {
+        write!(f, " device={device}")?;
+    }
+    if !answered.healthy {
+        f.write_str(" unhealthy")?;
+    }
+    Ok(())
+}
+
 fn write_read(f: &mut fmt::Formatter<'_>, read: &Read) -> fmt::Result {
     let part = match read.part {
         Part::Begin => "full-begin",
@@ -322,6 +379,12 @@ fn write_policy(f: &mut fmt::Formatter<'_>, policy: &PolicyText) -> fmt::Result 
     for network in &policy.shared {
         write!(f, " shared={network}")?;
     }
+    for network in &policy.probe {
+        write!(f, " probe={network}")?;
+    }
+    if policy.grace != PolicyText::default().grace {
+        write!(f, " grace={}s", policy.grace.as_secs())?;
+    }
     for (dns, netbios, directory) in &policy.domains {
         let read = if *directory { "/directory" } else { "" };
         write!(f, " domain={dns}/{netbios}{read}")?;
@@ -360,6 +423,14 @@ fn write_expected(f: &mut fmt::Formatter<'_>, address: IpAddr, expected: &Expect
     }
     if let Some(roles) = &expected.roles {
         write!(f, " roles={}", roles.join(","))?;
+    }
+    match expected.doubted {
+        Some(true) => f.write_str(" doubted")?,
+        Some(false) => f.write_str(" sure")?,
+        None => {}
+    }
+    if let Some(word) = &expected.ended {
+        write!(f, " ended={word}")?;
     }
     Ok(())
 }

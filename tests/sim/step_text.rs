@@ -6,8 +6,8 @@ use std::time::Duration;
 use jims::identity::event::Strength;
 
 use crate::step::{
-    Action, At, Claimed, Expected, HOUR, Kind, MINUTE, Object, Part, PolicyText, Read, SECOND,
-    Said, Step, Whom,
+    Action, Answer, Answered, At, Claimed, Expected, HOUR, Kind, MINUTE, Object, Part, PolicyText,
+    Read, SECOND, Said, Step, Whom,
 };
 
 /// Reads a whole scenario; blank lines and `#` comments are skipped.
@@ -36,6 +36,22 @@ fn parse_step(line: &str) -> Result<Step, String> {
         "tick" => Action::Tick,
         "resume" => Action::Resume,
         "restart" => Action::Restart,
+        "snapshot" | "restore" => {
+            let [name] = rest else {
+                return Err("a snapshot has a name".into());
+            };
+            let name = (*name).to_owned();
+            if *who == "snapshot" {
+                Action::Snapshot(name)
+            } else {
+                Action::Restore(name)
+            }
+        }
+        "ask" => match rest {
+            [address, "as", ticket] => Action::Ask(parse_address(address)?, (*ticket).into()),
+            _ => return Err("ask ADDRESS as TICKET".into()),
+        },
+        "answer" => Action::Answer(parse_answer(rest)?),
         "changes" => Action::Changes(
             rest.iter()
                 .map(|address| parse_address(address))
@@ -161,6 +177,34 @@ fn parse_said(producer: &str, now: At, words: &[&str]) -> Result<Said, String> {
     })
 }
 
+fn parse_answer(words: &[&str]) -> Result<Answered, String> {
+    let [ticket, answer, words @ ..] = words else {
+        return Err("answer TICKET ANSWER".into());
+    };
+    let answer = match answer.split_once('=').unwrap_or((answer, "")) {
+        ("users", list) => Answer::Users(list.split(',').map(str::to_owned).collect()),
+        ("nobody", "") => Answer::Nobody,
+        ("refused", "") => Answer::Refused,
+        ("unreachable", "") => Answer::Unreachable,
+        ("not-probed", "") => Answer::NotProbed,
+        _ => return Err(format!("unknown answer {answer}")),
+    };
+    let (mut healthy, mut device) = (true, None);
+    for word in words {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("unhealthy", "") => healthy = false,
+            ("device", name) => device = Some(name.to_owned()),
+            _ => return Err(format!("unknown word {word}")),
+        }
+    }
+    Ok(Answered {
+        ticket: (*ticket).into(),
+        healthy,
+        answer,
+        device,
+    })
+}
+
 fn parse_read(words: &[&str]) -> Result<Read, String> {
     let [directory, part, words @ ..] = words else {
         return Err("directory NAME PART OBJECT…".into());
@@ -230,6 +274,8 @@ fn parse_policy(words: &[&str]) -> Result<PolicyText, String> {
             ("logoff-time", value) => policy.logoff_time = parse_duration(value)?,
             ("follow-device", "") => policy.follow_device = true,
             ("shared", value) => policy.shared.push(parse_network(value)?),
+            ("probe", value) => policy.probe.push(parse_network(value)?),
+            ("grace", value) => policy.grace = parse_duration(value)?,
             ("domain", value) => {
                 let mut parts = value.split('/');
                 let dns = parts.next().unwrap_or_default().to_owned();
@@ -264,6 +310,9 @@ fn parse_expected(words: &[&str]) -> Result<Expected, String> {
             ("strong", "") => expected.strength = Some(Strength::Strong),
             ("weak", "") => expected.strength = Some(Strength::Weak),
             ("until", time) => expected.until = Some(parse_clock(time)?),
+            ("doubted", "") => expected.doubted = Some(true),
+            ("sure", "") => expected.doubted = Some(false),
+            ("ended", word) => expected.ended = Some(word.to_owned()),
             ("roles", "") => expected.roles = Some(Vec::new()),
             ("roles", list) => {
                 expected.roles = Some(list.split(',').map(str::to_owned).collect());

@@ -11,8 +11,8 @@ use jims::identity::event::Strength;
 
 use crate::random::Dice;
 use crate::step::{
-    Action, At, Claimed, HOUR, Kind, MINUTE, Object, Part, PolicyText, Read, SECOND, Said, Step,
-    Whom,
+    Action, Answer, Answered, At, Claimed, HOUR, Kind, MINUTE, Object, Part, PolicyText, Read,
+    SECOND, Said, Step, Whom,
 };
 
 const USERS: [&str; 5] = ["alice", "bob", "carol", "svc-backup", "erin"];
@@ -36,6 +36,11 @@ struct Habits {
     clock: bool,
     devices: bool,
     long: bool,
+    probing: bool,
+    deaths: bool,
+    outages: bool,
+    lossy: bool,
+    moving: bool,
 }
 
 #[derive(Debug)]
@@ -54,6 +59,13 @@ struct World {
     users: Vec<Object>,
     groups: Vec<Object>,
     renames: u32,
+    /// Tickets drawn and not yet answered, and how many were drawn.
+    tickets: Vec<(String, IpAddr)>,
+    drawn: usize,
+    /// Names of snapshots, and how many steps there were when they were written.
+    snapshots: Vec<(String, usize)>,
+    /// Producers that are silent just now, until when, and what they will then deliver.
+    silent: Vec<Option<(At, Vec<Said>)>>,
 }
 
 /// The steps of a seed.
@@ -72,6 +84,7 @@ pub(crate) fn evidence_only(seed: u64, length: usize) -> Vec<Vec<Said>> {
     let mut habits = Habits::of(seed);
     (habits.renewals, habits.anywhere) = (false, false);
     (habits.devices, habits.late) = (true, false);
+    (habits.outages, habits.lossy) = (false, false);
     let mut world = World::new(seed, habits);
     world.steps.clear();
     world.policy = PolicyText::default();
@@ -105,6 +118,11 @@ impl Habits {
             clock: often(25),
             devices: often(60),
             long: often(35),
+            probing: often(50),
+            deaths: often(30),
+            outages: often(25),
+            lossy: often(30),
+            moving: often(40),
         }
     }
 }
@@ -126,6 +144,10 @@ impl World {
             logons: Vec::new(),
             policy: PolicyText::default(),
             renames: 0,
+            tickets: Vec::new(),
+            drawn: 0,
+            snapshots: Vec::new(),
+            silent: vec![None; PRODUCERS.len()],
             addresses,
             habits,
             dice,
@@ -143,6 +165,9 @@ impl World {
                 .addresses
                 .push("10.9.0.1".parse().expect("an address"));
         }
+        if habits.probing {
+            world.choose_probing();
+        }
         if world.dice.percent(10) {
             let scope = "10.0.0.0/31".parse().expect("a network");
             world.policy.scopes.push(("vpn".into(), scope));
@@ -153,6 +178,18 @@ impl World {
             world.full_read();
         }
         world
+    }
+
+    fn choose_probing(&mut self) {
+        let network = *self
+            .dice
+            .pick(&["10.0.0.0/8", "10.0.0.1/32", "0.0.0.0/0", "::/0"]);
+        self.policy.probe = vec![network.parse().expect("a network")];
+        self.policy.grace = match self.dice.below(4) {
+            0 => Duration::from_mins(1),
+            1 => Duration::from_mins(10),
+            _ => Duration::from_hours(1),
+        };
     }
 
     fn push(&mut self, action: Action) {
@@ -170,6 +207,15 @@ impl World {
             _ if self.habits.long => dice.between(1, 9) * HOUR,
             _ => 0,
         };
+        // Just before, at and just after something is due.
+        if self.habits.probing && dice.percent(6) {
+            let due = *dice.pick(&[self.policy.logoff_time, self.policy.grace]);
+            let due = At::try_from(due.as_millis()).expect("at most a day");
+            let last = self.steps.last().map_or(self.now, |step| step.now);
+            self.now = self.now.max(last + due) + dice.between(-1, 1).max(0) * TICK;
+        }
+        self.deliver_backlogs();
+        let dice = &mut self.dice;
         if self.habits.clock && dice.percent(3) {
             if dice.percent(50) {
                 self.now += dice.between(2, 40) * MINUTE;
@@ -201,8 +247,171 @@ impl World {
             12..15 if restarts => self.push(Action::Restart),
             15..20 if duplicates => self.repeat(),
             20 => self.push(Action::Tick),
+            21..24 if self.habits.deaths => self.push_snapshot(),
+            24 if self.habits.deaths => self.die(),
+            25..27 if self.habits.outages => self.fall_silent(),
+            27..35 if self.habits.probing => self.ask(),
+            35..44 if self.habits.probing => self.answer(),
+            44..48 if self.habits.moving => self.walk(),
             _ => self.event(),
         }
+    }
+
+    fn ask(&mut self) {
+        let address = *self.dice.pick(&self.addresses);
+        self.drawn += 1;
+        let ticket = format!("t{}", self.drawn);
+        self.tickets.push((ticket.clone(), address));
+        self.push(Action::Ask(address, ticket));
+        if self.dice.percent(50) {
+            self.now += self.dice.between(0, 4) * TICK;
+            self.answer();
+        }
+    }
+
+    /// An answer, of the last question or of an older one, once or twice.
+    fn answer(&mut self) {
+        if self.tickets.is_empty() {
+            return self.ask();
+        }
+        let newest = self.tickets.len() - 1;
+        let place = if self.dice.percent(70) {
+            newest
+        } else {
+            self.dice.below(newest + 1)
+        };
+        let ticket = if self.dice.percent(90) {
+            self.tickets.remove(place).0
+        } else {
+            self.tickets[place].0.clone()
+        };
+        let answer = match self.dice.below(10) {
+            0 => Answer::Nobody,
+            1 => Answer::Refused,
+            2 => Answer::Unreachable,
+            3 => Answer::NotProbed,
+            4 => Answer::Users(vec!["ws1$".into()]),
+            5..7 => Answer::Users((0..2 + self.dice.below(2)).map(|_| self.user()).collect()),
+            _ => Answer::Users(vec![self.user()]),
+        };
+        let answered = Answered {
+            ticket,
+            healthy: self.dice.percent(70),
+            answer,
+            device: (self.habits.devices && self.dice.percent(25)).then(|| self.device()),
+        };
+        self.push(Action::Answer(answered));
+    }
+
+    fn push_snapshot(&mut self) {
+        let name = format!("s{}", self.snapshots.len() + 1);
+        self.snapshots.push((name.clone(), self.steps.len()));
+        self.push(Action::Snapshot(name));
+    }
+
+    /// The process dies and starts from one of its snapshots; producers say again what they said since, each in its
+    /// order, and computers are asked again.
+    fn die(&mut self) {
+        if self.snapshots.is_empty() {
+            return self.push_snapshot();
+        }
+        let (name, since) = self.dice.pick(&self.snapshots).clone();
+        self.lonely_now();
+        self.now += *self.dice.pick(&[0, SECOND, 59 * SECOND, 2 * MINUTE, HOUR]) / TICK * TICK;
+        let mut again: Vec<Vec<Action>> = vec![Vec::new(); PRODUCERS.len()];
+        let mut read = Vec::new();
+        for step in &self.steps[since..] {
+            match &step.action {
+                Action::Said(said) => {
+                    let place = PRODUCERS.iter().position(|name| *name == said.producer);
+                    again[place.expect("a producer of ours")].push(step.action.clone());
+                }
+                Action::Read(_) => read.push(step.action.clone()),
+                _ => {}
+            }
+        }
+        self.push(Action::Restore(name));
+        self.now += TICK - 7;
+        for action in read {
+            self.lonely_now();
+            self.push(action);
+        }
+        self.now += TICK;
+        self.now -= self.now % TICK;
+        // Names that changed meanwhile would mean somebody else.
+        let mut queues: Vec<_> = again.into_iter().map(Vec::into_iter).collect();
+        while self.renames == 0 && !queues.is_empty() {
+            let place = self.dice.below(queues.len());
+            match queues[place].next() {
+                Some(action) => self.push(action),
+                None => drop(queues.remove(place)),
+            }
+        }
+        self.tickets.clear();
+        if self.habits.probing {
+            self.ask();
+        }
+    }
+
+    /// A producer is not heard for a while; what happens meanwhile it delivers later.
+    fn fall_silent(&mut self) {
+        let producer = self.dice.below(PRODUCERS.len());
+        let until = self.now + self.dice.between(1, 180) * MINUTE;
+        self.silent[producer].get_or_insert((until, Vec::new()));
+    }
+
+    fn deliver_backlogs(&mut self) {
+        for place in 0..self.silent.len() {
+            if self.silent[place].as_ref().is_some_and(|s| s.0 <= self.now)
+                && let Some((_, backlog)) = self.silent[place].take()
+            {
+                for said in backlog {
+                    self.push(Action::Said(said));
+                }
+            }
+        }
+    }
+
+    /// Somebody leaves one address for another, and somebody else takes the first; nobody says so.
+    fn walk(&mut self) {
+        let (from, to) = (
+            *self.dice.pick(&self.addresses),
+            *self.dice.pick(&self.addresses),
+        );
+        let (first, second) = (self.user(), self.user());
+        for (user, address) in [(&first, from), (&first, to), (&second, from)] {
+            let said = Said {
+                producer: PRODUCERS[self.dice.below(2)].into(),
+                at: self.now,
+                address: Some(address),
+                claim: Claimed::Logon {
+                    user: user.clone(),
+                    strength: self.strength(),
+                    device: None,
+                    groups: Vec::new(),
+                    id: None,
+                },
+            };
+            self.say(said);
+            self.now += self.dice.between(0, 20) * TICK;
+        }
+    }
+
+    /// Delivers an event, if its producer is heard and no datagram is lost.
+    fn say(&mut self, said: Said) {
+        let place = PRODUCERS.iter().position(|name| *name == said.producer);
+        let place = place.expect("a producer of ours");
+        let logoff = matches!(said.claim, Claimed::Logoff { .. });
+        if logoff && self.habits.lossy && self.dice.percent(40) {
+            return;
+        }
+        if let Some((_, backlog)) = &mut self.silent[place] {
+            backlog.push(said);
+            return;
+        }
+        let last = &mut self.producers[place].0;
+        *last = said.at.max(*last);
+        self.push(Action::Said(said));
     }
 
     /// An instant at which nothing else can have happened: what ends everything "now" should not tie with evidence.
@@ -228,7 +437,11 @@ impl World {
         policy.exclude_addresses.clear();
         policy.exclude_devices.clear();
         policy.exclude_groups.clear();
-        match self.dice.below(5) {
+        match self.dice.below(9) {
+            5 => policy.logoff_time = Duration::from_mins(*self.dice.pick(&[1, 10, 60, 1440])),
+            6 => policy.grace = Duration::from_mins(*self.dice.pick(&[1, 10, 60, 240])),
+            7 => policy.probe.clear(),
+            8 => policy.probe = vec!["10.0.0.0/8".parse().expect("a network")],
             0 => policy.exclude_users.push("svc-*".into()),
             1 => policy.exclude_users.push("Bob".into()),
             2 => policy
@@ -291,7 +504,7 @@ impl World {
             claim,
         };
         if said.address.is_some() || may_lack_address(&said.claim) {
-            self.push(Action::Said(said));
+            self.say(said);
         }
     }
 
