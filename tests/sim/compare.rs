@@ -8,6 +8,7 @@ use jims::identity::event::Strength;
 use jims::identity::outcome::{IgnoreReason, Outcome, Verdict};
 use jims::identity::view::{AddressView, Seq};
 
+use crate::bench::Bench;
 use crate::convert;
 use crate::follower::told;
 use crate::reference::{Ended, Reference, Should};
@@ -207,6 +208,31 @@ fn not_after_a_logoff(
             clock(fact.at)
         )),
     }
+}
+
+/// Whether two cores have the same sessions wherever both references are sure.
+pub(crate) fn same_sessions(one: &Bench, other: &Bench) -> Result<(), String> {
+    for address in one.reference.addresses() {
+        let sure = |bench: &Bench| {
+            bench.reference.user(address) != Should::BeAnything
+                && bench.reference.device(address) != Should::BeAnything
+        };
+        if !sure(one) || !sure(other) {
+            continue;
+        }
+        let sessions = |bench: &Bench| {
+            let view = bench.core().address(address);
+            let view = view.as_ref();
+            (view.and_then(user_of), view.and_then(device_of))
+        };
+        let (without, with) = (sessions(one), sessions(other));
+        if without != with {
+            return Err(format!(
+                "at {address} a restart makes a difference\n  without: {without:?}\n  with:    {with:?}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Roles, and names as the directory writes them, of whoever the core has there.

@@ -14,6 +14,7 @@ mod reference;
 mod reference_directory;
 mod reference_life;
 mod reference_said;
+mod restarts;
 mod scenarios;
 mod shrink;
 mod slot;

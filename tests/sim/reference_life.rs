@@ -44,7 +44,7 @@ impl Reference {
             let fact = self.fact("jims", hold.last, What::End { who: None });
             // Of what a jump made overdue only the time is known when it is over at the latest.
             let jump = self.jumped_to.filter(|to| due <= *to);
-            let (from, until) = jump.map_or((moment, moment), |to| (to, to + SPREAD));
+            let (from, until) = jump.map_or((moment, moment), |to| (due, to + SPREAD));
             let logoff_time = self.logoff_time();
             let place = self.place_mut(address);
             place.user.add(fact);
@@ -70,7 +70,7 @@ impl Reference {
         }
     }
 
-    fn place_mut(&mut self, address: IpAddr) -> &mut Place {
+    pub(crate) fn place_mut(&mut self, address: IpAddr) -> &mut Place {
         self.places.entry(address).or_default()
     }
 
@@ -93,13 +93,20 @@ impl Reference {
             && hold.is_none_or(|hold| !self.lingers(self.deadline(&hold, place.doubt)))
     }
 
+    /// Whether it is known which device has the address.
+    pub(crate) fn device_sure(&self, address: IpAddr) -> bool {
+        let Some(place) = self.places.get(&address) else {
+            return true;
+        };
+        let hold = place.device.hold();
+        !place.device.unsettled && hold.is_none_or(|h| !self.lingers(self.deadline(&h, None)))
+    }
+
     /// What is overdue and not yet ended obeys a new configuration, or has ended before: nobody knows.
     pub(crate) fn unsettle_what_lingers(&mut self) {
         for address in self.addresses() {
             let sure = self.sure(address);
-            let place = &self.places[&address];
-            let device = place.device.hold();
-            let device = device.is_none_or(|hold| !self.lingers(self.deadline(&hold, None)));
+            let device = self.device_sure(address);
             let place = self.place_mut(address);
             place.user.unsettled |= !sure;
             place.device.unsettled |= !device;
@@ -177,11 +184,10 @@ impl Reference {
         let fact = self.fact(producer, at, what);
         let overdue = self.now - self.logoff_time();
         let before = self.places.get(&address).and_then(|p| p.device.hold());
-        let deadline = before.as_ref().map(|hold| self.deadline(hold, None));
-        let lingers = deadline.is_some_and(|deadline| self.lingers(deadline));
+        let sure = self.device_sure(address);
         let place = self.place_mut(address);
         let forgotten = matches!(fact.what, What::End { who: Some(_) });
-        let sure = !place.device.unsettled && !lingers;
+        let lingers = !sure && !place.device.unsettled;
         let ours = matches!(fact.what, What::End { .. });
         let settled = place.device.add(fact) && !ours;
         place.device.unsettled |= forgotten || (lingers && !settled);

@@ -211,11 +211,9 @@ impl Reference {
         if self.device_excluded(&device) {
             return;
         }
-        let doubt = self.places.iter().any(|(other, place)| {
-            *other != address && (place.device.unsettled || place.user.unsettled)
-        });
-        if doubt {
-            self.places.entry(address).or_default().user.unsettled = true;
+        let mut others = self.addresses().into_iter();
+        if others.any(|other| other != address && !(self.sure(other) && self.device_sure(other))) {
+            self.place_mut(address).user.lose_sight(at);
         }
         let elsewhere = self
             .places
@@ -265,9 +263,13 @@ impl Reference {
             Ok(who) => who,
             Err(why) => return ignored(why),
         };
-        for place in self.places.values_mut() {
+        let mut sure = sure;
+        for address in self.addresses() {
             // Whether this is the device that was meant is not sure.
-            place.user.unsettled |= device.is_some() && place.device.unsettled;
+            if device.is_some() && !self.device_sure(address) {
+                self.place_mut(address).user.lose_sight(at);
+                sure = false;
+            }
         }
         // A renewal counts for who is there when it is heard; it is not remembered for anybody else.
         let his = |address: &IpAddr| {

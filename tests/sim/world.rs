@@ -4,6 +4,9 @@
 //! happen is chosen for each seed (its *habits*), so that some worlds are simple enough to understand and others have
 //! everything at once. A world is only a list of steps; it never looks at the core.
 
+mod directory;
+mod life;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -11,8 +14,7 @@ use jims::identity::event::Strength;
 
 use crate::random::Dice;
 use crate::step::{
-    Action, Answer, Answered, At, Claimed, HOUR, Kind, MINUTE, Object, Part, PolicyText, Read,
-    SECOND, Said, Step, Whom,
+    Action, At, Claimed, HOUR, MINUTE, Object, PolicyText, SECOND, Said, Step, Whom,
 };
 
 const USERS: [&str; 5] = ["alice", "bob", "carol", "svc-backup", "erin"];
@@ -180,18 +182,6 @@ impl World {
         world
     }
 
-    fn choose_probing(&mut self) {
-        let network = *self
-            .dice
-            .pick(&["10.0.0.0/8", "10.0.0.1/32", "0.0.0.0/0", "::/0"]);
-        self.policy.probe = vec![network.parse().expect("a network")];
-        self.policy.grace = match self.dice.below(4) {
-            0 => Duration::from_mins(1),
-            1 => Duration::from_mins(10),
-            _ => Duration::from_hours(1),
-        };
-    }
-
     fn push(&mut self, action: Action) {
         let now = self.now;
         self.steps.push(Step { now, action });
@@ -254,146 +244,6 @@ impl World {
             35..44 if self.habits.probing => self.answer(),
             44..48 if self.habits.moving => self.walk(),
             _ => self.event(),
-        }
-    }
-
-    fn ask(&mut self) {
-        let address = *self.dice.pick(&self.addresses);
-        self.drawn += 1;
-        let ticket = format!("t{}", self.drawn);
-        self.tickets.push((ticket.clone(), address));
-        self.push(Action::Ask(address, ticket));
-        if self.dice.percent(50) {
-            self.now += self.dice.between(0, 4) * TICK;
-            self.answer();
-        }
-    }
-
-    /// An answer, of the last question or of an older one, once or twice.
-    fn answer(&mut self) {
-        if self.tickets.is_empty() {
-            return self.ask();
-        }
-        let newest = self.tickets.len() - 1;
-        let place = if self.dice.percent(70) {
-            newest
-        } else {
-            self.dice.below(newest + 1)
-        };
-        let ticket = if self.dice.percent(90) {
-            self.tickets.remove(place).0
-        } else {
-            self.tickets[place].0.clone()
-        };
-        let answer = match self.dice.below(10) {
-            0 => Answer::Nobody,
-            1 => Answer::Refused,
-            2 => Answer::Unreachable,
-            3 => Answer::NotProbed,
-            4 => Answer::Users(vec!["ws1$".into()]),
-            5..7 => Answer::Users((0..2 + self.dice.below(2)).map(|_| self.user()).collect()),
-            _ => Answer::Users(vec![self.user()]),
-        };
-        let answered = Answered {
-            ticket,
-            healthy: self.dice.percent(70),
-            answer,
-            device: (self.habits.devices && self.dice.percent(25)).then(|| self.device()),
-        };
-        self.push(Action::Answer(answered));
-    }
-
-    fn push_snapshot(&mut self) {
-        let name = format!("s{}", self.snapshots.len() + 1);
-        self.snapshots.push((name.clone(), self.steps.len()));
-        self.push(Action::Snapshot(name));
-    }
-
-    /// The process dies and starts from one of its snapshots; producers say again what they said since, each in its
-    /// order, and computers are asked again.
-    fn die(&mut self) {
-        if self.snapshots.is_empty() {
-            return self.push_snapshot();
-        }
-        let (name, since) = self.dice.pick(&self.snapshots).clone();
-        self.lonely_now();
-        self.now += *self.dice.pick(&[0, SECOND, 59 * SECOND, 2 * MINUTE, HOUR]) / TICK * TICK;
-        let mut again: Vec<Vec<Action>> = vec![Vec::new(); PRODUCERS.len()];
-        let mut read = Vec::new();
-        for step in &self.steps[since..] {
-            match &step.action {
-                Action::Said(said) => {
-                    let place = PRODUCERS.iter().position(|name| *name == said.producer);
-                    again[place.expect("a producer of ours")].push(step.action.clone());
-                }
-                Action::Read(_) => read.push(step.action.clone()),
-                _ => {}
-            }
-        }
-        self.push(Action::Restore(name));
-        self.now += TICK - 7;
-        for action in read {
-            self.lonely_now();
-            self.push(action);
-        }
-        self.now += TICK;
-        self.now -= self.now % TICK;
-        // Names that changed meanwhile would mean somebody else.
-        let mut queues: Vec<_> = again.into_iter().map(Vec::into_iter).collect();
-        while self.renames == 0 && !queues.is_empty() {
-            let place = self.dice.below(queues.len());
-            match queues[place].next() {
-                Some(action) => self.push(action),
-                None => drop(queues.remove(place)),
-            }
-        }
-        self.tickets.clear();
-        if self.habits.probing {
-            self.ask();
-        }
-    }
-
-    /// A producer is not heard for a while; what happens meanwhile it delivers later.
-    fn fall_silent(&mut self) {
-        let producer = self.dice.below(PRODUCERS.len());
-        let until = self.now + self.dice.between(1, 180) * MINUTE;
-        self.silent[producer].get_or_insert((until, Vec::new()));
-    }
-
-    fn deliver_backlogs(&mut self) {
-        for place in 0..self.silent.len() {
-            if self.silent[place].as_ref().is_some_and(|s| s.0 <= self.now)
-                && let Some((_, backlog)) = self.silent[place].take()
-            {
-                for said in backlog {
-                    self.push(Action::Said(said));
-                }
-            }
-        }
-    }
-
-    /// Somebody leaves one address for another, and somebody else takes the first; nobody says so.
-    fn walk(&mut self) {
-        let (from, to) = (
-            *self.dice.pick(&self.addresses),
-            *self.dice.pick(&self.addresses),
-        );
-        let (first, second) = (self.user(), self.user());
-        for (user, address) in [(&first, from), (&first, to), (&second, from)] {
-            let said = Said {
-                producer: PRODUCERS[self.dice.below(2)].into(),
-                at: self.now,
-                address: Some(address),
-                claim: Claimed::Logon {
-                    user: user.clone(),
-                    strength: self.strength(),
-                    device: None,
-                    groups: Vec::new(),
-                    id: None,
-                },
-            };
-            self.say(said);
-            self.now += self.dice.between(0, 20) * TICK;
         }
     }
 
@@ -656,103 +506,4 @@ fn may_lack_address(claim: &Claimed) -> bool {
                 ..
             }
     )
-}
-
-/// The directory of the world.
-impl World {
-    fn full_read(&mut self) {
-        self.lonely_now();
-        if self.users.is_empty() {
-            for (id, name) in (1..).zip(USERS) {
-                self.users.push(user_object(id, name, true));
-            }
-            for (id, name) in (20..).zip(["Staff", "admins", "vpn", "nested"]) {
-                let members = self.members();
-                self.groups.push(Object {
-                    id,
-                    name: name.into(),
-                    kind: Kind::Group { members },
-                });
-            }
-        }
-        let devices = (10..).zip(DEVICES).take(2).map(|(id, name)| Object {
-            id,
-            name: name.to_uppercase(),
-            kind: Kind::Device { primary: None },
-        });
-        let read = |part, objects: Vec<Object>| {
-            Action::Read(Read {
-                directory: "corp".into(),
-                part,
-                objects,
-                gone: Vec::new(),
-            })
-        };
-        let devices: Vec<Object> = devices.collect();
-        self.push(read(Part::Begin, self.users.clone()));
-        self.push(read(Part::Middle, devices));
-        self.push(read(Part::End, self.groups.clone()));
-        self.now += TICK - 7;
-    }
-
-    fn members(&mut self) -> Vec<u32> {
-        let all: Vec<u32> = (1..=5).chain(10..13).chain(20..24).collect();
-        let count = self.dice.below(4);
-        (0..count).map(|_| *self.dice.pick(&all)).collect()
-    }
-
-    /// One change at a poll: a group, or a user who is disabled, deleted, renamed, or comes back.
-    fn poll(&mut self) {
-        if self.users.is_empty() {
-            return;
-        }
-        self.lonely_now();
-        let mut read = Read {
-            directory: "corp".into(),
-            part: Part::Poll,
-            objects: Vec::new(),
-            gone: Vec::new(),
-        };
-        let place = self.dice.below(self.users.len());
-        let id = self.users[place].id;
-        match self.dice.below(10) {
-            0..4 => {
-                let members = self.members();
-                let place = self.dice.below(self.groups.len());
-                self.groups[place].kind = Kind::Group { members };
-                read.objects.push(self.groups[place].clone());
-            }
-            4..6 => {
-                let name = self.users[place].name.clone();
-                self.users[place] = user_object(id, &name, false);
-                read.objects.push(self.users[place].clone());
-            }
-            6 => read.gone.push(id),
-            7 => {
-                self.renames += 1;
-                let name = format!("{}-{}", USERS[place], self.renames);
-                self.users[place] = user_object(id, &name, true);
-                read.objects.push(self.users[place].clone());
-            }
-            _ => {
-                let name = self.users[place].name.clone();
-                self.users[place] = user_object(id, &name, true);
-                read.objects.push(self.users[place].clone());
-            }
-        }
-        self.push(Action::Read(read));
-        self.now += TICK - 7;
-    }
-}
-
-fn user_object(id: u32, name: &str, enabled: bool) -> Object {
-    Object {
-        id,
-        name: name.into(),
-        kind: Kind::User {
-            upn: Some(format!("{name}@corp.example.com")),
-            enabled,
-            primary: id.is_multiple_of(2).then_some(22),
-        },
-    }
 }
