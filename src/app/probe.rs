@@ -171,8 +171,8 @@ fn of_computer(target: &str, before: Preflight, asked: &Asked) -> Probed {
     Probed {
         target: target.to_owned(),
         kind: "pc".to_owned(),
-        ok: !matches!(asked.answer, Answer::Refused | Answer::Unreachable),
-        answer: Some(asked.answer.as_str().to_owned()),
+        ok: !matches!(asked.answer, Some(Answer::Refused | Answer::Unreachable)),
+        answer: asked.answer.map(|answer| answer.as_str().to_owned()),
         users: asked.users.clone(),
         steps: steps.chain(asked.steps.iter().cloned()).map(step).collect(),
     }

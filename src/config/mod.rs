@@ -313,6 +313,16 @@ pub struct QuietHours {
     pub to: u16,
 }
 
+impl QuietHours {
+    /// How long they last.
+    #[must_use]
+    pub fn length(self) -> Duration {
+        let day = 24 * 60;
+        let minutes = (day + self.to - self.from) % day;
+        Duration::from_mins(u64::from(minutes))
+    }
+}
+
 /// `[dns]`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dns {

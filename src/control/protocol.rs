@@ -227,7 +227,8 @@ pub struct Probed {
     pub kind: String,
     /// Whether everything that is needed works; of a computer whether it told who is signed on.
     pub ok: bool,
-    /// What a computer answered: `same-user`, `other-user`, `nobody`, `refused` or `unreachable`.
+    /// What a computer answered: `same-user`, `other-user`, `nobody`, `refused` or `unreachable`. Null if users are signed
+    /// on and no service runs that could say whether they are the right ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
     /// Who is signed on there, as the computer names them.

@@ -288,7 +288,7 @@ fn doubt(view: &AddressView<'_>, evidence: &EvidenceView<'_>, down: &Down) -> Op
     if let Some(since) = doubted {
         let since = timestamp(since);
         return Some(format!(
-            "its logoff time was over at {since:.0}; the computer is being asked"
+            "its logoff time was over at {since:.0}; it waits for its computer to be asked"
         ));
     }
     let producer: &str = evidence.producer;
@@ -433,7 +433,7 @@ mod tests {
         assert!(
             session
                 .doubt
-                .is_some_and(|doubt| doubt.contains("is being asked"))
+                .is_some_and(|doubt| doubt.contains("to be asked"))
         );
         assert_eq!(session.then, "logged off, if nobody could be asked");
     }

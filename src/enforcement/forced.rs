@@ -43,7 +43,7 @@ impl Forced {
             return;
         }
         match tokio::time::timeout(WAIT, self.probing.ask(address, None)).await {
-            Ok(Ok(probed)) => tracing::debug!(%point, answer = probed.answer.as_str(), "probed"),
+            Ok(Ok(probed)) => tracing::debug!(%point, answer = ?probed.answer, "probed"),
             Ok(Err(not_asked)) => tracing::debug!(%point, %not_asked, "answered without a probe"),
             Err(_) => tracing::debug!(%point, "answered before the probe was over"),
         }

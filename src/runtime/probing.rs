@@ -46,8 +46,8 @@ impl Answer {
 /// A probe that is over.
 #[derive(Clone, Debug)]
 pub struct Probed {
-    /// What it came to.
-    pub answer: Answer,
+    /// What it came to; `None`: users are signed on, and there is no table to say whether they are the right ones.
+    pub answer: Option<Answer>,
     /// Who is signed on, as the computer names them; accounts of the computer itself among them.
     pub users: Vec<String>,
     /// What was done, in order.
@@ -143,13 +143,13 @@ mod tests {
             let question = questions.recv().await.expect("a question");
             assert_eq!(question.address, address);
             let probed = Probed {
-                answer: Answer::Nobody,
+                answer: Some(Answer::Nobody),
                 users: Vec::new(),
                 steps: Vec::new(),
             };
             question.answer.send(Ok(Arc::new(probed))).expect("waiting");
         };
-        assert_eq!(tokio::join!(asking, answering).0, Ok(Answer::Nobody));
+        assert_eq!(tokio::join!(asking, answering).0, Ok(Some(Answer::Nobody)));
         drop(questions);
         assert_eq!(ask(probing.clone()).await, Err(NotAsked::Off));
         probing.close();

@@ -219,12 +219,11 @@ fn a_thousand_computers_with_200_black_holes_are_asked_within_the_bound() {
     let before = site.memory_kib();
     let mut events = Vec::new();
     for number in 0..subnets * 250 {
-        // Black holes among the others, as they are in life.
-        let host = 1 + number * 37 % 250;
-        let address = format!("127.77.{}.{host}", 24 + number / 250);
+        // One after the other, black holes among the others, as they are in life.
+        let (net, host) = (24 + number % subnets, 1 + number / subnets * 37 % 250);
         let data = json!({"TargetUserName": format!("u{number:06}"), "TargetDomainName": "CORP.EXAMPLE.COM",
-            "IpAddress": address, "Status": 0});
-        events.push(json!({"id": 4768, "data": data, "age_ms": 57_000}));
+            "IpAddress": format!("127.77.{net}.{host}"), "Status": 0});
+        events.push(json!({"id": 4768, "data": data, "age_ms": 57_000 - number}));
     }
     peer.tell(&json!({"cmd": "inject", "events": events}));
     wait_for("the first probe", || {
@@ -348,6 +347,12 @@ fn each_refusal_of_windows_has_its_step_and_its_remedy() {
         assert!(told.contains(remedy), "{step} {status:#x}: {failed}");
         computers.tell(&json!({"cmd": "calm"}));
     }
+    // An account without an administrator's rights is shown its own logons only, which is no answer.
+    computers.set(computer, &json!({"noise": false}));
+    let blind = probe();
+    assert_eq!(blind["answer"], "refused", "{blind}");
+    assert!(blind.to_string().contains("local administrator"), "{blind}");
+    computers.set(computer, &json!({"noise": true}));
     assert_eq!(site.run(&["probe", computer]).status.code(), Some(0));
     computers.tell(&json!({"cmd": "down", "where": "dcom"}));
     let answer = probe();

@@ -129,8 +129,16 @@ pub fn decode(bytes: &[u8]) -> Result<SnapshotContents, SnapshotError> {
         postcard::take_from_bytes(content).map_err(|_| damaged("the content"))?;
     let life = match found {
         // Version 1 knew neither doubts nor why sessions had ended.
-        1 => Life::default(),
-        _ => postcard::from_bytes(rest).map_err(|_| damaged("the content"))?,
+        1 if rest.is_empty() => Life::default(),
+        1 => return Err(damaged("the content")),
+        _ => {
+            let (life, rest) =
+                postcard::take_from_bytes(rest).map_err(|_| damaged("the content"))?;
+            if !rest.is_empty() {
+                return Err(damaged("the content"));
+            }
+            life
+        }
     };
     let mut contents = file.contents()?;
     life.into_addresses(&mut contents.state.addresses)?;
@@ -610,7 +618,7 @@ mod tests {
                     empty_since: None,
                     reports_user: true,
                     user_ended_at: None,
-                    doubted_since: None,
+                    doubted_since: Some(UtcMillis(7)),
                     last_ended: Some(LastEnded {
                         user: "corp.example.com\\bob".into(),
                         at: UtcMillis(5),
@@ -648,9 +656,27 @@ mod tests {
     }
 
     #[test]
+    fn rule_22_version_1_is_read_without_doubts_and_reasons() {
+        let now = contents();
+        let mut before = Vec::from(*MAGIC);
+        before.extend_from_slice(&1_u16.to_le_bytes());
+        let content = postcard::to_allocvec(&File::from(&now)).expect("plain data");
+        before.extend_from_slice(&(content.len() as u64).to_le_bytes());
+        before.extend_from_slice(&content);
+        before.extend_from_slice(&Sha256::digest(&content));
+        let mut wanted = now;
+        for address in &mut wanted.state.addresses {
+            address.last_ended = None;
+            address.doubted_since = None;
+        }
+        assert_eq!(decode(&before), Ok(wanted));
+    }
+
+    #[test]
     fn rule_22_a_newer_version_is_refused_by_its_own_error() {
         let mut newer = encode(&contents());
-        newer[8] = 2;
-        assert_eq!(decode(&newer), Err(SnapshotError::Newer { found: 2 }));
+        let found = VERSION + 1;
+        newer[8..10].copy_from_slice(&found.to_le_bytes());
+        assert_eq!(decode(&newer), Err(SnapshotError::Newer { found }));
     }
 }

@@ -103,13 +103,15 @@ fn resolve(root: &Table<'_>, environment: &Environment) -> Option<Config> {
     schema(root);
     let collector = basics::collector(root, environment);
     let session = basics::session(root);
-    let mut names = Unique::new("names are unique over all producers and directories");
+    let mut names = Unique::new("names are unique over all producers and directories")
+        .reserve("pc-probe")
+        .reserve("jims");
     let (domains, known) = directory::domains(root);
     let (directories, known) = directory::directories(root, &mut names, known);
     let conflict = probe::conflict(root);
     let event_sources = events::event_sources(root, &mut names, &known, conflict);
     let syslog = syslog::syslog(root, &mut names, &known, conflict);
-    let pc_probe = probe::pc_probe(root, &known);
+    let pc_probe = probe::pc_probe(root, &known, session.grace);
     let server = server::server(root);
     let enforcement_points = server::points(root, &known);
     let filter = basics::filter(root);
@@ -210,6 +212,13 @@ impl Unique {
             why,
             taken: BTreeMap::new(),
         }
+    }
+
+    /// A name that jims itself uses.
+    fn reserve(mut self, name: &str) -> Self {
+        let owner = ("jims itself".to_owned(), "always".to_owned());
+        self.taken.insert(NameKey::fold(name), owner);
+        self
     }
 
     /// Takes a name, or says who has it.

@@ -51,7 +51,7 @@ pub(super) fn conflict(root: &Table<'_>) -> Conflict {
 }
 
 /// The PC probe; `None` if no network is named, which turns it off.
-pub(super) fn pc_probe(root: &Table<'_>, known: &KnownDomains) -> Option<PcProbe> {
+pub(super) fn pc_probe(root: &Table<'_>, known: &KnownDomains, grace: Duration) -> Option<PcProbe> {
     let table = root.table("pc_probe");
     let networks = table.list("networks", Value::network);
     let number = |key, range, default: u32| {
@@ -83,14 +83,14 @@ pub(super) fn pc_probe(root: &Table<'_>, known: &KnownDomains) -> Option<PcProbe
         networks,
     };
     if table.present() {
-        advise(&table, &probe);
+        advise(&table, &probe, grace);
     }
     table.finish();
     (!probe.networks.is_empty()).then_some(probe)
 }
 
 /// What may be a mistake.
-fn advise(table: &Table<'_>, probe: &PcProbe) {
+fn advise(table: &Table<'_>, probe: &PcProbe, grace: Duration) {
     if probe.networks.is_empty() {
         if table.value("credential").is_some() {
             table.spot.warning(
@@ -115,6 +115,15 @@ fn advise(table: &Table<'_>, probe: &PcProbe) {
             "every host inside networks can get a hash of the account's password",
             "with NTLM whoever answers at an address can try to guess the password from the exchange",
             "use auth = \"kerberos\" where computers have names in DNS or the directory",
+        );
+    }
+    if let (Some(hours), Some(value)) = (probe.quiet_hours, table.value("quiet_hours"))
+        && hours.length() > grace
+    {
+        value.spot.warning(
+            "who is still there in these hours may be logged off",
+            "an expired session waits at most [session] grace for its computer to be asked",
+            "shorten them, or lengthen grace",
         );
     }
     let everything = probe

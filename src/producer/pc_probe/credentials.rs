@@ -111,8 +111,6 @@ pub struct Suspension {
     pub pause: Duration,
     /// What the last host said.
     pub reason: Reason,
-    /// The last host.
-    pub host: IpAddr,
     /// How many hosts refused it since it last worked.
     pub hosts: u32,
 }
@@ -128,11 +126,10 @@ impl Suspension {
             (minutes / 60, "h")
         };
         format!(
-            "{} is not used for {number} {unit}: {}, say {} hosts in a row (last {})",
+            "{} is not used for {number} {unit}: {}, say {} hosts in a row",
             self.user,
             self.reason.sentence(),
-            self.hosts,
-            self.host
+            self.hosts
         )
     }
 
@@ -187,7 +184,6 @@ struct Suspended {
     until: UtcMillis,
     pause: Duration,
     reason: Reason,
-    host: IpAddr,
 }
 
 impl State {
@@ -218,7 +214,6 @@ impl State {
             until: suspended.until,
             pause: suspended.pause,
             reason: suspended.reason,
-            host: suspended.host,
             hosts: self.refusals,
         }
     }
@@ -297,6 +292,21 @@ impl Credentials {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.states.is_empty()
+    }
+
+    /// Whether a credential has worked within the last five minutes.
+    #[must_use]
+    pub fn is_proven(&self, index: usize, now: UtcMillis) -> bool {
+        let now = now.max(self.now);
+        self.states
+            .get(index)
+            .is_some_and(|state| state.is_proven(now))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.states.len()
     }
 
     /// The name of a credential.
@@ -411,7 +421,6 @@ impl Credentials {
             until: now.after(pause),
             pause,
             reason,
-            host: ticket.address,
         };
         state.suspended = Some(suspended);
         Some(state.suspension(index, suspended))
@@ -555,7 +564,7 @@ mod tests {
         let suspension = refuse(&mut all, 0, 3, NOW).unwrap();
         assert_eq!(
             suspension.message(),
-            "CORP\\svc-0 is not used for 30 min: the password is wrong, say 3 hosts in a row (last 10.0.0.3)"
+            "CORP\\svc-0 is not used for 30 min: the password is wrong, say 3 hosts in a row"
         );
         assert_eq!(all.suspended(NOW), [suspension]);
         assert!(all.all_suspended(NOW) && all.order(host(9), NOW).is_empty());

@@ -23,8 +23,11 @@ pub const ACCOUNTS: &str = "SELECT Antecedent, Dependent FROM Win32_LoggedOnUser
 /// Which logon has processes. Only asked where somebody beside the console's user may be signed on.
 pub const PROCESSES: &str = "SELECT Antecedent FROM Win32_SessionProcess";
 
-/// Most users that one computer is believed to have at a time; a terminal server is to be a shared address.
-const MAX_USERS: usize = 64;
+/// Most users of one computer that are told apart; a terminal server is to be a shared address.
+const MAX_USERS: usize = 1024;
+
+/// Logons that every Windows has: LOCAL SYSTEM, LOCAL SERVICE, NETWORK SERVICE (MS-LSAD; `winnt.h` has their ids).
+const SYSTEM_LOGONS: [&str; 3] = ["999", "997", "996"];
 
 /// What the queries returned.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +49,7 @@ pub struct SignedOn {
     pub users: Vec<UserRef>,
     /// `COMPUTER\user` of accounts that only the computer itself knows.
     pub local: Vec<String>,
-    /// How many more there are whose names no user can have: control characters, or too long.
+    /// How many more there are whose names no user can have (control characters, too long), or who are too many.
     pub unreadable: usize,
     /// The computer's name for itself.
     pub device: Option<DeviceRef>,
@@ -76,6 +79,23 @@ impl Found {
         })
     }
 
+    /// Whether the account is shown the logons of others: Windows shows an account without an administrator's rights its
+    /// own logons only, without an error, and an empty list must not be taken for an empty room.
+    #[must_use]
+    pub fn sees_everybody(&self) -> bool {
+        let shows = |objects: &[Object], property: &str| {
+            objects.iter().any(|link| {
+                let logon = link.text(property).and_then(logon_of);
+                logon.is_some_and(|logon| SYSTEM_LOGONS.contains(&logon.as_str()))
+            })
+        };
+        shows(&self.accounts, "Dependent")
+            && self
+                .processes
+                .as_ref()
+                .is_none_or(|processes| shows(processes, "Antecedent"))
+    }
+
     /// What it all means.
     #[must_use]
     pub fn signed_on(&self) -> SignedOn {
@@ -95,10 +115,14 @@ impl Found {
         let (local, users): (Vec<Account>, Vec<Account>) = people
             .into_iter()
             .partition(|account| is_local(account, computer));
-        let readable: Vec<UserRef> = users.iter().filter_map(user).collect();
+        let mut readable: Vec<UserRef> = users.iter().filter_map(user).collect();
+        if readable.len() > MAX_USERS {
+            // One who is cut off would be taken for absent.
+            readable.clear();
+        }
         SignedOn {
             unreadable: users.len() - readable.len(),
-            users: readable.into_iter().take(MAX_USERS).collect(),
+            users: readable,
             local: local
                 .iter()
                 .map(|account| format!("{}\\{}", account.domain, account.name))
@@ -366,6 +390,29 @@ mod tests {
         found.logons.clear();
         assert_eq!(users(&found), [r"CORP\alice"]);
         assert!(!found.needs_processes());
+    }
+
+    #[test]
+    fn who_is_shown_its_own_logons_only_sees_nobody_and_says_nothing() {
+        let mut found = computer("", &[("9", "CORP", "svc-probe", true)]);
+        assert!(!found.sees_everybody());
+        found.accounts.push(object(
+            "Win32_LoggedOnUser",
+            &[
+                (
+                    "Antecedent",
+                    r#"\\.\root\cimv2:Win32_Account.Domain="PC1",Name="SYSTEM""#,
+                ),
+                ("Dependent", &logon_path("999")),
+            ],
+        ));
+        assert!(!found.sees_everybody(), "the processes are its own only");
+        let path = logon_path("999");
+        let system = object("Win32_SessionProcess", &[("Antecedent", &path)]);
+        found.processes.get_or_insert_default().push(system);
+        assert!(found.sees_everybody());
+        found.processes = None;
+        assert!(found.sees_everybody(), "they were not asked for");
     }
 
     #[test]

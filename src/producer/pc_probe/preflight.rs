@@ -31,8 +31,7 @@ pub async fn preflight(
     if session_address(address).is_none() || !networks.contains(address) {
         return Err(NotAsked::Outside);
     }
-    let accounts = Prober::accounts(configured);
-    let credentials = Arc::new(Mutex::new(Credentials::new(accounts)));
+    let credentials = Arc::new(Mutex::new(Credentials::default()));
     let tasks = Tasks::new();
     let configured = Arc::new(configured.clone());
     let prober = Prober::new(configured, resolver, &tasks, credentials);
@@ -41,15 +40,14 @@ pub async fn preflight(
     let (answer, users) = match &verdict {
         Verdict::Answered(signed_on) => {
             let users: Vec<String> = signed_on.users.iter().map(shown).collect();
-            let answer = if users.is_empty() {
-                Answer::Nobody
-            } else {
-                Answer::OtherUser
-            };
+            // Without a table nobody knows whether it is the right one.
+            let answer = users.is_empty().then_some(Answer::Nobody);
             (answer, [users, signed_on.local.clone()].concat())
         }
-        Verdict::Refused | Verdict::NotProbed | Verdict::Unable => (Answer::Refused, Vec::new()),
-        Verdict::Unreachable => (Answer::Unreachable, Vec::new()),
+        Verdict::Refused | Verdict::NotProbed | Verdict::Unable => {
+            (Some(Answer::Refused), Vec::new())
+        }
+        Verdict::Unreachable => (Some(Answer::Unreachable), Vec::new()),
     };
     Ok(Probed {
         answer,

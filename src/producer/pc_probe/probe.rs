@@ -19,8 +19,8 @@ use super::interpret::SignedOn;
 use super::refusal::{Kind, Step, Trouble};
 use super::steps::Steps;
 use super::wmi::{self, Host, Way};
-use crate::config::{Auth, PcProbe};
-use crate::net::resolve::Resolver;
+use crate::config::{Auth, PcProbe, ProbeCredential};
+use crate::net::resolve::{ResolveError, Resolver};
 use crate::net::security::{self, Kdcs, Proof};
 use crate::runtime::clock::{monotonic_now, utc_now};
 use crate::runtime::supervisor::Tasks;
@@ -89,14 +89,21 @@ impl Prober {
         steps: &mut Steps,
     ) -> Verdict {
         // What is known of a credential is known of the secret that is shown now.
-        let accounts = Self::accounts(&self.config);
-        self.credentials.lock().set_accounts(accounts);
+        self.refresh();
         let deadline = monotonic_now() + self.config.timeout;
         let mut names: Vec<String> = name.into_iter().collect();
         let mut asked_dns = false;
         if names.is_empty() && self.config.auth != Auth::Ntlm {
             asked_dns = true;
-            names = self.names(address, deadline).await;
+            names = match self.names(address, deadline).await {
+                Ok(names) => names,
+                Err(said) if self.config.auth == Auth::Kerberos => {
+                    steps.fail(&Trouble::unnamed(address, &said));
+                    return Verdict::Unable;
+                }
+                // What is left of Negotiate needs no name.
+                Err(_) => Vec::new(),
+            };
         }
         if names.is_empty() && self.config.auth == Auth::Kerberos {
             steps.fail(&Trouble::nameless(address));
@@ -127,7 +134,7 @@ impl Prober {
             tried += 1;
             if trouble.kind == Kind::OtherComputer && !asked_dns {
                 asked_dns = true;
-                for name in self.names(address, deadline).await {
+                for name in self.names(address, deadline).await.unwrap_or_default() {
                     if !names.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
                         names.push(name);
                     }
@@ -143,23 +150,37 @@ impl Prober {
         }
     }
 
-    async fn names(&self, address: IpAddr, deadline: Instant) -> Vec<String> {
-        let looked_up = timeout_at(deadline.into(), self.resolver.names(address)).await;
-        let names = looked_up.ok().and_then(Result::ok).unwrap_or_default();
-        // A single label (localhost) is nobody's name in a domain.
-        names
-            .into_iter()
-            .filter(|name| name.contains('.'))
-            .collect()
+    /// What DNS says; that there is nothing is an answer too.
+    async fn names(&self, address: IpAddr, deadline: Instant) -> Result<Vec<String>, String> {
+        match timeout_at(deadline.into(), self.resolver.names(address)).await {
+            // A single label (localhost) is nobody's name in a domain.
+            Ok(Ok(names)) => Ok(names
+                .into_iter()
+                .filter(|name| name.contains('.'))
+                .collect()),
+            Ok(Err(ResolveError::None { .. })) => Ok(Vec::new()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("no answer in time".to_owned()),
+        }
     }
 
-    /// The credentials without their secrets, as the files have them now; one that cannot be read has none.
-    pub(super) fn accounts(config: &PcProbe) -> Vec<Account> {
-        let account = |credential: &crate::config::ProbeCredential| Account {
-            user: credential.user.clone(),
-            proof: Proof::read(&credential.proof).map_or([0; 32], |proof| digest(&proof)),
+    /// Takes note of the secrets as their files have them now. While one cannot be read, all stays as it is: what was
+    /// refused must not be forgotten because a file is being written.
+    pub(super) fn refresh(&self) {
+        let mut complete = true;
+        let account = |credential: &ProbeCredential| {
+            let proof = Proof::read(&credential.proof);
+            complete &= proof.is_ok();
+            Account {
+                user: credential.user.clone(),
+                proof: proof.map_or([0; 32], |proof| digest(&proof)),
+            }
         };
-        config.credentials.iter().map(account).collect()
+        let accounts: Vec<Account> = self.config.credentials.iter().map(account).collect();
+        let mut credentials = self.credentials.lock();
+        if complete || credentials.len() != accounts.len() {
+            credentials.set_accounts(accounts);
+        }
     }
 }
 
@@ -180,6 +201,25 @@ fn verdict(kind: Kind) -> Verdict {
     }
 }
 
+/// Whether another credential may have more luck.
+fn another_may_do(kind: Kind) -> bool {
+    match kind {
+        Kind::NoRights | Kind::Credential(_) | Kind::OtherComputer | Kind::Ours => true,
+        Kind::Unreachable | Kind::Refused => false,
+    }
+}
+
+/// Which of several failures counts: while one of them is ours, nothing follows for the computer.
+fn weight(kind: Kind) -> u8 {
+    match kind {
+        Kind::OtherComputer => 0,
+        Kind::Credential(_) => 1,
+        Kind::NoRights => 2,
+        Kind::Refused | Kind::Unreachable => 3,
+        Kind::Ours => 4,
+    }
+}
+
 /// One name of a computer, with one credential after the other.
 struct Attempt<'a> {
     prober: &'a Prober,
@@ -194,24 +234,27 @@ impl Attempt<'_> {
             .credentials
             .lock()
             .order(self.host.address, utc_now());
-        let mut last: Option<Trouble> = None;
+        let mut worst: Option<Trouble> = None;
         for index in order {
             match self.try_one(index, steps).await {
                 Ok(Some(signed_on)) => return Ok(signed_on),
                 Ok(None) => {}
-                Err(trouble) => match trouble.kind {
-                    Kind::NoRights | Kind::Credential(_) => {
-                        if let Some(before) = last.replace(trouble) {
-                            steps.advise_after(&before);
+                Err(trouble) if !another_may_do(trouble.kind) => return Err(trouble),
+                Err(trouble) => {
+                    let (kept, passed) = match worst.take() {
+                        Some(before) if weight(before.kind) >= weight(trouble.kind) => {
+                            (before, Some(trouble))
                         }
-                    }
-                    Kind::Unreachable | Kind::Refused | Kind::OtherComputer | Kind::Ours => {
-                        return Err(trouble);
-                    }
-                },
+                        before => (trouble, before),
+                    };
+                    worst = Some(kept);
+                    passed
+                        .iter()
+                        .for_each(|trouble| steps.advise_after(trouble));
+                }
             }
         }
-        Err(last.unwrap_or_else(Trouble::no_credential))
+        Err(worst.unwrap_or_else(Trouble::no_credential))
     }
 
     /// `None`: the credential may not be shown to this computer now.
@@ -231,10 +274,14 @@ impl Attempt<'_> {
         let connecting = wmi::connect(self.host, &prober.resolver, steps);
         let connection = match timeout_at(self.deadline.into(), connecting).await {
             Ok(connection) => connection?,
-            Err(_) => return Err(self.late(steps)),
+            Err(_) => return Err(self.late(index, steps)),
         };
         let Some(ticket) = self.ticket(index).await? else {
             return Ok(None);
+        };
+        let shown = Shown {
+            prober,
+            ticket: Some(ticket),
         };
         let Some(kdcs) = prober.kdcs.get(index) else {
             return Ok(None);
@@ -249,9 +296,9 @@ impl Attempt<'_> {
         let asking = wmi::ask(self.host, way, connection, steps);
         let asked = match timeout_at(self.deadline.into(), asking).await {
             Ok(asked) => asked,
-            Err(_) => Err(self.late(steps)),
+            Err(_) => Err(self.late(index, steps)),
         };
-        self.end(ticket, &asked);
+        shown.end(&asked);
         let found = asked?;
         steps.begin(Step::Answer);
         let signed_on = found.signed_on();
@@ -289,7 +336,25 @@ impl Attempt<'_> {
         }
     }
 
-    fn end<T>(&self, ticket: Ticket, asked: &Result<T, Trouble>) {
+    fn late(&self, index: usize, steps: &Steps) -> Trouble {
+        let prober = self.prober;
+        let tickets_come = prober.config.auth == Auth::Ntlm
+            || prober.credentials.lock().is_proven(index, utc_now());
+        Trouble::late(steps.doing(), prober.config.timeout.as_secs(), tickets_come)
+    }
+}
+
+/// A credential that is being shown. Its place is given back however the probe ends.
+struct Shown<'a> {
+    prober: &'a Prober,
+    ticket: Option<Ticket>,
+}
+
+impl Shown<'_> {
+    fn end<T>(mut self, asked: &Result<T, Trouble>) {
+        let Some(ticket) = self.ticket.take() else {
+            return;
+        };
         let now = utc_now();
         let mut credentials = self.prober.credentials.lock();
         match asked.as_ref().map_err(|trouble| trouble.kind) {
@@ -307,9 +372,14 @@ impl Attempt<'_> {
         drop(credentials);
         self.prober.turn.notify_waiters();
     }
+}
 
-    fn late(&self, steps: &Steps) -> Trouble {
-        Trouble::late(steps.doing(), self.prober.config.timeout.as_secs())
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.prober.credentials.lock().unknown(ticket, utc_now());
+            self.prober.turn.notify_waiters();
+        }
     }
 }
 

@@ -61,7 +61,8 @@ pub(super) enum Kind {
     NoRights,
     /// The credential itself is refused.
     Credential(Reason),
-    /// It is not the computer of that name; another name may fit.
+    /// The ticket does not fit: it is not the computer of that name, or of another domain than the account; another name
+    /// or another credential may fit.
     OtherComputer,
     /// The fault is on our side: no ticket can be had, a secret cannot be read. Nothing follows for the computer.
     Ours,
@@ -81,6 +82,7 @@ pub(super) struct Trouble {
 const FIREWALL: &str = "on the computer: Enable-NetFirewallRule -DisplayGroup \"Windows Management Instrumentation (WMI)\"; between here and there: TCP 135 and 49152 to 65535";
 const DCOM: &str = "add the account to the group \"Distributed COM Users\" of the computer, or make it a local administrator; a local account is also cut down by remote UAC (LocalAccountTokenFilterPolicy)";
 const NAMESPACE: &str = "give the account \"Enable Account\" and \"Remote Enable\" on root\\cimv2 (wmimgmt.msc, Properties, Security), or make it a local administrator";
+const SIGHT: &str = "make the account a local administrator of the computer: Windows shows others their own logons only";
 const HARDENING: &str = "the computer demands authenticated activation (KB5004442), which jims always offers: check what stands between, and that the account may activate (\"Distributed COM Users\")";
 const REPOSITORY: &str = "check WMI itself on the computer: winmgmt /verifyrepository, Get-Service Winmgmt, Get-CimInstance Win32_ComputerSystem";
 
@@ -102,6 +104,24 @@ impl Trouble {
             message.to_owned(),
             REPOSITORY.to_owned(),
         )
+    }
+
+    /// The account may ask, and is shown its own logons only.
+    pub(super) fn blind() -> Self {
+        let message = "the account is not shown who else is signed on";
+        Self::new(
+            Step::Query,
+            Kind::NoRights,
+            message.to_owned(),
+            SIGHT.to_owned(),
+        )
+    }
+
+    /// DNS did not say whether the computer has a name.
+    pub(super) fn unnamed(address: IpAddr, said: &str) -> Self {
+        let message = format!("the name of {address} could not be looked up: {said}");
+        let remedy = "check the name servers, or name them in [dns]";
+        Self::new(Step::Name, Kind::Ours, message, remedy.to_owned())
     }
 
     /// Kerberos needs a name, and there is none.
@@ -137,9 +157,13 @@ impl Trouble {
         )
     }
 
-    /// Time ran out at a step.
-    pub(super) fn late(step: Step, seconds: u64) -> Self {
-        let kind = Kind::Unreachable;
+    /// Time ran out at a step. At the sign-on it may be the key distribution centres that are silent; whether they
+    /// answered of late is for the caller to say.
+    pub(super) fn late(step: Step, seconds: u64, tickets_come: bool) -> Self {
+        let kind = match step {
+            Step::SignOn if !tickets_come => Kind::Ours,
+            _ => Kind::Unreachable,
+        };
         let message = format!("no answer within {seconds} s");
         let remedy = match step {
             Step::Name | Step::Port | Step::ObjectPort => FIREWALL,
@@ -256,7 +280,9 @@ fn auth_kind(error: &AuthError) -> Kind {
         AuthError::UnknownAccount { .. } => Kind::Credential(Reason::UnknownAccount),
         AuthError::Revoked { .. } => Kind::Credential(Reason::Disabled),
         AuthError::PasswordExpired { .. } => Kind::Credential(Reason::Expired),
-        AuthError::UnknownService { .. } | AuthError::WrongTicket { .. } => Kind::OtherComputer,
+        AuthError::UnknownService { .. }
+        | AuthError::WrongTicket { .. }
+        | AuthError::OtherRealm { .. } => Kind::OtherComputer,
         // A service is named with a slash: then it is the computer's account that has no keys.
         AuthError::NoAesKeys { account } if account.contains('/') => Kind::Refused,
         AuthError::NoKdc { .. }
@@ -265,8 +291,6 @@ fn auth_kind(error: &AuthError) -> Kind {
         | AuthError::NoPreauthentication { .. }
         | AuthError::Account { .. }
         | AuthError::Keytab { .. } => Kind::Ours,
-        AuthError::OtherRealm { .. } | AuthError::NeedsName { .. } | AuthError::Protocol { .. } => {
-            Kind::Refused
-        }
+        AuthError::NeedsName { .. } | AuthError::Protocol { .. } => Kind::Refused,
     }
 }

@@ -41,7 +41,7 @@ const ANSWERED_REST: Duration = Duration::from_secs(30);
 const FORCED_IN_A_ROW: u32 = 7;
 
 /// How much may be done.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Probes at once; at least 1.
     pub parallel: usize,
@@ -503,7 +503,8 @@ impl Schedule {
         let trial = trial.filter(|at| waits && *at > now);
         move_to(&mut self.trials, network, &mut state.trial, trial);
         let still = state.waiting() == 0 && state.running == 0;
-        let idle = still.then(|| now.after(FORGET));
+        // Looking at it again does not make it busy.
+        let idle = still.then(|| state.idle.unwrap_or(now.after(FORGET)));
         move_to(&mut self.idle, network, &mut state.idle, idle);
         if still && state.breaker.is_blank(now) {
             self.drop_idle(network);

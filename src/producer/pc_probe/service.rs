@@ -26,7 +26,7 @@ use crate::identity::Batch;
 use crate::identity::address::{Networks, session_address};
 use crate::identity::event::ProducerName;
 use crate::identity::habit::Habits;
-use crate::identity::probe::{ProbeAnswer, ProbeReport, ProbeSubject};
+use crate::identity::probe::{Doubt, ProbeAnswer, ProbeReport, ProbeSubject};
 use crate::identity::time::UtcMillis;
 use crate::net::resolve::Resolver;
 use crate::runtime::clock::{monotonic_now, utc_now};
@@ -70,12 +70,18 @@ pub struct Surroundings {
     pub habits: Arc<Mutex<Habits>>,
 }
 
+/// What outlives a reload: a refused credential stays suspended, and probing that fails stays unhealthy.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    credentials: Arc<Mutex<Credentials>>,
+    standing: Arc<Mutex<Standing>>,
+}
+
 /// The PC probe of a process; runs once a configuration names networks.
 #[derive(Debug)]
 pub struct PcProbes {
     surroundings: Surroundings,
-    /// What is known of the credentials outlives a reload: a refused one stays suspended.
-    credentials: Arc<Mutex<Credentials>>,
+    known: Known,
     running: Mutex<Option<(CancellationToken, Tasks)>>,
 }
 
@@ -85,7 +91,7 @@ impl PcProbes {
     pub fn new(surroundings: Surroundings) -> Self {
         Self {
             surroundings,
-            credentials: Arc::default(),
+            known: Known::default(),
             running: Mutex::default(),
         }
     }
@@ -97,17 +103,19 @@ impl PcProbes {
         // Tasks of its own, so that a reload can wait for them alone.
         let tasks = Tasks::new();
         let configured = Arc::new(configured.clone());
-        let questions = self.surroundings.probing.open();
-        let service = Service::new(
-            configured,
-            (&self.surroundings, &self.credentials),
-            report,
-            (tasks.clone(), stop.clone()),
-            questions,
-        );
-        let ends = stop.clone();
-        tasks.spawn("PC probe", async move {
-            let _stopped = ends.run_until_cancelled(service.run()).await;
+        let (surroundings, known) = (self.surroundings.clone(), self.known.clone());
+        let (own, ends) = (tasks.clone(), stop.clone());
+        tasks.spawn_restarting("PC probe", stop.clone(), move || {
+            let service = Service::new(
+                Arc::clone(&configured),
+                (&surroundings, &known),
+                Arc::clone(&report),
+                (own.clone(), ends.clone()),
+            );
+            let ends = ends.clone();
+            async move {
+                let _stopped = ends.run_until_cancelled(service.run()).await;
+            }
         });
         let waiting = tasks.clone();
         self.surroundings
@@ -134,11 +142,47 @@ impl PcProbes {
     }
 }
 
+/// Says that a probe is over, however it ends: else its places would be lost, and those who wait would wait for ever.
+struct Ending {
+    finished: mpsc::Sender<Finished>,
+    over: Option<Finished>,
+}
+
+impl Ending {
+    fn with(mut self, over: Finished) {
+        self.over = Some(over);
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(over) = self.over.take() {
+            // There is room for every probe that runs; without a service nobody waits.
+            let _ = self.finished.try_send(over);
+        }
+    }
+}
+
 /// A probe that is over, for the schedule and for those who wait.
 struct Finished {
     address: IpAddr,
     outcome: Outcome,
     probed: Arc<Probed>,
+}
+
+impl Finished {
+    /// Of a probe that broke off.
+    fn without_answer(address: IpAddr) -> Self {
+        Self {
+            address,
+            outcome: Outcome::NotProbed,
+            probed: Arc::new(Probed {
+                answer: Some(Answer::Refused),
+                users: Vec::new(),
+                steps: Vec::new(),
+            }),
+        }
+    }
 }
 
 type Waiter = oneshot::Sender<Result<Arc<Probed>, NotAsked>>;
@@ -147,6 +191,7 @@ struct Service {
     prober: Prober,
     networks: Networks,
     schedule: Schedule,
+    limits: Limits,
     standing: Arc<Mutex<Standing>>,
     reader: Reader,
     intake: Intake,
@@ -169,29 +214,30 @@ struct Service {
 impl Service {
     fn new(
         configured: Arc<PcProbe>,
-        (surroundings, credentials): (&Surroundings, &Arc<Mutex<Credentials>>),
+        (surroundings, known): (&Surroundings, &Known),
         report: Arc<Report>,
         (tasks, stop): (Tasks, CancellationToken),
-        questions: mpsc::Receiver<Question>,
     ) -> Self {
         let now = monotonic_now();
-        let credentials = Arc::clone(credentials);
+        let credentials = Arc::clone(&known.credentials);
         let networks = Networks::new(configured.networks.iter().copied());
-        let schedule = Schedule::new(limits(&configured));
+        let limits = limits(&configured);
+        let schedule = Schedule::new(limits);
         let finished = mpsc::channel(configured.parallel);
         let prober = Prober::new(configured, &surroundings.resolver, &tasks, credentials);
         Self {
             prober,
             networks,
             schedule,
-            standing: Arc::default(),
+            limits,
+            standing: Arc::clone(&known.standing),
             reader: surroundings.reader.clone(),
             intake: surroundings.intake.clone(),
             report,
             tasks,
             stop,
             producer: PRODUCER.into(),
-            questions,
+            questions: surroundings.probing.open(),
             finished,
             waiters: HashMap::new(),
             names: HashMap::new(),
@@ -218,12 +264,16 @@ impl Service {
         let (instant, now) = (monotonic_now(), utc_now());
         if instant >= self.next_secrets {
             self.next_secrets = instant + LOOK_AT_SECRETS;
-            let accounts = Prober::accounts(&self.prober.config);
-            self.prober.credentials.lock().set_accounts(accounts);
+            self.prober.refresh();
         }
         if instant >= self.next_look {
             self.next_look = instant + LOOK;
-            self.schedule.set_limits(limits(&self.prober.config));
+            // The hours of quiet move with the zone's offset.
+            let limits = limits(&self.prober.config);
+            if limits != self.limits {
+                self.limits = limits;
+                self.schedule.set_limits(limits);
+            }
             self.look(now);
             self.tell(now);
         }
@@ -241,20 +291,19 @@ impl Service {
     /// Offers doubted sessions to the schedule, going round the table's order.
     fn look(&mut self, now: UtcMillis) {
         let room = self.schedule.free().min(SLICE);
-        let core = self.reader.read();
-        let mut last = None;
-        for doubt in core.doubted(self.looked, room) {
-            last = Some((doubt.since, doubt.address));
+        let doubts: Vec<Doubt> = self.reader.read().doubted(self.looked, room).collect();
+        // At the end of the order it begins anew.
+        self.looked = None;
+        for Doubt { address, since } in doubts {
             if self
                 .schedule
-                .want(doubt.address, doubt.since, Why::Doubted, now)
+                .want(address, since, Why::Doubted, now)
                 .is_err()
             {
-                break;
+                return;
             }
+            self.looked = Some((since, address));
         }
-        // At the end of the order it begins anew.
-        self.looked = last;
     }
 
     fn question(&mut self, question: Question) {
@@ -307,12 +356,15 @@ impl Service {
             address,
             subject,
         };
-        let (finished, stop) = (self.finished.0.clone(), self.stop.clone());
-        self.tasks.spawn(format!("probe of {address}"), async move {
-            // A probe that is given up leaves its session in doubt, and its objects to the computer's own clean-up.
+        let stop = self.stop.clone();
+        let ending = Ending {
+            finished: self.finished.0.clone(),
+            over: Some(Finished::without_answer(address)),
+        };
+        self.tasks.spawn("a probe", async move {
+            // A probe that is given up leaves its session in doubt.
             if let Some(over) = stop.run_until_cancelled(probe.run()).await {
-                // The service has ended; nobody waits.
-                let _ = finished.send(over).await;
+                ending.with(over);
             }
         });
     }
@@ -321,7 +373,7 @@ impl Service {
     fn silent(&mut self, address: IpAddr) {
         telling::count("silent");
         let probed = Probed {
-            answer: Answer::Unreachable,
+            answer: Some(Answer::Unreachable),
             users: Vec::new(),
             steps: vec![telling::silent(address)],
         };
@@ -420,7 +472,7 @@ impl Probe {
             address: self.address,
             outcome: outcome(&verdict),
             probed: Arc::new(Probed {
-                answer: word,
+                answer: Some(word),
                 users,
                 steps: steps.into_preflight().into_steps(),
             }),
@@ -491,9 +543,9 @@ fn answer(verdict: &Verdict) -> ProbeAnswer {
 fn outcome(verdict: &Verdict) -> Outcome {
     match verdict {
         Verdict::Answered(_) => Outcome::Answered,
-        Verdict::Refused | Verdict::Unable => Outcome::Refused,
+        Verdict::Refused => Outcome::Refused,
         Verdict::Unreachable => Outcome::Unreachable,
-        Verdict::NotProbed => Outcome::NotProbed,
+        Verdict::NotProbed | Verdict::Unable => Outcome::NotProbed,
     }
 }
 

@@ -105,13 +105,18 @@ pub(super) async fn ask(
     let connection = connection.map_err(Trouble::of_object_port)?;
     let exporter = sign_on(host, way, connection, wmi::LEVEL1_LOGIN).await?;
     steps.pass(format!("{port} is open"));
-    let conversation = Conversation {
+    let mut conversation = Conversation {
         exporter: &exporter,
         causality,
-        rem_unknown: created.rem_unknown,
-        held: vec![created.object],
+        held: Held {
+            exporter: exporter.clone(),
+            tasks: way.tasks.clone(),
+            causality,
+            rem_unknown: created.rem_unknown,
+            references: vec![created.object],
+        },
     };
-    conversation.run(created.object, steps).await
+    conversation.talk(created.object, steps).await
 }
 
 async fn open(resolver: &Resolver, address: IpAddr, port: u16) -> Result<Connection, RpcError> {
@@ -157,21 +162,11 @@ async fn activate(activator: &RpcClient, causality: Guid) -> Result<Created, Tro
 struct Conversation<'a> {
     exporter: &'a RpcClient,
     causality: Guid,
-    rem_unknown: Guid,
     /// What has to be let go of.
-    held: Vec<Reference>,
+    held: Held,
 }
 
 impl Conversation<'_> {
-    async fn run(mut self, login: Reference, steps: &mut Steps) -> Result<Found, Trouble> {
-        let found = self.talk(login, steps).await;
-        // The computer forgets what was not let go of when nobody pings it, minutes later.
-        if let Err(error) = self.let_go().await {
-            tracing::debug!(%error, "objects of a computer were not let go of");
-        }
-        found
-    }
-
     async fn talk(&mut self, login: Reference, steps: &mut Steps) -> Result<Found, Trouble> {
         steps.begin(Step::LogIn);
         let stub = wmi::request::ntlm_login(self.causality, NAMESPACE);
@@ -179,7 +174,7 @@ impl Conversation<'_> {
         let reply = reply.await?;
         let services = wmi::reply::logged_in(&reply)
             .map_err(|error| Trouble::of_reply(Step::LogIn, &error))?;
-        self.held.push(services);
+        self.held.references.push(services);
         steps.pass(r"may read root\cimv2");
 
         steps.begin(Step::Query);
@@ -196,6 +191,9 @@ impl Conversation<'_> {
         };
         if found.needs_processes() {
             found.processes = Some(self.query(query(PROCESSES)).await?);
+        }
+        if !found.sees_everybody() {
+            return Err(Trouble::blind());
         }
         steps.pass(format!(
             "{} interactive logons listed, {} accounts",
@@ -216,7 +214,7 @@ impl Conversation<'_> {
         let reply = reply.await?;
         let started = wmi::reply::query_started(&reply);
         let enumeration = started.map_err(|error| Trouble::of_reply(Step::Query, &error))?;
-        self.held.push(enumeration);
+        self.held.references.push(enumeration);
         let mut objects = Vec::new();
         loop {
             let stub = wmi::request::next(self.causality, NEXT_WAIT_MS, wmi::MAX_OBJECTS);
@@ -261,24 +259,55 @@ impl Conversation<'_> {
         let reply = self.exporter.call(request).await;
         reply.map_err(|error| Trouble::of_call(step, error))
     }
+}
 
-    async fn let_go(&self) -> Result<(), RpcError> {
-        let context = self.exporter.add_interface(dcom::REM_UNKNOWN).await?;
-        let held: Vec<(Guid, u32)> = self
-            .held
-            .iter()
-            .map(|reference| (reference.ipid, reference.public_refs))
-            .collect();
-        let request = Request {
-            context,
-            opnum: dcom::opnum::REM_RELEASE,
-            object: Some(self.rem_unknown),
-            stub: dcom::release(self.causality, &held),
-            deadline: Some(LET_GO),
-            limit: MAX_REPLY_BYTES,
-        };
-        self.exporter.call(request).await.map(drop)
+/// The computer's objects that we have. However the conversation ends, they are let go of, and nobody waits for it: an
+/// answer that is there must not be lost to a computer that is slow to forget. What is not let go of, it forgets by
+/// itself minutes later.
+struct Held {
+    exporter: RpcClient,
+    tasks: Tasks,
+    causality: Guid,
+    rem_unknown: Guid,
+    references: Vec<Reference>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let (exporter, causality) = (self.exporter.clone(), self.causality);
+        let (rem_unknown, references) = (self.rem_unknown, std::mem::take(&mut self.references));
+        self.tasks
+            .spawn("letting go of a computer's objects", async move {
+                let letting_go = let_go(&exporter, causality, rem_unknown, &references);
+                match tokio::time::timeout(LET_GO, letting_go).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::debug!(%error, "objects were not let go of"),
+                    Err(_) => tracing::debug!("objects were not let go of in time"),
+                }
+            });
     }
+}
+
+async fn let_go(
+    exporter: &RpcClient,
+    causality: Guid,
+    rem_unknown: Guid,
+    references: &[Reference],
+) -> Result<(), RpcError> {
+    let context = exporter.add_interface(dcom::REM_UNKNOWN).await?;
+    let held: Vec<(Guid, u32)> = references
+        .iter()
+        .map(|reference| (reference.ipid, reference.public_refs))
+        .collect();
+    let request = Request {
+        context,
+        opnum: dcom::opnum::REM_RELEASE,
+        object: Some(rem_unknown),
+        stub: dcom::release(causality, &held),
+        deadline: None,
+        limit: MAX_REPLY_BYTES,
+    };
+    exporter.call(request).await.map(drop)
 }
 
 /// Nobody waits long for a computer to forget.
