@@ -390,6 +390,16 @@ impl Core {
         }
     }
 
+    /// Keeps an address where nobody is as long as if its last session ended now.
+    pub(super) fn keep_on(&mut self, id: Id<Entry>, now: UtcMillis) {
+        if let Some(since) = &mut self.table.arena[id].empty_since {
+            let place = (since.after(TOMBSTONE), id);
+            *since = now;
+            self.deadlines.tombstones.remove(&place);
+            self.deadlines.tombstones.insert((now.after(TOMBSTONE), id));
+        }
+    }
+
     pub(super) fn moved(
         &mut self,
         kind: SubjectKind,

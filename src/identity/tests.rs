@@ -539,6 +539,22 @@ fn rule_24_a_restart_without_a_directory_ends_its_users_sessions() {
 }
 
 #[test]
+fn rule_7_a_logoff_is_kept_as_long_as_what_it_judges_may_come() {
+    let mut w = World::new();
+    w.send(strong("alice", 0, A));
+    w.advance_to(T0 + 8 * HOUR);
+    assert_eq!(w.user_at(A), None);
+    // The address is forgotten a day after her session ended; this comes just before.
+    let left = 32 * HOUR - 1000;
+    w.advance_to(T0 + left);
+    w.send(logoff(Some("bob"), left, A));
+    w.advance_to(T0 + left + HOUR);
+    let verdict = w.send(weak("bob", left - HOUR, A));
+    assert_eq!(verdict, Verdict::Ignored(IgnoreReason::Older));
+    assert_eq!(w.user_at(A), None);
+}
+
+#[test]
 fn rule_16_a_renewal_does_not_move_the_journal() {
     let mut w = World::new();
     w.now += 1000;
