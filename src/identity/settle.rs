@@ -107,7 +107,7 @@ impl Core {
         if before != after {
             self.moved(kind, before, after);
         }
-        self.end_doubt(id);
+        self.end_doubt(id, now);
         self.schedule(id, kind);
         self.keep_or_bury(id, now);
         if reported {

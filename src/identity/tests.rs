@@ -992,6 +992,21 @@ fn rule_24_a_reload_ends_doubts_where_nobody_is_asked_any_more() {
 }
 
 #[test]
+fn rule_10_a_longer_logoff_time_that_is_over_too_begins_no_grace_anew() {
+    let mut world = World::doubted();
+    world.advance_to(T0 + LOGOFF + HOUR / 2);
+    world.policy(Policy {
+        logoff_time: Duration::from_secs(8 * 3600 + 60),
+        ..probing()
+    });
+    assert_eq!(world.core.doubted_count(), 1);
+    world.advance_to(T0 + LOGOFF + HOUR - 1);
+    assert_eq!(world.user_at("10.0.0.1").as_deref(), Some("alice"));
+    world.advance_to(T0 + LOGOFF + HOUR);
+    assert_eq!(world.user_at("10.0.0.1"), None);
+}
+
+#[test]
 fn rule_22_doubts_and_ends_survive_a_restart() {
     let mut world = World::doubted();
     world.send(on("dc1", world.now, "10.0.0.2", "bob"));
