@@ -286,6 +286,10 @@ impl Core {
             None => self.told(event, None, FactKind::AllLeft),
         };
         let settled = self.settle(entry, kind, fact, now);
+        if matters && self.table.arena.contains(entry) {
+            // What it judges may come as long as the logoff time is not over.
+            self.keep_on(entry, now);
+        }
         let by = (&*event.producer, event.record.as_str());
         self.note_end(entry, &settled, Some(EndReason::Logoff), by, now);
         match (settled.before, settled.before == settled.after) {

@@ -48,7 +48,7 @@ impl Core {
         self.rebuild_domains(now, outcomes);
         self.refilter_addresses(now, outcomes);
         self.refilter_subjects(now, outcomes);
-        self.review_doubts();
+        self.review_doubts(now);
     }
 
     /// Ends what a restart finds of directories that are configured no more.

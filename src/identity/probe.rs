@@ -169,14 +169,13 @@ impl Core {
     }
 
     /// The doubt is over if the session is, or is no longer over its logoff time, or nobody can be asked.
-    pub(super) fn end_doubt(&mut self, id: Id<Entry>) {
+    pub(super) fn end_doubt(&mut self, id: Id<Entry>, now: UtcMillis) {
         let entry = &self.table.arena[id];
         let Some(since) = entry.doubted_since else {
             return;
         };
-        // A change brings evidence that is in time, or an end.
         let goes_on = entry.user.last().is_some_and(|last| {
-            last.at.after(self.policy.logoff_time) <= since && self.can_be_asked(entry)
+            last.at.after(self.policy.logoff_time) <= now && self.can_be_asked(entry)
         });
         if !goes_on {
             let address = entry.address;
@@ -186,11 +185,11 @@ impl Core {
     }
 
     /// Looks at every doubt again after a change of the policy.
-    pub(super) fn review_doubts(&mut self) {
+    pub(super) fn review_doubts(&mut self, now: UtcMillis) {
         let doubted: Vec<IpAddr> = self.deadlines.doubts.iter().map(|doubt| doubt.1).collect();
         for address in doubted {
             if let Some(id) = self.table.find(address) {
-                self.end_doubt(id);
+                self.end_doubt(id, now);
                 if let Some(deadline) = self.deadline(id, SubjectKind::User) {
                     self.reschedule(id, SubjectKind::User, deadline);
                 }

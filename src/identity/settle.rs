@@ -107,7 +107,7 @@ impl Core {
         if before != after {
             self.moved(kind, before, after);
         }
-        self.end_doubt(id);
+        self.end_doubt(id, now);
         self.schedule(id, kind);
         self.keep_or_bury(id, now);
         if reported {
@@ -387,6 +387,16 @@ impl Core {
                 }
             }
             (true, None) | (false, Some(_)) => {}
+        }
+    }
+
+    /// Keeps an address where nobody is as long as if its last session ended now.
+    pub(super) fn keep_on(&mut self, id: Id<Entry>, now: UtcMillis) {
+        if let Some(since) = &mut self.table.arena[id].empty_since {
+            let place = (since.after(TOMBSTONE), id);
+            *since = now;
+            self.deadlines.tombstones.remove(&place);
+            self.deadlines.tombstones.insert((now.after(TOMBSTONE), id));
         }
     }
 

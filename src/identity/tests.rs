@@ -539,6 +539,22 @@ fn rule_24_a_restart_without_a_directory_ends_its_users_sessions() {
 }
 
 #[test]
+fn rule_7_a_logoff_is_kept_as_long_as_what_it_judges_may_come() {
+    let mut w = World::new();
+    w.send(strong("alice", 0, A));
+    w.advance_to(T0 + 8 * HOUR);
+    assert_eq!(w.user_at(A), None);
+    // The address is forgotten a day after her session ended; this comes just before.
+    let left = 32 * HOUR - 1000;
+    w.advance_to(T0 + left);
+    w.send(logoff(Some("bob"), left, A));
+    w.advance_to(T0 + left + HOUR);
+    let verdict = w.send(weak("bob", left - HOUR, A));
+    assert_eq!(verdict, Verdict::Ignored(IgnoreReason::Older));
+    assert_eq!(w.user_at(A), None);
+}
+
+#[test]
 fn rule_16_a_renewal_does_not_move_the_journal() {
     let mut w = World::new();
     w.now += 1000;
@@ -973,6 +989,21 @@ fn rule_24_a_reload_ends_doubts_where_nobody_is_asked_any_more() {
     assert_eq!(world.core.doubted_count(), 0);
     world.advance_to(world.now + 1);
     assert_eq!(world.ended("10.0.0.1").expect("it ended").1, "expired");
+}
+
+#[test]
+fn rule_10_a_longer_logoff_time_that_is_over_too_begins_no_grace_anew() {
+    let mut world = World::doubted();
+    world.advance_to(T0 + LOGOFF + HOUR / 2);
+    world.policy(Policy {
+        logoff_time: Duration::from_secs(8 * 3600 + 60),
+        ..probing()
+    });
+    assert_eq!(world.core.doubted_count(), 1);
+    world.advance_to(T0 + LOGOFF + HOUR - 1);
+    assert_eq!(world.user_at("10.0.0.1").as_deref(), Some("alice"));
+    world.advance_to(T0 + LOGOFF + HOUR);
+    assert_eq!(world.user_at("10.0.0.1"), None);
 }
 
 #[test]

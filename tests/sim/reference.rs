@@ -242,6 +242,7 @@ impl Reference {
                 let Some(who) = self.user_key(user) else {
                     return;
                 };
+                self.lose_sight_of_the_unsure(self.now);
                 for address in self.addresses() {
                     let hold = self.places[&address].user.hold();
                     if hold.is_some_and(|hold| hold.who == who) {

@@ -93,6 +93,15 @@ impl Reference {
             && hold.is_none_or(|hold| !self.lingers(self.deadline(&hold, place.doubt)))
     }
 
+    /// Something is said of a user wherever he is; where that is not sure, nobody knows what it did.
+    pub(crate) fn lose_sight_of_the_unsure(&mut self, at: At) {
+        for address in self.addresses() {
+            if !self.sure(address) {
+                self.place_mut(address).user.lose_sight(at);
+            }
+        }
+    }
+
     /// Whether it is known which device has the address.
     pub(crate) fn device_sure(&self, address: IpAddr) -> bool {
         let Some(place) = self.places.get(&address) else {

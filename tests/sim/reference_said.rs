@@ -190,9 +190,13 @@ impl Reference {
             })
             .map(|(address, hold)| (address, hold.last))
             .collect();
+        self.lose_sight_of_the_unsure(at);
         let ends = meant.iter().filter(|(_, last)| *last < at);
         let ends: Vec<IpAddr> = ends.map(|(address, _)| *address).collect();
         for address in &ends {
+            if !self.sure(*address) {
+                continue;
+            }
             let what = What::Logoff { who: who.clone() };
             self.add_user(*address, (&said.producer, at), what);
         }
@@ -280,12 +284,16 @@ impl Reference {
             .iter()
             .filter_map(|address| Some((*address, his(address)?)))
             .collect();
+        self.lose_sight_of_the_unsure(at);
         let mut told = ignored(if his.is_empty() {
             "no-session"
         } else {
             "older"
         });
         for (address, _) in his.into_iter().filter(|(_, last)| *last < at) {
+            if !self.sure(address) {
+                continue;
+            }
             let what = What::Renewal { who: who.clone() };
             self.add_user(address, (&said.producer, at), what);
             told = Some("renewed".into());

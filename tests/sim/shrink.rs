@@ -8,6 +8,15 @@ const RUNS: usize = 3_000;
 
 /// Leaves out steps, large pieces first, as long as the rest still fails.
 pub(crate) fn shrink(steps: &[Step], seed: u64) -> Vec<Step> {
+    // A panic that is looked for is not worth its lines.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let short = shorten(steps, seed);
+    std::panic::set_hook(hook);
+    short
+}
+
+fn shorten(steps: &[Step], seed: u64) -> Vec<Step> {
     let mut left = steps.to_vec();
     if let Err(failure) = bench::run(&left, seed) {
         left.truncate(failure.step + 1);

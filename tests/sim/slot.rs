@@ -103,6 +103,14 @@ impl Slot {
             self.facts.clear();
             self.unsettled = false;
         }
+        // A logoff time that was over and has grown since: what happened at the very instant of the last evidence may
+        // count or not.
+        let tied = |other: &Fact| {
+            other.at == fact.at
+                && matches!(fact.what, What::Evidence { .. })
+                && matches!(other.what, What::End { .. })
+        };
+        self.unsettled |= self.facts.iter().any(tied);
         let place = self
             .facts
             .partition_point(|other| other.order() <= fact.order());

@@ -281,6 +281,11 @@ impl World {
     }
 
     fn reload(&mut self) {
+        if self.habits.probing && self.dice.percent(40) {
+            // While somebody is in doubt.
+            let overdue = At::try_from(self.policy.logoff_time.as_millis()).expect("at most a day");
+            self.now += overdue * self.dice.between(11, 15) / 10;
+        }
         self.lonely_now();
         let policy = &mut self.policy;
         policy.exclude_users.clear();
@@ -288,6 +293,9 @@ impl World {
         policy.exclude_devices.clear();
         policy.exclude_groups.clear();
         match self.dice.below(9) {
+            5 if self.dice.percent(50) && policy.logoff_time < Duration::from_hours(12) => {
+                policy.logoff_time *= 2;
+            }
             5 => policy.logoff_time = Duration::from_mins(*self.dice.pick(&[1, 10, 60, 1440])),
             6 => policy.grace = Duration::from_mins(*self.dice.pick(&[1, 10, 60, 240])),
             7 => policy.probe.clear(),
