@@ -75,7 +75,6 @@ pub(crate) fn policy(text: &PolicyText) -> Policy {
             exclude_groups: globs(&text.exclude_groups),
             ..Filter::default()
         },
-        ..Policy::default()
     }
 }
 

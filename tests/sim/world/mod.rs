@@ -293,8 +293,8 @@ impl World {
         policy.exclude_devices.clear();
         policy.exclude_groups.clear();
         match self.dice.below(9) {
-            5 if self.dice.percent(50) && policy.logoff_time < Duration::from_hours(12) => {
-                policy.logoff_time *= 2;
+            5 if self.dice.percent(50) && policy.logoff_time <= Duration::from_hours(12) => {
+                policy.logoff_time += Duration::from_mins(1);
             }
             5 => policy.logoff_time = Duration::from_mins(*self.dice.pick(&[1, 10, 60, 1440])),
             6 => policy.grace = Duration::from_mins(*self.dice.pick(&[1, 10, 60, 240])),
