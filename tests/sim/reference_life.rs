@@ -45,7 +45,7 @@ impl Reference {
             let fact = self.fact(CLOCK, hold.last, What::End { who });
             // Of what a jump made overdue only the time is known when it is over at the latest.
             let jump = self.jumped_to.filter(|to| due <= *to);
-            let (from, until) = jump.map_or((moment, moment), |to| (due, to + SPREAD));
+            let (from, until) = jump.map_or((moment, moment), |to| (due, moment.max(to + SPREAD)));
             let logoff_time = self.logoff_time();
             let place = self.place_mut(address);
             place.user.add(fact);

@@ -243,6 +243,7 @@ impl World {
             27..35 if self.habits.probing => self.ask(),
             35..44 if self.habits.probing => self.answer(),
             44..48 if self.habits.moving => self.walk(),
+            48 if self.habits.long => self.come_late(),
             _ => self.event(),
         }
     }
