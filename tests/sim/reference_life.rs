@@ -8,7 +8,7 @@ use crate::convert::PROBE;
 use crate::reference::{Ended, Place, Reference, SPREAD, Ticket};
 use crate::reference_directory::Key;
 use crate::reference_said::{Change, Told, ignored, seen};
-use crate::slot::{Fact, Hold, Slot, What};
+use crate::slot::{CLOCK, Fact, Hold, Slot, What};
 use crate::step::{Answer, Answered, At};
 
 impl Reference {
@@ -41,10 +41,11 @@ impl Reference {
             if self.lingers(due) {
                 return;
             }
-            let fact = self.fact("jims", hold.last, What::End { who: None });
+            let who = Some(hold.who.clone());
+            let fact = self.fact(CLOCK, hold.last, What::End { who });
             // Of what a jump made overdue only the time is known when it is over at the latest.
             let jump = self.jumped_to.filter(|to| due <= *to);
-            let (from, until) = jump.map_or((moment, moment), |to| (due, to + SPREAD));
+            let (from, until) = jump.map_or((moment, moment), |to| (due, moment.max(to + SPREAD)));
             let logoff_time = self.logoff_time();
             let place = self.place_mut(address);
             place.user.add(fact);
@@ -65,7 +66,8 @@ impl Reference {
             if due > self.now || self.lingers(due) {
                 return;
             }
-            let fact = self.fact("jims", hold.last, What::End { who: None });
+            let who = Some(hold.who.clone());
+            let fact = self.fact(CLOCK, hold.last, What::End { who });
             self.place_mut(address).device.add(fact);
         }
     }
@@ -158,7 +160,7 @@ impl Reference {
         let place = self.place_mut(address);
         let lingered = !sure && !place.user.unsettled;
         let before = place.user.hold();
-        let forgotten = matches!(fact.what, What::End { who: Some(_) });
+        let forgotten = fact.takes_back();
         // We end only who is there, so of our own end nothing is left if nobody was.
         let ours = matches!(fact.what, What::End { .. });
         let settled = place.user.add(fact) && !ours;
@@ -195,7 +197,7 @@ impl Reference {
         let before = self.places.get(&address).and_then(|p| p.device.hold());
         let sure = self.device_sure(address);
         let place = self.place_mut(address);
-        let forgotten = matches!(fact.what, What::End { who: Some(_) });
+        let forgotten = fact.takes_back();
         let lingers = !sure && !place.device.unsettled;
         let ours = matches!(fact.what, What::End { .. });
         let settled = place.device.add(fact) && !ours;
@@ -298,9 +300,9 @@ impl Reference {
             Answer::NotProbed => Err("no-answer"),
         };
         match (over, holder) {
-            (Ok(why), Some((_, last, _))) => {
-                let end = What::End { who: None };
-                self.change_user(address, ("jims", last), end, Some(why));
+            (Ok(why), Some((who, last, _))) => {
+                let end = What::End { who: Some(who) };
+                self.change_user(address, (CLOCK, last), end, Some(why));
                 Some(format!("logged-off {why}"))
             }
             (Err(why), _) => ignored(why),
@@ -382,8 +384,10 @@ fn drop_overdue_newcomers(slot: &mut Slot, overdue: At) {
 fn end_at_its_evidence(slot: &mut Slot, hold: &Hold) {
     slot.add(Fact {
         at: hold.last,
-        producer: "jims".into(),
-        what: What::End { who: None },
+        producer: CLOCK.into(),
+        what: What::End {
+            who: Some(hold.who.clone()),
+        },
         heard: hold.heard,
         arrival: u64::MAX,
     });

@@ -13,6 +13,9 @@ use crate::step::At;
 /// How many facts the core promises to remember of a slot since one that settled all before it.
 const REMEMBERED: usize = 16;
 
+/// Who ends sessions whose time is over.
+pub(crate) const CLOCK: &str = "clock";
+
 /// Something that was said of the slot.
 #[derive(Clone, Debug)]
 pub(crate) struct Fact {
@@ -80,6 +83,11 @@ impl Fact {
             Reverse(&self.producer),
             self.arrival,
         )
+    }
+
+    /// Whether all that was said of somebody is taken back, by the operator, a filter or the directory.
+    pub(crate) fn takes_back(&self) -> bool {
+        matches!(self.what, What::End { who: Some(_) }) && self.producer != CLOCK
     }
 
     /// Whether nothing before this can matter any more, if nothing later was there first.
@@ -160,10 +168,7 @@ impl Slot {
     /// A logoff that whoever has the slot cannot have survived: it happened after his last evidence. Only as far as
     /// the core promises to remember.
     pub(crate) fn logoff_after(&self, who: &str, last: At) -> Option<&Fact> {
-        let forgotten = |fact: &Fact| {
-            matches!(fact.what, What::End { who: Some(_) }) && fact.producer == "jims"
-        };
-        if self.facts.len() > REMEMBERED || self.facts.iter().any(forgotten) {
+        if self.facts.len() > REMEMBERED || self.facts.iter().any(Fact::takes_back) {
             return None;
         }
         self.facts.iter().find(|fact| match &fact.what {

@@ -157,4 +157,30 @@ impl World {
             self.now += self.dice.between(0, 20) * TICK;
         }
     }
+
+    /// Somebody leaves an address where nobody was for nearly a day, and when the day is over it is said that he came
+    /// before he left.
+    pub(super) fn come_late(&mut self) {
+        let address = Some(*self.dice.pick(&self.addresses));
+        let user = self.user();
+        let left = |user| Claimed::Logoff { user, id: None };
+        let said = |producer: &str, at, claim| Said {
+            producer: producer.into(),
+            at,
+            address,
+            claim,
+        };
+        self.say(said("nac", self.now, left(None)));
+        self.now += 24 * HOUR - 30 * MINUTE;
+        self.say(said("nac", self.now, left(Some(user.clone()))));
+        self.now += HOUR;
+        let logon = Claimed::Logon {
+            user,
+            strength: self.strength(),
+            device: None,
+            groups: Vec::new(),
+            id: None,
+        };
+        self.say(said("dc2", self.now - 90 * MINUTE, logon));
+    }
 }

@@ -243,6 +243,7 @@ impl World {
             27..35 if self.habits.probing => self.ask(),
             35..44 if self.habits.probing => self.answer(),
             44..48 if self.habits.moving => self.walk(),
+            48 if self.habits.long => self.come_late(),
             _ => self.event(),
         }
     }
@@ -293,8 +294,8 @@ impl World {
         policy.exclude_devices.clear();
         policy.exclude_groups.clear();
         match self.dice.below(9) {
-            5 if self.dice.percent(50) && policy.logoff_time < Duration::from_hours(12) => {
-                policy.logoff_time *= 2;
+            5 if self.dice.percent(50) && policy.logoff_time <= Duration::from_hours(12) => {
+                policy.logoff_time += Duration::from_mins(1);
             }
             5 => policy.logoff_time = Duration::from_mins(*self.dice.pick(&[1, 10, 60, 1440])),
             6 => policy.grace = Duration::from_mins(*self.dice.pick(&[1, 10, 60, 240])),
