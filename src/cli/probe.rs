@@ -19,7 +19,7 @@ const NAMES: usize = 16;
 /// Try configured sources, or ask computers who is signed on, step by step
 ///
 /// TARGET is the name of an event source or a directory: name, ports, clock, sign-on, rights, what can be read. Any other
-/// TARGET is the address or name of a computer inside the networks of [pc_probe]: it is asked once who is signed on. Each
+/// TARGET is the address or name of a computer inside the probed networks: it is asked once who is signed on. Each
 /// step shows its time, and what to do if it fails. A running service is asked to try, and takes a computer's answer into
 /// account; without one, this command reads the configuration and tries itself.
 ///
