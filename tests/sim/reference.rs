@@ -290,11 +290,20 @@ impl Reference {
             return;
         };
         let (user, device) = (place.user.hold(), place.device.hold());
+        let (sure, device_sure) = (self.sure(address), self.device_sure(address));
         if user.is_some() {
             self.end_user(address, None, why);
         }
         if device.is_some() {
             self.end_device(address, None);
+        }
+        let now = self.now;
+        let place = self.place_mut(address);
+        if !sure {
+            place.user.lose_sight(now);
+        }
+        if !device_sure {
+            place.device.lose_sight(now);
         }
     }
 
