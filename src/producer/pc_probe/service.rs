@@ -132,10 +132,7 @@ impl PcProbes {
             stop.cancel();
             let left = tasks.finish(STOPS_WITHIN).await;
             if !left.is_empty() {
-                tracing::debug!(
-                    tasks = left.join(", "),
-                    "probes go on until their time is over"
-                );
+                tracing::debug!(tasks = left.join(", "), "probes did not stop in time");
             }
             self.surroundings.reports.remove(Kind::PcProbe, PRODUCER);
         }
