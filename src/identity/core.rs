@@ -231,6 +231,10 @@ impl Core {
             LogOffTarget::User { name, domain } => {
                 let domain = domain.as_ref().map(Name::as_str);
                 for user in self.users_meant(name.as_str(), domain) {
+                    // Ending one user's session may have let go of another's last trace.
+                    if !self.subjects.arena.contains(user) {
+                        continue;
+                    }
                     for entry in self.subjects.arena[user].places.to_vec() {
                         if self.table.arena[entry].user.subject() == Some(user) {
                             self.close(entry, SubjectKind::User, end, now, outcomes);

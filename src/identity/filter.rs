@@ -70,6 +70,10 @@ impl Core {
         let source = self.own_name.clone();
         for domain in &rebuilt.lost {
             for id in self.subjects.arena.ids() {
+                // Forgetting one user may have let go of another.
+                if !self.subjects.arena.contains(id) {
+                    continue;
+                }
                 let subject = &self.subjects.arena[id];
                 if subject.domain == *domain && subject.kind == SubjectKind::User {
                     let end = End {

@@ -1057,3 +1057,36 @@ fn rule_16_doubts_are_read_in_order_and_in_parts() {
             .is_sorted_by_key(|d| (d.since, d.address))
     );
 }
+
+#[test]
+fn a_log_off_by_name_bears_with_users_of_two_domains_at_one_address() {
+    let mut w = World::new();
+    w.now += 1000;
+    w.send(weak("LAB\\alice", 1, A));
+    w.send(weak("alice", 2, A));
+    let target = LogOffTarget::User {
+        name: name("alice"),
+        domain: None,
+    };
+    let now = UtcMillis(w.now);
+    w.core.apply(Batch::LogOff(target), now, &mut w.outcomes);
+    w.core.check_invariants();
+    assert_eq!(w.user_at(A), None);
+}
+
+#[test]
+fn rule_24_a_removed_domain_takes_users_along_who_met_at_one_address() {
+    let mut two = policy();
+    two.domains.push(DomainPolicy {
+        name: name("lab.example.com"),
+        netbios: Some(name("LAB")),
+        aliases: Vec::new(),
+    });
+    let mut w = World::with(two);
+    w.now += 1000;
+    w.send(weak("LAB\\alice", 1, "10.1.2.4"));
+    w.send(weak("LAB\\bob", 1, A));
+    w.send(weak("LAB\\alice", 2, A));
+    w.policy(policy());
+    assert_eq!(w.user_at(A), None);
+}
