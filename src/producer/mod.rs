@@ -3,3 +3,16 @@
 pub mod event_log;
 pub mod pc_probe;
 pub mod syslog;
+
+/// Domains of accounts that every Windows has.
+fn is_system_domain(domain: &str) -> bool {
+    [
+        "NT AUTHORITY",
+        "NT SERVICE",
+        "Window Manager",
+        "Font Driver Host",
+        "IIS APPPOOL",
+    ]
+    .iter()
+    .any(|system| domain.eq_ignore_ascii_case(system))
+}

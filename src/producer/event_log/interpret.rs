@@ -17,6 +17,7 @@ use crate::identity::event::{
 use crate::identity::name::Name;
 use crate::identity::time::UtcMillis;
 use crate::identity::worth::{Conflict, EvidenceKind, Weight};
+use crate::producer::is_system_domain;
 use crate::wire::binxml::Record;
 
 /// What a source's records are interpreted with.
@@ -404,19 +405,6 @@ fn text<'a>(record: &'a Record<'_>, field: &str) -> Option<Cow<'a, str>> {
     record
         .text(field)
         .filter(|text| !matches!(text.trim(), "" | "-"))
-}
-
-/// Domains of accounts that every Windows has.
-fn is_system_domain(domain: &str) -> bool {
-    [
-        "NT AUTHORITY",
-        "NT SERVICE",
-        "Window Manager",
-        "Font Driver Host",
-        "IIS APPPOOL",
-    ]
-    .iter()
-    .any(|system| domain.eq_ignore_ascii_case(system))
 }
 
 /// Accounts without a SID in the record, and those that Exchange makes to watch itself (`HealthMailbox` and seven or

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::identity::event::{DeviceRef, Qualifier, UserRef};
 use crate::identity::name::Name;
+use crate::producer::is_system_domain;
 use crate::wire::wmi::{Object, Path};
 
 /// Console user and names of the computer (CIM_ComputerSystem of MSDN: `Win32_ComputerSystem`).
@@ -214,13 +215,6 @@ fn same(one: &Account, other: &Account) -> bool {
 
 /// Not the window manager, the font driver, a service or the computer's own account.
 fn is_person(account: &Account) -> bool {
-    const SYSTEM: [&str; 5] = [
-        "NT AUTHORITY",
-        "NT SERVICE",
-        "Window Manager",
-        "Font Driver Host",
-        "IIS APPPOOL",
-    ];
     // Where Windows names the computer as their domain they still have these names.
     let numbered = |prefix: &str| {
         let (start, rest) = account
@@ -235,9 +229,7 @@ fn is_person(account: &Account) -> bool {
         && !account.name.ends_with('$')
         && !numbered("DWM-")
         && !numbered("UMFD-")
-        && !SYSTEM
-            .iter()
-            .any(|system| account.domain.eq_ignore_ascii_case(system))
+        && !is_system_domain(&account.domain)
 }
 
 /// Whether only the computer itself knows the account.
