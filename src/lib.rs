@@ -11,7 +11,7 @@
 //!  control/ (log-off) ───┘     queue (writer/)   │ deadlines             │────────▶ control/ ───▶ cli/
 //!                                                └───────────────────────┘
 //!  wire/  pure formats     net/  the only sockets     runtime/  clock, tasks, state files, reports     config/
-//!  app/   puts all of it together                     demo/     a site on loopback
+//!  access/  who may call   app/  puts all of it together            demo/     a site on loopback
 //! ```
 //!
 //! * One writer ([`writer`]) owns the table; readers borrow it.
@@ -35,6 +35,7 @@
 //! * how no change is missed: `identity/journal.rs` · what a firewall receives: `enforcement/shape.rs`, `entries.rs`
 //! * which Windows records mean a logon: `producer/event_log/interpret.rs` · how a log is followed: `source.rs` beside it
 //! * how a sign-on works: `net/security/` · what an RPC association does: `wire/dcerpc/association/`
+//! * who may ask or push over HTTPS, and for how long a token is good: `access/`
 //! * what a syslog line means: `producer/syslog/templates/`, `interpret.rs` · a directory entry: `directory/interpret.rs`
 //! * why a default: `config/defaults.rs` · what stops in which order: `app/serve.rs`, `runtime/shutdown.rs`
 //! * how to replay a field bug: `tests/fixtures/scenarios/`
@@ -76,6 +77,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod app;
 pub mod cli;
 pub mod config;

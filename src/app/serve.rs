@@ -139,7 +139,9 @@ impl App {
             .transpose()?;
         let page = inner.metrics.prepare(&config.metrics.listen)?;
         if let Some(server) = &server {
-            server.import_tokens(restored.tokens);
+            server
+                .access()
+                .import_tokens(restored.tokens, clock::utc_now());
         }
         inner.start_writer(writer);
         inner.metrics.commit(page, &config.metrics.listen);
@@ -447,7 +449,9 @@ impl Inner {
     }
 
     async fn save(&self, clean: bool) {
-        let tokens = self.server().map(|server| server.export_tokens());
+        let tokens = self
+            .server()
+            .map(|server| server.access().export_tokens(clock::utc_now()));
         self.keeper.save(tokens.unwrap_or_default(), clean).await;
     }
 

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::Error;
 use super::notices::Notices;
 use super::snapshot::{self, SnapshotContents, SnapshotError};
-use crate::enforcement::TokenRecord;
+use crate::access::TokenRecord;
 use crate::identity::Core;
 use crate::identity::policy::Policy;
 use crate::identity::view::Epoch;
@@ -210,7 +210,7 @@ mod tests {
     fn token() -> TokenRecord {
         TokenRecord {
             hash: [7; 32],
-            point: "srx".into(),
+            client: "srx".into(),
             expires: clock::utc_now(),
         }
     }

@@ -21,8 +21,6 @@ pub struct Difference {
     pub pc_probe: bool,
     /// Enforcement points, by name.
     pub enforcement_points: Changes<String>,
-    /// Enforcement points, old or new, whose client id or reference to a secret changed or went: their tokens end.
-    pub revoked: Vec<String>,
     /// Listeners; never `changed`.
     pub listeners: Changes<Listener>,
     /// What the table obeys: logoff time, domains, scopes, filters.
@@ -139,7 +137,6 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
             |point| point.name.clone(),
             |a, b| a == b,
         ),
-        revoked: revoked(old, new),
         listeners: changes(
             &listeners(old),
             &listeners(new),
@@ -196,21 +193,6 @@ fn syslog_sources(old: &Config, new: &Config) -> Changes<String> {
         |(source, _)| source.name.clone(),
         |a, b| a == b,
     )
-}
-
-fn revoked(old: &Config, new: &Config) -> Vec<String> {
-    let kept = |point: &&super::EnforcementPoint| {
-        new.enforcement_points.iter().any(|other| {
-            other.name == point.name
-                && other.client_id == point.client_id
-                && other.client_secret == point.client_secret
-        })
-    };
-    let points = old.enforcement_points.iter();
-    points
-        .filter(|point| !kept(point))
-        .map(|point| point.name.clone())
-        .collect()
 }
 
 /// All listeners of a configuration.

@@ -511,14 +511,21 @@ pub struct Server {
 pub struct EnforcementPoint {
     /// Unique name.
     pub name: String,
-    /// Where it calls from.
+    /// Where it calls from and what it shows.
+    pub caller: Option<Caller>,
+    /// What it is told.
+    pub filter: PointFilter,
+}
+
+/// Somebody who calls us over HTTPS: where from, and what shows that it is he.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Addresses or networks.
     pub addresses: Vec<IpNet>,
     /// Unique over all roles.
     pub client_id: String,
-    /// Its secret.
-    pub client_secret: SecretRef,
-    /// What it is told.
-    pub filter: PointFilter,
+    /// One secret; or two while the first is being replaced, both good.
+    pub secrets: Vec<SecretRef>,
 }
 
 /// `[enforcement_point.filter]`; an empty include means everything.

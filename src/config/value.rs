@@ -344,6 +344,20 @@ impl Table<'_> {
     /// `keys` are `[PREFIX, PREFIX_file, PREFIX_env, PREFIX_credential]`.
     pub(super) fn secret(&self, keys: [&'static str; 4]) -> Option<SecretRef> {
         let [inline, file, env, credential] = keys;
+        let given = self.optional_secret(keys);
+        if !keys.into_iter().any(|key| self.value(key).is_some()) {
+            self.spot.error(
+                format!("there is no {inline}"),
+                "",
+                format!("add one of: {file}, {env}, {credential}"),
+            );
+        }
+        given
+    }
+
+    /// As [`Table::secret`], where there need not be one.
+    pub(super) fn optional_secret(&self, keys: [&'static str; 4]) -> Option<SecretRef> {
+        let [inline, file, env, credential] = keys;
         if let Some(value) = self.value(inline) {
             value.spot.error(
                 format!("{inline} is not written into this file"),
@@ -364,16 +378,7 @@ impl Table<'_> {
                 .error(what, "there is one secret", "keep one of the two");
             return None;
         }
-        let Some((key, value)) = given.into_iter().next() else {
-            if self.value(inline).is_none() {
-                self.spot.error(
-                    format!("there is no {inline}"),
-                    "",
-                    format!("add one of: {file}, {env}, {credential}"),
-                );
-            }
-            return None;
-        };
+        let (key, value) = given.into_iter().next()?;
         let text = value.some_text()?;
         let reference = if key == file {
             SecretRef::File(self.spot.findings.path(&text))

@@ -12,18 +12,19 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, StatusCode, header};
+use axum::http::{Extensions, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::oauth;
-use super::point::Point;
+use super::point::{Point, client_at};
 use super::query::{self, SingleAnswer};
 use super::reading::{Asked, Kind, Outcome};
 use super::requests::Raw;
 use super::server::Shared;
 use super::shape::{Format, NotUnderstood, Parameters, address_of};
+use crate::access::{Role, bearer};
 use crate::identity::Batch;
 use crate::net::http::Peer;
 use crate::runtime::clock;
@@ -38,11 +39,11 @@ const MAX_PARAMETERS: usize = 512;
 
 /// What answers.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    let mut router = Router::new();
+    let (mut router, mut tokens) = (Router::new(), Router::new());
     for prefix in ["", "/api"] {
         let path = |rest: &str| format!("{prefix}{rest}");
+        tokens = tokens.route(&path("/oauth_token/oauth"), post(token));
         router = router
-            .route(&path("/oauth_token/oauth"), post(token))
             .route(&path("/user_query/v2/users/endpoints"), get(batch))
             .route(&path("/user_query/v2/ip/{address}"), get(ip))
             .route(&path("/user_query/v2/user"), get(user));
@@ -52,8 +53,12 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .method_not_allowed_fallback(unknown)
         .layer(middleware::from_fn_with_state(
             Arc::clone(&shared),
-            known_addresses,
+            firewalls_only,
         ))
+        .merge(tokens.layer(middleware::from_fn_with_state(
+            Arc::clone(&shared),
+            clients_only,
+        )))
         // Load balancers are no enforcement points, so these stand outside (rule 31).
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(ready))
@@ -88,15 +93,12 @@ impl<'a> Call<'a> {
     }
 
     /// The point whose token the request carries.
-    fn authorised(&self) -> Result<Arc<Point>, Refusal> {
+    pub(super) fn authorised(&self) -> Result<Arc<Point>, Refusal> {
         let now = clock::utc_now();
         let points = self.shared.points.load();
-        let holder = bearer(&self.parts.headers).and_then(|token| {
-            let candidates = points.at(self.address);
-            let mut candidates = candidates.into_iter();
-            candidates.find(|point| self.shared.tokens.check(point, token, now))
-        });
-        holder.map(Arc::clone).ok_or_else(|| {
+        let holder = bearer(&self.parts.headers)
+            .and_then(|token| points.by_token(&self.shared.access, self.address, token, now));
+        holder.ok_or_else(|| {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
             let body = error_body(
                 "invalid_token",
@@ -151,23 +153,22 @@ impl<'a> Call<'a> {
         let point = self.point_here();
         let raw = Raw {
             address: self.address,
-            point: point.as_ref().map_or("", |p| &p.name),
+            point: point.as_deref().unwrap_or_default(),
             parts: self.parts,
             body,
         };
         self.shared.requests.note(raw, why, clock::utc_now());
     }
 
-    /// The point that calls from here, as far as the address alone tells.
-    fn point_here(&self) -> Option<Arc<Point>> {
-        let points = self.shared.points.load();
-        points.at(self.address).first().map(|p| Arc::clone(p))
+    /// The name of the point that calls from here, as far as the address alone tells.
+    fn point_here(&self) -> Option<Arc<str>> {
+        client_at(&self.shared.access, self.address).map(|client| Arc::clone(&client.name))
     }
 
     /// Counts the outcome and hands out the answer.
     pub(super) fn end(
         &self,
-        point: Option<&Point>,
+        point: Option<&Arc<str>>,
         result: Result<(Response, usize), Refusal>,
     ) -> Response {
         let now = clock::utc_now();
@@ -179,15 +180,15 @@ impl<'a> Call<'a> {
                         address: self.address,
                         at: now,
                     };
-                    self.shared.states.answered(&point.name, asked, entries);
+                    self.shared.states.answered(point, asked, entries);
                 }
                 (Outcome::Ok, answer)
             }
             Err(refused) => {
                 let (outcome, answer) = *refused;
                 let here = self.point_here();
-                if let Some(point) = point.or(here.as_deref()) {
-                    self.shared.states.refused(&point.name, outcome, now);
+                if let Some(point) = point.or(here.as_ref()) {
+                    self.shared.states.refused(point, outcome, now);
                 }
                 (outcome, answer)
             }
@@ -201,16 +202,36 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Refuses strangers before anything they sent is looked at.
-async fn known_addresses(
+/// Refuses whoever is no firewall before anything they sent is looked at.
+async fn firewalls_only(
     State(shared): State<Arc<Shared>>,
     request: Request,
     next: Next,
 ) -> Response {
+    known(&shared, request, next, |address| {
+        client_at(&shared.access, address).is_some()
+    })
+    .await
+}
+
+/// Refuses strangers: who is no client of any role.
+async fn clients_only(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    known(&shared, request, next, |address| {
+        shared.access.clients().knows(address)
+    })
+    .await
+}
+
+async fn known(
+    shared: &Shared,
+    request: Request,
+    next: Next,
+    is_known: impl Fn(IpAddr) -> bool,
+) -> Response {
     let Some(address) = peer(request.extensions()) else {
         return StatusCode::FORBIDDEN.into_response();
     };
-    if shared.points.load().at(address).is_empty() {
+    if !is_known(address) {
         let now = clock::utc_now();
         shared.strangers.note(Tried::Query, address, now);
         count(Kind::Unknown, Outcome::Stranger);
@@ -235,8 +256,10 @@ async fn token(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         Ok(body) => body,
         Err(refusal) => return call.end(None, Err(refusal)),
     };
-    let (point, given) = oauth::give(&call, &body);
-    call.end(point.as_deref(), given.map(|answer| (answer, 0)))
+    let (client, given) = oauth::give(&call, &body);
+    let firewall = client.filter(|client| client.role == Role::Enforcement);
+    let point = firewall.as_ref().map(|client| &client.name);
+    call.end(point, given.map(|answer| (answer, 0)))
 }
 
 async fn batch(State(shared): State<Arc<Shared>>, request: Request) -> Response {
@@ -275,7 +298,7 @@ async fn ip(
         Ok(point) => {
             let text = path.map(|Path(text)| text).unwrap_or_default();
             let result = ip_answer(&call, &point, &text).await;
-            call.end(Some(&point), result)
+            call.end(Some(&point.name), result)
         }
         Err(refusal) => call.end(None, Err(refusal)),
     }
@@ -359,7 +382,7 @@ fn answer(
     match call.authorised() {
         Ok(point) => {
             let result = work(&call, &point);
-            call.end(Some(&point), result)
+            call.end(Some(&point.name), result)
         }
         Err(refusal) => call.end(None, Err(refusal)),
     }
@@ -377,14 +400,6 @@ async fn read_body(body: Body) -> Result<Bytes, Refusal> {
 
 fn peer(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get::<Peer>().map(|peer| peer.0.ip())
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim())
 }
 
 fn report(format: Format, body: Bytes) -> Response {

@@ -10,14 +10,15 @@
 //! | names of fields and parameters, JSON, XML | `shape` |
 //! | where a pass begins and ends | `cookie`, `query` |
 //! | which status answers what | `http`, `oauth` |
-//! | who may ask | `point`, `token`, `login` |
+//! | what each firewall may be told | `point`, `filter` |
+//!
+//! Who may ask is decided in [`crate::access`].
 
 pub mod cookie;
 pub mod entries;
 pub mod filter;
 mod forced;
 mod http;
-pub mod login;
 mod oauth;
 pub mod point;
 pub mod query;
@@ -25,9 +26,7 @@ pub mod reading;
 pub mod requests;
 pub mod server;
 pub mod shape;
-pub mod token;
 
 pub use self::reading::PointReading;
 pub use self::requests::UnknownRequest;
 pub use self::server::{Server, ServerError, ServerParts};
-pub use self::token::TokenRecord;

@@ -1,7 +1,7 @@
 //! OAuth2 client credentials (RFC 6749, section 4.4): a client id and secret become a token.
 //!
-//! Taken from a form, from JSON or from HTTP Basic. Which credentials are right is asked of [`super::point`], how often
-//! they may be wrong of [`super::login`].
+//! Taken from a form, from JSON or from HTTP Basic. Which credentials are right, and how often they may be wrong, is
+//! asked of [`crate::access`]. Clients of every role get their token here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +9,12 @@ use std::time::Duration;
 use axum::extract::Query;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::http::{Call, Refusal, error_body, refusal};
-use super::point::Point;
 use super::reading::Outcome;
 use super::shape::NotUnderstood;
+use crate::access::{Client, LoginRefused, basic};
 use crate::runtime::clock;
 
 /// Longest client id and secret, in bytes.
@@ -38,53 +36,42 @@ struct Given<'a> {
     expires_in: u64,
 }
 
-/// Gives a token, or refuses; with the point that was meant, if it is known.
+/// Gives a token, or refuses; with the client that was meant, if it is known.
 pub(super) fn give(
     call: &Call<'_>,
     body: &[u8],
-) -> (Option<Arc<Point>>, Result<Response, Refusal>) {
+) -> (Option<Arc<Client>>, Result<Response, Refusal>) {
     let asked = match read(call, body) {
         Ok(asked) => asked,
         Err(refused) => return (None, Err(refused)),
     };
-    let (client_id, secret) = (
-        asked.client_id.unwrap_or_default(),
-        asked.client_secret.unwrap_or_default(),
-    );
-    let shared = call.shared;
-    let points = shared.points.load();
-    let known = points.at(call.address);
-    let meant = known
-        .into_iter()
-        .find(|point| point.client_id == client_id)
-        .map(Arc::clone);
-    let (name, now) = (meant.as_ref().map(|p| &p.name), clock::utc_now());
-    if let Some(wait) = shared.logins.delay(call.address, name, now) {
-        return (meant, Err(refusal(Outcome::Delayed, too_many(wait))));
-    }
-    match meant {
-        Some(point) if point.has_secret(&secret) => {
-            shared.logins.succeeded(call.address, &point.name);
-            let lifetime = shared.token_lifetime();
-            let token = shared.tokens.issue(&point, now, lifetime);
+    let client_id = asked.client_id.unwrap_or_default();
+    let secret = asked.client_secret.unwrap_or_default();
+    let (access, now) = (&call.shared.access, clock::utc_now());
+    match access.login(None, call.address, &client_id, &secret, now) {
+        Ok(client) => {
+            let (token, lifetime) = access.issue(&client, &secret, now);
             let answer = given(&token, lifetime);
-            (Some(point), Ok(answer))
+            (Some(client), Ok(answer))
         }
-        meant => {
-            let name = meant.as_ref().map(|p| &p.name);
-            shared.logins.failed(call.address, name, now);
-            match &meant {
-                Some(point) => tracing::warn!(
-                    point = %point.name,
-                    "login refused: the client secret is not the configured one"
-                ),
-                None => tracing::debug!(
-                    address = %call.address,
-                    "login refused: no enforcement point at this address has the client id"
-                ),
-            }
+        Err(LoginRefused::Delayed(wait)) => (None, Err(refusal(Outcome::Delayed, too_many(wait)))),
+        Err(LoginRefused::Wrong(meant)) => {
+            tell(call, meant.as_deref());
             (meant, Err(refusal(Outcome::Unauthorized, invalid_client())))
         }
+    }
+}
+
+fn tell(call: &Call<'_>, meant: Option<&Client>) {
+    match meant {
+        Some(client) => tracing::warn!(
+            client = %client.name,
+            "login refused: the client secret is not the configured one"
+        ),
+        None => tracing::debug!(
+            address = %call.address,
+            "login refused: no client at this address has the client id"
+        ),
     }
 }
 
@@ -141,17 +128,6 @@ fn form(body: &[u8]) -> Option<Asked> {
     let text = std::str::from_utf8(body).ok()?.trim_ascii();
     let uri = axum::http::Uri::try_from(format!("/?{text}")).ok()?;
     Query::try_from_uri(&uri).ok().map(|Query(asked)| asked)
-}
-
-fn basic(headers: &HeaderMap) -> Option<(String, String)> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, encoded) = value.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
-    let (id, secret) = decoded.split_once(':')?;
-    Some((id.to_owned(), secret.to_owned()))
 }
 
 fn given(token: &str, lifetime: Duration) -> Response {

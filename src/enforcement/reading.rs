@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::point::Points;
-use super::token::Tokens;
+use crate::access::{Access, Role};
 use crate::identity::time::UtcMillis;
 
 /// What was asked.
@@ -170,15 +170,17 @@ impl PointStates {
 
     /// Plain values for every configured point, in the order of the configuration.
     #[must_use]
-    pub fn read(&self, points: &Points, tokens: &Tokens, now: UtcMillis) -> Vec<PointReading> {
-        let all = self.0.lock();
+    pub fn read(&self, points: &Points, access: &Access, now: UtcMillis) -> Vec<PointReading> {
+        let (all, clients) = (self.0.lock(), access.clients());
         let reading = |point: &Arc<super::point::Point>| {
             let state = all.get(&point.name).cloned().unwrap_or_default();
             let last = |kind| state.last_by_kind.get(&kind).copied();
+            let client = clients.named(Role::Enforcement, &point.name);
+            let addresses = client.map_or(&[][..], |client| client.addresses());
             PointReading {
                 name: point.name.to_string(),
-                client_id: point.client_id.clone(),
-                addresses: point.addresses().iter().map(shown_network).collect(),
+                client_id: client.map(|c| c.client_id.to_string()).unwrap_or_default(),
+                addresses: addresses.iter().map(shown_network).collect(),
                 last_seen: state.last_seen,
                 last_token: last(Kind::Token),
                 last_batch: last(Kind::Batch),
@@ -190,7 +192,7 @@ impl PointStates {
                 entries_sent: state.entries_sent,
                 refused: state.refused,
                 last_refused: state.last_refused,
-                tokens: tokens.count(&point.name, now),
+                tokens: client.map_or(0, |c| access.tokens_of(&c.client_id, now)),
             }
         };
         points.iter().map(reading).collect()

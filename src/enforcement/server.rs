@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -18,13 +16,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::forced::Forced;
 use super::http::{MAX_BODY_BYTES, router};
-use super::login::FailedLogins;
 use super::point::{PointError, Points};
 use super::query;
 use super::reading::{PointReading, PointStates};
 use super::requests::{UnknownRequest, UnknownRequests};
 use super::shape::Format;
-use super::token::{TokenRecord, Tokens};
+use crate::access::{Access, ClientError, Clients};
 use crate::config::{self, CertificateFiles, Config};
 use crate::net::http::{HttpServer, Limits};
 use crate::net::listener::{self, ListenError};
@@ -49,6 +46,9 @@ pub enum ServerError {
     /// A point cannot be served.
     #[error(transparent)]
     Point(#[from] PointError),
+    /// A client's secret cannot be read.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -64,6 +64,7 @@ impl ServerError {
         match self {
             Self::NotConfigured => "add the table [server]".to_owned(),
             Self::Point(error) => error.remedy(),
+            Self::Client(error) => error.remedy(),
             Self::Tls(error) => error.remedy(),
             Self::Listen(error) => error.remedy(),
         }
@@ -95,23 +96,10 @@ pub(super) struct Shared {
     pub(super) readiness: Readiness,
     pub(super) strangers: Strangers,
     pub(super) points: ArcSwap<Points>,
-    pub(super) tokens: Tokens,
-    pub(super) logins: FailedLogins,
+    pub(super) access: Access,
     pub(super) states: PointStates,
     pub(super) requests: UnknownRequests,
     pub(super) forced: Forced,
-    token_lifetime_ms: AtomicU64,
-}
-
-impl Shared {
-    pub(super) fn token_lifetime(&self) -> Duration {
-        Duration::from_millis(self.token_lifetime_ms.load(Ordering::Relaxed))
-    }
-
-    fn set_token_lifetime(&self, lifetime: Duration) {
-        let millis = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
-        self.token_lifetime_ms.store(millis, Ordering::Relaxed);
-    }
 }
 
 /// The Server; a handle to share.
@@ -151,6 +139,7 @@ impl Server {
     pub fn bind(config: &Config, parts: ServerParts) -> Result<Self, ServerError> {
         let server = config.server.as_ref().ok_or(ServerError::NotConfigured)?;
         let points = Points::from_config(&config.enforcement_points)?;
+        let access = Access::from_config(config)?;
         let tls = ServerTls::load(tls_options(server, &config.collector.state_dir)?)?;
         tell_validity(&tls);
         let mut listeners = Listeners::default();
@@ -163,14 +152,11 @@ impl Server {
             readiness: parts.readiness,
             strangers: parts.strangers,
             points: ArcSwap::from_pointee(points),
-            tokens: Tokens::default(),
-            logins: FailedLogins::default(),
+            access,
             states: PointStates::default(),
             requests: UnknownRequests::default(),
             forced: Forced::new(parts.probing),
-            token_lifetime_ms: AtomicU64::new(0),
         };
-        shared.set_token_lifetime(server.token_lifetime);
         Ok(Self(Arc::new(Inner {
             shared: Arc::new(shared),
             tls,
@@ -198,6 +184,7 @@ impl Server {
         let _one_at_a_time = self.0.reloading.lock().await;
         let server = config.server.as_ref().ok_or(ServerError::NotConfigured)?;
         let points = Points::from_config(&config.enforcement_points)?;
+        let clients = Clients::from_config(config)?;
         let options = tls_options(server, &config.collector.state_dir)?;
         let mut new = Listeners::default();
         {
@@ -209,13 +196,9 @@ impl Server {
         self.0.tls.replace(options, clock::utc_now())?;
 
         let shared = &self.0.shared;
-        for name in shared.points.load().revoked_by(&points) {
-            let tokens = shared.tokens.revoke(&name);
-            tracing::info!(point = %name, tokens, "tokens revoked: the point is gone or its secret changed");
-        }
         shared.states.keep_only(&points);
         shared.points.store(Arc::new(points));
-        shared.set_token_lifetime(server.token_lifetime);
+        shared.access.replace(clients, config);
 
         let mut listeners = self.0.listeners.lock();
         listeners.waiting.append(&mut new.waiting);
@@ -258,7 +241,7 @@ impl Server {
         let points = shared.points.load();
         shared
             .states
-            .read(&points, &shared.tokens, clock::utc_now())
+            .read(&points, &shared.access, clock::utc_now())
     }
 
     /// The entries that IP queries of a point would give, by the code that answers them; `None`: no such point.
@@ -266,7 +249,7 @@ impl Server {
     pub fn told(&self, point: &str, addresses: &[IpAddr]) -> Option<Vec<serde_json::Value>> {
         let shared = &self.0.shared;
         let points = shared.points.load();
-        let point = points.iter().find(|known| &*known.name == point)?;
+        let point = points.named(point)?;
         let now = clock::utc_now();
         let entries = addresses.iter().flat_map(|address| {
             let answer = query::ip(&shared.reader, &point.filter, *address, Format::Json, now);
@@ -286,15 +269,10 @@ impl Server {
         self.0.shared.requests.read()
     }
 
-    /// Tokens in force, for the snapshot.
+    /// Who may call, and their tokens.
     #[must_use]
-    pub fn export_tokens(&self) -> Vec<TokenRecord> {
-        self.0.shared.tokens.export(clock::utc_now())
-    }
-
-    /// Takes back the tokens of a snapshot.
-    pub fn import_tokens(&self, records: Vec<TokenRecord>) {
-        self.0.shared.tokens.import(records, clock::utc_now());
+    pub fn access(&self) -> &Access {
+        &self.0.shared.access
     }
 
     fn serve_waiting(&self, listeners: &mut Listeners) {

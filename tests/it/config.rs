@@ -232,7 +232,6 @@ fn rule_24_a_reload_knows_what_to_do_and_what_needs_a_restart() {
     assert_eq!(changes.directories.removed, ["partner"]);
     assert_eq!(changes.syslog_sources.changed, ["vpn"]);
     assert_eq!(changes.enforcement_points.changed, ["srx-branch-1"]);
-    assert_eq!(changes.revoked, ["srx-branch-1"]);
     let listener = |port| Listener {
         role: ListenerRole::SyslogTls,
         address: std::net::SocketAddr::new("::".parse().unwrap(), port),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jims::runtime::clock;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -276,7 +277,7 @@ async fn rule_23_a_changed_secret_revokes_tokens_and_a_broken_one_changes_nothin
         "the old one stays"
     );
 
-    site.rotate_secret("another secret");
+    site.write_secret("secret", "another secret");
     site.reload("").await;
     assert_eq!(firewall.ask(ENDPOINTS).await.status(), 401);
     assert_eq!(login(&site, &firewall.client, SECRET).await.status(), 401);
@@ -290,10 +291,42 @@ async fn rule_23_a_changed_secret_revokes_tokens_and_a_broken_one_changes_nothin
 }
 
 #[tokio::test]
+async fn rule_23_two_secrets_are_good_while_one_replaces_the_other() {
+    const NEXT: &str = "the next secret";
+    let next = |site: &Site| {
+        let path = site.folder.path().join("secret.next");
+        format!("next_client_secret_file = \"{}\"", path.display())
+    };
+    let site = Site::start().await;
+    let firewall = site.firewall().await;
+    site.write_secret("secret.next", NEXT);
+    let client = &firewall.client;
+    assert_eq!(login(&site, client, NEXT).await.status(), 401, "not yet");
+
+    site.reload(&next(&site)).await;
+    assert_eq!(login(&site, client, SECRET).await.status(), 200);
+    let answer: Value = login(&site, client, NEXT).await.json().await.unwrap();
+    let token = answer["access_token"].as_str().unwrap();
+    let ask = async |token: &str| {
+        let request = client.get(site.url(ENDPOINTS)).bearer_auth(token);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(ask(token).await, 200);
+    assert_eq!(ask(&firewall.token).await, 200, "the old one still");
+
+    site.write_secret("secret", NEXT);
+    site.reload("").await;
+    assert_eq!(ask(token).await, 200, "nothing to do for the firewall");
+    assert_eq!(ask(&firewall.token).await, 401, "its secret is gone");
+    assert_eq!(login(&site, client, SECRET).await.status(), 401);
+}
+
+#[tokio::test]
 async fn tokens_end_with_their_life_and_survive_in_a_snapshot() {
     let site = Site::start().await;
     let firewall = site.firewall().await;
-    let mut records = site.server.export_tokens();
+    let now = clock::utc_now();
+    let mut records = site.server.access().export_tokens(now);
     assert_eq!(records.len(), 1);
     let again = Site::start().await;
     let ask = async || {
@@ -304,10 +337,11 @@ async fn tokens_end_with_their_life_and_survive_in_a_snapshot() {
         request.send().await.unwrap().status().as_u16()
     };
     assert_eq!(ask().await, 401);
-    records[0].expires = jims::runtime::clock::utc_now().before(Duration::from_secs(1));
-    again.server.import_tokens(records);
+    records[0].expires = now.before(Duration::from_secs(1));
+    again.server.access().import_tokens(records, now);
     assert_eq!(ask().await, 401, "over");
-    again.server.import_tokens(site.server.export_tokens());
+    let records = site.server.access().export_tokens(now);
+    again.server.access().import_tokens(records, now);
     assert_eq!(ask().await, 200);
 }
 
@@ -359,7 +393,7 @@ async fn another_certificate_is_used_without_a_restart() {
         names: vec!["other.example.com".to_owned()],
         addresses: vec![site.address.ip()],
     };
-    let now = jims::runtime::clock::utc_now();
+    let now = clock::utc_now();
     let files = jims::net::self_signed::self_signed(other.path(), &whom, now).unwrap();
     let own = site.folder.path().join("state/tls");
     let key = own.join("self-signed.key");

@@ -124,8 +124,8 @@ impl Site {
         config(self.folder.path(), point)
     }
 
-    pub(crate) fn rotate_secret(&self, secret: &str) {
-        write_secret(self.folder.path(), "secret", secret);
+    pub(crate) fn write_secret(&self, file: &str, secret: &str) {
+        write_secret(self.folder.path(), file, secret);
     }
 
     /// A client that trusts the Server's certificate and calls from the address.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Who may use whom, itself aside. `app` and the crate's root may use everything.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("access", &["config", "identity"]),
     // syslog-test shows a line as the wire reads it.
     (
         "cli",
@@ -28,13 +29,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "enforcement",
-        &["config", "identity", "net", "runtime", "writer"],
+        &["access", "config", "identity", "net", "runtime", "writer"],
     ),
     ("identity", &[]),
     ("net", &["config", "identity", "runtime", "wire"]),
     (
         "producer",
-        &["config", "identity", "net", "runtime", "wire", "writer"],
+        &[
+            "access", "config", "identity", "net", "runtime", "wire", "writer",
+        ],
     ),
     ("runtime", &["config", "identity"]),
     ("wire", &[]),

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use self::life::Life;
-use crate::enforcement::TokenRecord;
+use crate::access::TokenRecord;
 use crate::identity::directory::{DirectoryObject, DomainFacts, ObjectId, ObjectKind};
 use crate::identity::event::LogonId;
 use crate::identity::name::Name;
@@ -283,7 +283,7 @@ impl From<&SnapshotContents> for File {
                 .map(|(key, value)| (key.to_string(), value.to_vec()))
                 .collect(),
             tokens: (contents.tokens.iter())
-                .map(|token| (token.hash, token.point.clone(), token.expires.0))
+                .map(|token| (token.hash, token.client.clone(), token.expires.0))
                 .collect(),
         }
     }
@@ -396,9 +396,9 @@ impl File {
         let tokens = self
             .tokens
             .into_iter()
-            .map(|(hash, point, expires)| TokenRecord {
+            .map(|(hash, client, expires)| TokenRecord {
                 hash,
-                point,
+                client,
                 expires: UtcMillis(expires),
             });
         let domains = self.domains.into_iter().map(|(domain, netbios, suffixes)| {
@@ -591,7 +591,7 @@ mod tests {
             clean: true,
             tokens: vec![TokenRecord {
                 hash: [9; 32],
-                point: "srx".into(),
+                client: "srx".into(),
                 expires: UtcMillis(5),
             }],
             state: State {

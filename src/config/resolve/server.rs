@@ -11,7 +11,7 @@ use super::{KnownDomains, Unique, known_domain};
 use crate::config::defaults;
 use crate::config::file::{Spot, Table, Value};
 use crate::config::value::show_network;
-use crate::config::{CertificateFiles, EnforcementPoint, PointFilter, Server};
+use crate::config::{Caller, CertificateFiles, EnforcementPoint, PointFilter, Server};
 
 pub(super) fn server(root: &Table<'_>) -> Option<Server> {
     let table = root.table("server");
@@ -90,32 +90,49 @@ pub(super) fn points(root: &Table<'_>, known: &KnownDomains) -> Vec<EnforcementP
             names.take(&name, &value.spot);
             Some(name)
         });
-        let addresses = addresses(&table, &mut callers);
-        let client_id = table.required("client_id", "\"srx-branch-1\"", |value| {
-            let id = client_id(value)?;
-            client_ids.take(&id, &value.spot);
-            Some(id)
-        });
-        let client_secret = table.secret([
-            "client_secret",
-            "client_secret_file",
-            "client_secret_env",
-            "client_secret_credential",
-        ]);
+        let caller = caller(&table, &mut callers, &mut client_ids);
         let filter = point_filter(&table.table("filter"), known);
         table.finish();
-        if let (Some(name), Some(client_id), Some(client_secret)) = (name, client_id, client_secret)
-        {
+        if let (Some(name), Some(caller)) = (name, caller) {
             points.push(EnforcementPoint {
                 name,
-                addresses,
-                client_id,
-                client_secret,
+                caller: Some(caller),
                 filter,
             });
         }
     }
     points
+}
+
+/// Where a point calls from and what it shows.
+fn caller(
+    table: &Table<'_>,
+    callers: &mut BTreeMap<IpNet, String>,
+    client_ids: &mut Unique,
+) -> Option<Caller> {
+    let addresses = addresses(table, callers);
+    let client_id = table.required("client_id", "\"srx-branch-1\"", |value| {
+        let id = client_id(value)?;
+        client_ids.take(&id, &value.spot);
+        Some(id)
+    });
+    let secret = table.secret([
+        "client_secret",
+        "client_secret_file",
+        "client_secret_env",
+        "client_secret_credential",
+    ]);
+    let next = table.optional_secret([
+        "next_client_secret",
+        "next_client_secret_file",
+        "next_client_secret_env",
+        "next_client_secret_credential",
+    ]);
+    Some(Caller {
+        addresses,
+        client_id: client_id?,
+        secrets: std::iter::once(secret?).chain(next).collect(),
+    })
 }
 
 /// Where a point calls from; an address belongs to one point.

@@ -21,7 +21,7 @@ const FORGET: Duration = Duration::from_secs(900);
 /// Pairs remembered; the one that failed longest ago makes room.
 const MAX_PAIRS: usize = 1024;
 
-/// Who fails: an address, and the point it claims to be; all unknown client ids of an address count as one.
+/// Who fails: an address, and the client id that it shows; all unknown client ids of an address count as one.
 type Pair = (IpAddr, Option<Arc<str>>);
 
 /// The failed logins of late.
@@ -38,23 +38,23 @@ struct Failures {
 impl FailedLogins {
     /// How long the pair must still wait; `None`: it may try.
     #[must_use]
-    pub fn delay(
+    pub(super) fn delay(
         &self,
         address: IpAddr,
-        point: Option<&Arc<str>>,
+        client_id: Option<&str>,
         now: UtcMillis,
     ) -> Option<Duration> {
         let all = self.0.lock();
-        let failures = all.get(&(address, point.cloned()))?;
+        let failures = all.get(&(address, client_id.map(Arc::from)))?;
         // A clock set back must not prolong the delay.
         let wait = failures.until.since(now).min(LONGEST);
         (!wait.is_zero()).then_some(wait)
     }
 
     /// Remembers a failure.
-    pub fn failed(&self, address: IpAddr, point: Option<&Arc<str>>, now: UtcMillis) {
+    pub(super) fn failed(&self, address: IpAddr, client_id: Option<&str>, now: UtcMillis) {
         let mut all = self.0.lock();
-        let pair = (address, point.cloned());
+        let pair = (address, client_id.map(Arc::from));
         if !all.contains_key(&pair) && all.len() >= MAX_PAIRS {
             let oldest = all
                 .iter()
@@ -80,8 +80,8 @@ impl FailedLogins {
     }
 
     /// Forgets the failures of a pair that has now shown the right secret.
-    pub fn succeeded(&self, address: IpAddr, point: &Arc<str>) {
-        self.0.lock().remove(&(address, Some(Arc::clone(point))));
+    pub(super) fn succeeded(&self, address: IpAddr, client_id: &str) {
+        self.0.lock().remove(&(address, Some(Arc::from(client_id))));
     }
 }
 
@@ -91,9 +91,9 @@ mod tests {
 
     const NOW: UtcMillis = UtcMillis(1_770_000_000_000);
 
-    fn fail(logins: &FailedLogins, address: IpAddr, point: Option<&Arc<str>>, times: u32) {
+    fn fail(logins: &FailedLogins, address: IpAddr, client: Option<&str>, times: u32) {
         for _ in 0..times {
-            logins.failed(address, point, NOW);
+            logins.failed(address, client, NOW);
         }
     }
 
@@ -102,25 +102,25 @@ mod tests {
         let logins = FailedLogins::default();
         let (bad, good): (IpAddr, IpAddr) =
             ("10.0.0.9".parse().unwrap(), "10.0.0.1".parse().unwrap());
-        let point: Arc<str> = "srx".into();
-        fail(&logins, bad, Some(&point), FREE_FAILURES);
-        assert_eq!(logins.delay(bad, Some(&point), NOW), None);
-        fail(&logins, bad, Some(&point), 1);
+        let client = "srx";
+        fail(&logins, bad, Some(client), FREE_FAILURES);
+        assert_eq!(logins.delay(bad, Some(client), NOW), None);
+        fail(&logins, bad, Some(client), 1);
         assert_eq!(
-            logins.delay(bad, Some(&point), NOW),
+            logins.delay(bad, Some(client), NOW),
             Some(Duration::from_secs(1))
         );
-        fail(&logins, bad, Some(&point), 40);
-        assert_eq!(logins.delay(bad, Some(&point), NOW), Some(LONGEST));
+        fail(&logins, bad, Some(client), 40);
+        assert_eq!(logins.delay(bad, Some(client), NOW), Some(LONGEST));
         assert_eq!(
-            logins.delay(good, Some(&point), NOW),
+            logins.delay(good, Some(client), NOW),
             None,
             "the firewall itself"
         );
         assert_eq!(logins.delay(bad, None, NOW), None, "another client id");
-        assert_eq!(logins.delay(bad, Some(&point), NOW.after(LONGEST)), None);
-        logins.succeeded(bad, &point);
-        assert_eq!(logins.delay(bad, Some(&point), NOW), None);
+        assert_eq!(logins.delay(bad, Some(client), NOW.after(LONGEST)), None);
+        logins.succeeded(bad, client);
+        assert_eq!(logins.delay(bad, Some(client), NOW), None);
     }
 
     #[test]
