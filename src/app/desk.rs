@@ -37,6 +37,7 @@ impl Site for Desk {
                 .server
                 .as_ref()
                 .is_some_and(|server| server.certificate.is_none()),
+            validator: texts(server.validator_addresses()),
             debug_http: texts(server.plain_addresses()),
         })
     }

@@ -216,6 +216,9 @@ fn server(server: &ServerStatus) -> String {
         format!("SHA-256 {}", server.fingerprint)
     };
     let mut text = field(2, "https", 11, &server.listen.join(", "));
+    if !server.validator.is_empty() {
+        text.push_str(&field(2, "validator", 11, &server.validator.join(", ")));
+    }
     if !server.debug_http.is_empty() {
         text.push_str(&field(2, "plain http", 11, &server.debug_http.join(", ")));
     }
@@ -408,6 +411,7 @@ mod tests {
                 listen: vec!["[::]:443".into()],
                 fingerprint: "ab".repeat(32),
                 self_signed: true,
+                validator: vec![],
                 debug_http: vec![],
             }),
             enforcement_points: vec![point()],

@@ -502,6 +502,8 @@ pub struct Server {
     pub certificate: Option<CertificateFiles>,
     /// Life of an access token.
     pub token_lifetime: Duration,
+    /// HTTPS listeners of the validator; none: there is no validator.
+    pub validator_listen: Vec<SocketAddr>,
     /// Plain HTTP listeners, for debugging.
     pub debug_http_listen: Vec<SocketAddr>,
 }

@@ -273,6 +273,9 @@ pub struct ServerStatus {
     pub fingerprint: String,
     /// Whether the certificate is a self-signed one that `jims` made.
     pub self_signed: bool,
+    /// Where the validator listens.
+    #[serde(default)]
+    pub validator: Vec<String>,
     /// Where plain HTTP is spoken.
     pub debug_http: Vec<String>,
 }

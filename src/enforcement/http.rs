@@ -24,6 +24,7 @@ use super::reading::{Asked, Kind, Outcome};
 use super::requests::Raw;
 use super::server::Shared;
 use super::shape::{Format, NotUnderstood, Parameters, address_of};
+use super::validator;
 use crate::access::{Role, bearer};
 use crate::identity::Batch;
 use crate::net::http::Peer;
@@ -48,6 +49,15 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
             .route(&path("/user_query/v2/ip/{address}"), get(ip))
             .route(&path("/user_query/v2/user"), get(user));
     }
+    guarded(router, tokens, shared)
+}
+
+/// Lets nobody but clients reach the routes, and load balancers ask how we are.
+fn guarded(
+    router: Router<Arc<Shared>>,
+    tokens: Router<Arc<Shared>>,
+    shared: Arc<Shared>,
+) -> Router {
     router
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
@@ -63,6 +73,25 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(ready))
         .with_state(shared)
+}
+
+/// What answers on the validator's listeners.
+pub(super) fn validator_router(shared: Arc<Shared>) -> Router {
+    let questions: [(&str, validator::Question); 4] = [
+        ("user", validator::user),
+        ("device", validator::device),
+        ("group", validator::group),
+        ("groups", validator::groups),
+    ];
+    let (mut router, mut tokens) = (Router::new(), Router::new());
+    for prefix in ["", "/api"] {
+        tokens = tokens.route(&format!("{prefix}/oauth_token/oauth"), post(token));
+        for (what, ask) in questions {
+            let handler = move |State(shared), request| validate(shared, request, ask);
+            router = router.route(&format!("{prefix}/validate/{what}"), get(handler));
+        }
+    }
+    guarded(router, tokens, shared)
 }
 
 /// One request on its way to an answer.
@@ -350,6 +379,19 @@ async fn user(State(shared): State<Arc<Shared>>, request: Request) -> Response {
             }
         }
         Ok((report(format, body), entries))
+    })
+}
+
+/// A question to the validator, answered by one of its functions.
+async fn validate(shared: Arc<Shared>, request: Request, ask: validator::Question) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(&shared, Kind::Validate, &parts, |call, point| {
+        let mut parameters = understood(call, call.parameters())?;
+        let found = ask(&shared.reader.read(), &point.filter, &mut parameters);
+        let found = understood(call, found)?;
+        call.ready()?;
+        call.keep_unknown(&parameters);
+        Ok((report(Format::Json, found.to_json()), 0))
     })
 }
 

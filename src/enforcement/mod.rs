@@ -1,4 +1,4 @@
-//! The Server that firewalls ask: tokens, batch, IP and user queries, over HTTPS.
+//! The Server that firewalls ask: tokens, batch, IP and user queries, and the validator, over HTTPS.
 //!
 //! It reads the table and never writes it; what it learns from a firewall (a user seen at an address) goes through the
 //! intake like everybody's evidence. For each firewall it keeps nothing but a token's hash and a line for status: the
@@ -10,6 +10,7 @@
 //! | names of fields and parameters, JSON, XML | `shape` |
 //! | where a pass begins and ends | `cookie`, `query` |
 //! | which status answers what | `http`, `oauth` |
+//! | whether a name of a policy exists | `validator` |
 //! | what each firewall may be told | `point`, `filter` |
 //!
 //! Who may ask is decided in [`crate::access`].
@@ -26,6 +27,7 @@ pub mod reading;
 pub mod requests;
 pub mod server;
 pub mod shape;
+mod validator;
 
 pub use self::reading::PointReading;
 pub use self::requests::UnknownRequest;

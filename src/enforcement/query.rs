@@ -220,7 +220,7 @@ pub fn renewal_event(
 }
 
 /// Users whom the request may mean: one, or without any domain every user of that name.
-fn users<'a>(core: &'a Core, request: &UserRequest) -> Vec<UserView<'a>> {
+pub(super) fn users<'a>(core: &'a Core, request: &UserRequest) -> Vec<UserView<'a>> {
     let id = request.id.as_str();
     let one = |user: Option<UserView<'a>>| user.into_iter().collect();
     if let Some(domain) = request.domain.as_deref() {

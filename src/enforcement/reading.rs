@@ -21,6 +21,8 @@ pub enum Kind {
     Ip,
     /// A user query.
     User,
+    /// A question to the validator.
+    Validate,
     /// Something that is not understood.
     Unknown,
 }
@@ -51,6 +53,7 @@ impl Kind {
             Self::Batch => "batch",
             Self::Ip => "ip",
             Self::User => "user",
+            Self::Validate => "validate",
             Self::Unknown => "unknown",
         }
     }

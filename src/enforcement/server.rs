@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::forced::Forced;
-use super::http::{MAX_BODY_BYTES, router};
+use super::http::{MAX_BODY_BYTES, router, validator_router};
 use super::point::{PointError, Points};
 use super::query;
 use super::reading::{PointReading, PointStates};
@@ -116,8 +116,19 @@ struct Inner {
     reloading: tokio::sync::Mutex<()>,
 }
 
-/// How a listener speaks, and where it was configured to be.
-type Listening = (bool, SocketAddr);
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Face {
+    /// Queries and tokens, with TLS.
+    Queries,
+    /// The same without TLS, for debugging.
+    DebugHttp,
+    /// The validator, with TLS.
+    Validator,
+}
+
+/// What a listener is for, and where it was configured to be.
+type Listening = (Face, SocketAddr);
 
 #[derive(Debug, Default)]
 struct Listeners {
@@ -225,13 +236,19 @@ impl Server {
     /// Where it listens with TLS.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.listeners.lock().bound(true)
+        self.0.listeners.lock().bound(Face::Queries)
+    }
+
+    /// Where the validator listens.
+    #[must_use]
+    pub fn validator_addresses(&self) -> Vec<SocketAddr> {
+        self.0.listeners.lock().bound(Face::Validator)
     }
 
     /// Where it listens without TLS, for debugging.
     #[must_use]
     pub fn plain_addresses(&self) -> Vec<SocketAddr> {
-        self.0.listeners.lock().bound(false)
+        self.0.listeners.lock().bound(Face::DebugHttp)
     }
 
     /// What every enforcement point did of late.
@@ -280,13 +297,17 @@ impl Server {
             return;
         };
         for (key, listener) in std::mem::take(&mut listeners.waiting) {
-            let (tls, _) = key;
+            let (face, _) = key;
+            let shared = Arc::clone(&self.0.shared);
             let closing = stop.child_token();
             listeners.open.insert(key, closing.clone());
             let server = HttpServer {
                 listener,
-                tls: tls.then(|| Arc::clone(&self.0.tls)),
-                router: router(Arc::clone(&self.0.shared)),
+                tls: (face != Face::DebugHttp).then(|| Arc::clone(&self.0.tls)),
+                router: match face {
+                    Face::Queries | Face::DebugHttp => router(shared),
+                    Face::Validator => validator_router(shared),
+                },
                 limits: Limits {
                     body_bytes: MAX_BODY_BYTES,
                     ..Limits::default()
@@ -299,16 +320,16 @@ impl Server {
 }
 
 impl Listeners {
-    fn bind(&mut self, (tls, address): Listening) -> Result<(), ListenError> {
-        let key = if tls {
-            "[server] listen"
-        } else {
-            "[server] debug_http_listen"
+    fn bind(&mut self, (face, address): Listening) -> Result<(), ListenError> {
+        let key = match face {
+            Face::Queries => "[server] listen",
+            Face::DebugHttp => "[server] debug_http_listen",
+            Face::Validator => "[server] validator_listen",
         };
         let listener = listener::tcp(address, key)?;
         let bound = listener.local_addr().unwrap_or(address);
-        self.bound.insert((tls, address), bound);
-        self.waiting.insert((tls, address), listener);
+        self.bound.insert((face, address), bound);
+        self.waiting.insert((face, address), listener);
         Ok(())
     }
 
@@ -324,21 +345,24 @@ impl Listeners {
         });
     }
 
-    fn bound(&self, tls: bool) -> Vec<SocketAddr> {
+    fn bound(&self, face: Face) -> Vec<SocketAddr> {
         let all = self.bound.iter();
-        all.filter(|((speaks_tls, _), _)| *speaks_tls == tls)
+        all.filter(|((is, _), _)| *is == face)
             .map(|(_, bound)| *bound)
             .collect()
     }
 }
 
 fn wanted(server: &config::Server) -> impl Iterator<Item = Listening> {
-    let tls = server.listen.iter().map(|address| (true, *address));
-    let plain = server
-        .debug_http_listen
-        .iter()
-        .map(|address| (false, *address));
-    tls.chain(plain)
+    let faces = [
+        (Face::Queries, &server.listen),
+        (Face::DebugHttp, &server.debug_http_listen),
+        (Face::Validator, &server.validator_listen),
+    ];
+    let of = |(face, addresses): (Face, &'_ Vec<SocketAddr>)| -> Vec<Listening> {
+        addresses.iter().map(|address| (face, *address)).collect()
+    };
+    faces.into_iter().flat_map(of)
 }
 
 fn tls_options(server: &config::Server, state_dir: &Path) -> Result<ServerTlsOptions, TlsError> {

@@ -34,6 +34,7 @@ const INCLUDE: &[&str] = &["include-ip", "include_ip", "include-address", "inclu
 const EXCLUDE: &[&str] = &["exclude-ip", "exclude_ip", "exclude-address", "exclude"];
 const USER: &[&str] = &["id", "user", "user-name", "user_name", "username"];
 const ADDRESS: &[&str] = &["ip", "ip-address", "ip_address", "address"];
+const NAME: &[&str] = &["name", "id", "user", "device", "group"];
 const PROBE: &[&str] = &["force-probe", "force_probe"];
 
 /// Why a request is not understood; for its author and the operator.
@@ -65,6 +66,26 @@ pub struct UserRequest {
     pub address: Option<IpAddr>,
 }
 
+/// The validator is asked for one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidateName {
+    /// Name, `DOMAIN\name` or, of a user, UPN.
+    pub name: String,
+    /// Domain in any of its names.
+    pub domain: Option<String>,
+}
+
+/// The validator is asked for the groups of a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidateGroups {
+    /// Domain in any of its names.
+    pub domain: String,
+    /// Where to go on.
+    pub cookie: Option<String>,
+    /// How many, 1 to [`MAX_ENTRIES`].
+    pub entries: usize,
+}
+
 /// The parameters of a request, and those among them that nobody asked for.
 #[derive(Debug)]
 pub struct Parameters {
@@ -85,7 +106,7 @@ impl Parameters {
     /// # Errors
     /// The first parameter that is not understood.
     pub fn batch(&mut self) -> Result<BatchRequest, NotUnderstood> {
-        let cookie = self.one(COOKIE)?.filter(|text| !text.is_empty());
+        let cookie = self.text(COOKIE)?;
         let begin = self.one(BEGIN)?.map_or(Ok(UtcMillis(0)), |t| instant(&t))?;
         let entries = self
             .one(COUNT)?
@@ -108,17 +129,35 @@ impl Parameters {
     /// # Errors
     /// The first parameter that is missing or not understood.
     pub fn user(&mut self) -> Result<UserRequest, NotUnderstood> {
-        let id = self
-            .one(USER)?
-            .filter(|id| !id.trim().is_empty())
-            .ok_or_else(|| NotUnderstood("the parameter id is missing".to_owned()))?;
-        let domain = self.one(DOMAIN)?.filter(|d| !d.trim().is_empty());
-        let address = self.one(ADDRESS)?.filter(|a| !a.is_empty());
-        let address = address.map(|text| address_of(&text)).transpose()?;
+        let address = self.text(ADDRESS)?;
         Ok(UserRequest {
-            id: id.trim().to_owned(),
-            domain: domain.map(|d| d.trim().to_owned()),
-            address,
+            id: self.required(USER)?,
+            domain: self.text(DOMAIN)?,
+            address: address.map(|text| address_of(&text)).transpose()?,
+        })
+    }
+
+    /// Reads the validator's question for one name.
+    ///
+    /// # Errors
+    /// The first parameter that is missing or not understood.
+    pub fn validate_name(&mut self) -> Result<ValidateName, NotUnderstood> {
+        Ok(ValidateName {
+            name: self.required(NAME)?,
+            domain: self.text(DOMAIN)?,
+        })
+    }
+
+    /// Reads the validator's question for the groups of a domain.
+    ///
+    /// # Errors
+    /// The first parameter that is missing or not understood.
+    pub fn validate_groups(&mut self) -> Result<ValidateGroups, NotUnderstood> {
+        let entries = self.one(COUNT)?;
+        Ok(ValidateGroups {
+            domain: self.required(DOMAIN)?,
+            cookie: self.text(COOKIE)?,
+            entries: entries.map_or(Ok(DEFAULT_ENTRIES), |t| entry_count(&t))?,
         })
     }
 
@@ -142,6 +181,17 @@ impl Parameters {
         unused.map(|((name, _), _)| name.as_str()).collect()
     }
 
+    /// A parameter that says nothing if it is empty.
+    fn text(&mut self, names: &[&str]) -> Result<Option<String>, NotUnderstood> {
+        let text = self.one(names)?.map(|text| text.trim().to_owned());
+        Ok(text.filter(|text| !text.is_empty()))
+    }
+
+    fn required(&mut self, names: &[&str]) -> Result<String, NotUnderstood> {
+        let missing = || NotUnderstood(format!("the parameter {} is missing", names[0]));
+        self.text(names)?.ok_or_else(missing)
+    }
+
     fn one(&mut self, names: &[&str]) -> Result<Option<String>, NotUnderstood> {
         let mut found = None;
         for ((name, value), used) in self.pairs.iter().zip(&mut self.used) {
@@ -150,10 +200,8 @@ impl Parameters {
             }
             *used = true;
             if value.len() > MAX_VALUE_BYTES {
-                return Err(NotUnderstood(format!(
-                    "the parameter {} is too long",
-                    names[0]
-                )));
+                let name = names[0];
+                return Err(NotUnderstood(format!("the parameter {name} is too long")));
             }
             found.get_or_insert_with(|| value.clone());
         }
@@ -171,10 +219,8 @@ impl Parameters {
             let parts = value.split(',').map(str::trim).filter(|p| !p.is_empty());
             for part in parts {
                 if found.len() == MAX_REQUEST_VALUES || part.len() > MAX_VALUE_BYTES {
-                    return Err(NotUnderstood(format!(
-                        "the parameter {} has too many or too long values",
-                        names[0]
-                    )));
+                    let why = "has too many or too long values";
+                    return Err(NotUnderstood(format!("the parameter {} {why}", names[0])));
                 }
                 found.push(part.to_owned());
             }

@@ -40,6 +40,7 @@ impl Site for Fake {
             listen: vec!["127.77.9.1:443".into()],
             fingerprint: "ab".repeat(32),
             self_signed: true,
+            validator: Vec::new(),
             debug_http: vec!["127.77.9.1:8080".into()],
         })
     }

@@ -20,3 +20,4 @@ mod service;
 mod syslog;
 mod templates;
 mod tidy;
+mod validator;

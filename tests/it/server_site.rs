@@ -57,6 +57,7 @@ pub(crate) fn table(epoch: u64, shared: &[&str]) -> Core {
             netbios: Some(name("CORP")),
             aliases: Vec::new(),
         }],
+        directories: vec![(name("corp"), name("corp.example.com"))],
         shared_addresses: jims::identity::address::Networks::new(
             shared.iter().map(|n| n.parse().unwrap()),
         ),
@@ -141,6 +142,10 @@ impl Site {
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.address)
+    }
+
+    pub(crate) fn validator_url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.server.validator_addresses()[0])
     }
 
     /// The configured firewall with a token.
@@ -318,6 +323,7 @@ name = "test"
 state_dir = "{folder}/state"
 [server]
 listen = ["127.77.4.1:0"]
+validator_listen = ["127.77.4.1:0"]
 [[enforcement_point]]
 name = "srx"
 addresses = ["{FIREWALL}", "127.77.4.12"]

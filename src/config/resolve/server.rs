@@ -28,6 +28,7 @@ pub(super) fn server(root: &Table<'_>) -> Option<Server> {
                 value.duration(Duration::from_mins(5)..=Duration::from_hours(7 * 24))
             })
             .unwrap_or(defaults::TOKEN_LIFETIME),
+        validator_listen: table.list("validator_listen", Value::listener),
         debug_http_listen: table.list("debug_http_listen", Value::listener),
     };
     if let Some(value) = table.value("debug_http_listen")
@@ -234,7 +235,7 @@ pub(super) fn listeners_differ(root: &Table<'_>) {
         of(
             server,
             "server",
-            &["listen", "debug_http_listen"],
+            &["listen", "validator_listen", "debug_http_listen"],
             defaults::SERVER_PORT,
         ),
         of(true, "metrics", &["listen"], 0),
