@@ -375,7 +375,7 @@ _jims() {
             return 0
             ;;
         jims__subcmd__status)
-            opts="-v -h -V --json --config --color --verbose --help --version"
+            opts="-v -h -V --json --requests --config --color --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -53,6 +53,7 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand --config 'Configuration file [default: /etc/jims/config.toml]'
             cand --color 'When to use colour; nothing is said by colour alone'
             cand --json 'Print JSON'
+            cand --requests 'Show what firewalls asked that was not understood instead; exit code 1 if there is any'
             cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
             cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
             cand -h 'Print help (see more with ''--help'')'

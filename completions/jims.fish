@@ -55,6 +55,7 @@ complete -c jims -n "__fish_jims_using_subcommand status" -l color -d 'When to u
 always\t'Always'
 never\t'Never'"
 complete -c jims -n "__fish_jims_using_subcommand status" -l json -d 'Print JSON'
+complete -c jims -n "__fish_jims_using_subcommand status" -l requests -d 'Show what firewalls asked that was not understood instead; exit code 1 if there is any'
 complete -c jims -n "__fish_jims_using_subcommand status" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
 complete -c jims -n "__fish_jims_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c jims -n "__fish_jims_using_subcommand status" -s V -l version -d 'Print version'

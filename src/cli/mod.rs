@@ -13,6 +13,7 @@ mod man;
 mod probe;
 mod query_user;
 mod render;
+mod requests;
 mod run;
 mod status;
 mod syslog_test;

@@ -19,11 +19,15 @@ use crate::control::protocol::{
 Examples:
   jims status
   jims status --json | jq .totals
+  jims status --requests
   jims status > /dev/null || echo 'look at jims'")]
 pub(super) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Show what firewalls asked that was not understood instead; exit code 1 if there is any
+    #[arg(long)]
+    requests: bool,
 }
 
 /// Asks and prints.
@@ -32,6 +36,9 @@ pub(super) fn run(
     config: Option<&Path>,
     out: &mut impl Write,
 ) -> Result<Exit, Failure> {
+    if args.requests {
+        return super::requests::run(args.json, config, out);
+    }
     let Answer::Status(status) = ask::ask(config, &Request::Status)? else {
         return Err(ask::unexpected());
     };
@@ -222,7 +229,13 @@ fn server(server: &ServerStatus) -> String {
     if !server.debug_http.is_empty() {
         text.push_str(&field(2, "plain http", 11, &server.debug_http.join(", ")));
     }
-    text + &field(2, "certificate", 11, &certificate)
+    text.push_str(&field(2, "certificate", 11, &certificate));
+    if server.not_understood > 0 {
+        let odd = count(server.not_understood, "request");
+        let odd = format!("{odd} not understood: jims status --requests");
+        text.push_str(&field(2, "odd", 11, &odd));
+    }
+    text
 }
 
 fn points(status: &Status) -> String {
@@ -413,6 +426,7 @@ mod tests {
                 self_signed: true,
                 validator: vec![],
                 debug_http: vec![],
+                not_understood: 2,
             }),
             enforcement_points: vec![point()],
             pushes: vec![],

@@ -4,6 +4,7 @@
 //! read here; what changes it goes through the writer's queue like everything else.
 
 pub mod client;
+pub mod kept;
 mod lines;
 pub mod protocol;
 mod query;

@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::kept::KeptRequest;
 use crate::identity::time::UtcMillis;
 
 /// The version of this protocol.
@@ -42,6 +43,8 @@ pub struct Hello {
 pub enum Request {
     /// How is everything? Answered with [`Answer::Status`].
     Status,
+    /// What did firewalls ask that was not understood? Answered with [`Answer::Requests`].
+    Requests,
     /// Where is a user, who is at an address? Answered with [`Answer::Query`].
     Query {
         /// A user (`alice`, `CORP\alice`, `alice@corp.example.com`), an address, or a device.
@@ -80,6 +83,11 @@ pub enum Request {
 pub enum Answer {
     /// To [`Request::Status`].
     Status(Box<Status>),
+    /// To [`Request::Requests`].
+    Requests {
+        /// The last ones, the latest first.
+        requests: Vec<KeptRequest>,
+    },
     /// To [`Request::Query`].
     Query(Box<Query>),
     /// To [`Request::LogOff`].
@@ -278,6 +286,9 @@ pub struct ServerStatus {
     pub validator: Vec<String>,
     /// Where plain HTTP is spoken.
     pub debug_http: Vec<String>,
+    /// Requests kept that were not understood; `jims status --requests` shows them.
+    #[serde(default)]
+    pub not_understood: usize,
 }
 
 /// A firewall.
@@ -559,6 +570,11 @@ pub enum Tail {
         line: String,
         /// Why.
         reason: String,
+    },
+    /// A firewall's request that was not understood.
+    Request {
+        /// What was kept of it.
+        request: KeptRequest,
     },
     /// Lines were left out because the client reads too slowly.
     Skipped {
