@@ -33,6 +33,7 @@ struct Day {
     held_back: Vec<String>,
     first_is_up: bool,
     facts: BTreeMap<String, String>,
+    gone: BTreeSet<String>,
 }
 
 impl Day {
@@ -54,6 +55,7 @@ impl Day {
             held_back: Vec::new(),
             first_is_up: true,
             facts: BTreeMap::new(),
+            gone: BTreeSet::new(),
         }
     }
 
@@ -81,6 +83,7 @@ impl Day {
     fn tunnel_down(&mut self, user: &str, address: &str) {
         self.syslog(tunnel_down(user, address));
         self.facts.remove(address);
+        self.gone.insert(address.to_owned());
     }
 
     fn syslog(&mut self, line: String) {
@@ -129,10 +132,11 @@ impl Day {
             (found != *user).then(|| format!("{address}: {found:?}, not {user:?}"))
         };
         let mut wrong: Vec<_> = self.facts.iter().filter_map(wrong).collect();
-        let sessions = &site.json(&["status", "--json"])["totals"]["sessions"];
-        if *sessions != self.facts.len() {
-            wrong.push(format!("{sessions} sessions, not {}", self.facts.len()));
-        }
+        let left = self.gone.iter().filter(|a| !self.facts.contains_key(*a));
+        wrong.extend(left.filter_map(|address| {
+            let found = holds(site, address);
+            (!found.is_empty()).then(|| format!("{address}: {found:?} is gone"))
+        }));
         wrong
     }
 }
@@ -158,7 +162,10 @@ fn send(site: &Site, lines: &[String]) {
 
 /// The session at an address.
 fn session(site: &Site, address: &str) -> Value {
-    site.json(&["query-user", address, "--json"])["sessions"][0].take()
+    site.json(&["query-user", address, "--json"])["sessions"]
+        .as_array_mut()
+        .and_then(Vec::pop)
+        .unwrap_or_default()
 }
 
 /// Who is at an address by the operator's word: a user, `--` for a device alone, nothing.
