@@ -218,7 +218,7 @@ fn signed_ms(millis: i64) -> String {
 
 fn server(server: &ServerStatus) -> String {
     let certificate = if server.self_signed {
-        format!("self-signed, SHA-256 {}", server.fingerprint)
+        format!("of its own CA, SHA-256 {}", server.fingerprint)
     } else {
         format!("SHA-256 {}", server.fingerprint)
     };

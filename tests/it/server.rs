@@ -396,7 +396,7 @@ async fn another_certificate_is_used_without_a_restart() {
     let now = clock::utc_now();
     let files = jims::net::self_signed::self_signed(other.path(), &whom, now).unwrap();
     let own = site.folder.path().join("state/tls");
-    let key = own.join("self-signed.key");
+    let key = own.join("server.key");
     std::fs::write(&key, "broken").unwrap();
     assert!(site.server.reload_certificate().is_err());
     assert_eq!(site.server.certificate(), before, "the old one stays");
@@ -410,7 +410,9 @@ async fn another_certificate_is_used_without_a_restart() {
         200
     );
     std::fs::copy(&files.key, &key).unwrap();
-    std::fs::copy(&files.certificate, own.join("self-signed.pem")).unwrap();
+    std::fs::copy(&files.certificate, own.join("server.pem")).unwrap();
+    let ca = jims::net::self_signed::ca_certificate(other.path());
+    std::fs::copy(ca, own.join("self-signed.pem")).unwrap();
     assert!(site.server.reload_certificate().unwrap());
     let trusting_the_new = site.client_from(FIREWALL);
     let answer = trusting_the_new
