@@ -23,6 +23,7 @@ use ipnet::IpNet;
 pub use self::difference::{Difference, difference};
 pub use self::problem::{Problem, Problems};
 use self::secret::SecretRef;
+pub use self::value::show_network;
 use crate::identity::name::Name;
 use crate::identity::policy::{DomainPolicy, Filter};
 use crate::identity::worth::Conflict;
@@ -500,6 +501,8 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// Default: self-signed, made in `state_dir`.
     pub certificate: Option<CertificateFiles>,
+    /// Host names and addresses in a certificate of our own; empty: the host's name and where it listens.
+    pub certificate_names: Vec<String>,
     /// Life of an access token.
     pub token_lifetime: Duration,
     /// HTTPS listeners of the validator; none: there is no validator.

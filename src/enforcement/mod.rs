@@ -10,6 +10,7 @@
 //! | names of fields and parameters, JSON, XML | `shape` |
 //! | where a pass begins and ends | `cookie`, `query` |
 //! | which status answers what | `http`, `oauth` |
+//! | what a firewall is to be told of us | `junos` |
 //! | whether a name of a policy exists | `validator` |
 //! | what each firewall may be told | `point`, `filter` |
 //!
@@ -20,6 +21,7 @@ pub mod entries;
 pub mod filter;
 mod forced;
 mod http;
+pub mod junos;
 mod oauth;
 pub mod point;
 pub mod query;

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::point::Points;
 use crate::access::{Access, Role};
+use crate::config::show_network;
 use crate::identity::time::UtcMillis;
 
 /// What was asked.
@@ -183,7 +184,7 @@ impl PointStates {
             PointReading {
                 name: point.name.to_string(),
                 client_id: client.map(|c| c.client_id.to_string()).unwrap_or_default(),
-                addresses: addresses.iter().map(shown_network).collect(),
+                addresses: addresses.iter().copied().map(show_network).collect(),
                 last_seen: state.last_seen,
                 last_token: last(Kind::Token),
                 last_batch: last(Kind::Batch),
@@ -199,14 +200,5 @@ impl PointStates {
             }
         };
         points.iter().map(reading).collect()
-    }
-}
-
-/// A network as people write it: a single address without its length.
-fn shown_network(network: &ipnet::IpNet) -> String {
-    if network.prefix_len() == network.max_prefix_len() {
-        network.addr().to_string()
-    } else {
-        network.to_string()
     }
 }

@@ -381,19 +381,39 @@ fn own_certificate(
     server: &config::Server,
     state_dir: &Path,
 ) -> Result<CertificateFiles, TlsError> {
+    let whom = if server.certificate_names.is_empty() {
+        this_host(server)
+    } else {
+        named(&server.certificate_names)
+    };
+    self_signed(&state_dir.join(SELF_SIGNED_FOLDER), &whom, clock::utc_now())
+}
+
+fn this_host(server: &config::Server) -> SelfSigned {
     let host = rustix::system::uname()
         .nodename()
         .to_string_lossy()
         .into_owned();
-    let specific = server
+    let addresses = server
         .listen
         .iter()
         .map(|address| address.ip().to_canonical());
-    let whom = SelfSigned {
+    SelfSigned {
         names: vec![host, "localhost".to_owned()],
-        addresses: specific.filter(|ip| !ip.is_unspecified()).collect(),
-    };
-    self_signed(&state_dir.join(SELF_SIGNED_FOLDER), &whom, clock::utc_now())
+        addresses: addresses.filter(|ip| !ip.is_unspecified()).collect(),
+    }
+}
+
+fn named(all: &[String]) -> SelfSigned {
+    let address = |name: &String| name.parse::<IpAddr>().ok();
+    SelfSigned {
+        names: all
+            .iter()
+            .filter(|n| address(n).is_none())
+            .cloned()
+            .collect(),
+        addresses: all.iter().filter_map(address).collect(),
+    }
 }
 
 fn tell_validity(tls: &ServerTls) {

@@ -476,6 +476,37 @@ fn facts(path: &Path, certificate: &CertificateDer<'_>) -> Result<CertificateFac
     })
 }
 
+/// Who issued a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Issuer {
+    /// The CA's certificate, in PEM form.
+    Certificate(String),
+    /// Only its name is known.
+    Named(String),
+}
+
+/// Looks at the end of a chain, where the CA stands if its certificate is there at all.
+///
+/// # Errors
+/// The file holds no certificate.
+pub fn issuer_of(chain: &Path) -> Result<Issuer, TlsError> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    let pem = read_pem("certificate", chain)?;
+    let refused = |reason: String| TlsError::Refused {
+        what: "certificate",
+        path: chain.to_owned(),
+        reason,
+    };
+    let last = certificates("certificate", chain, &pem)?.pop();
+    let last = last.ok_or_else(|| refused("it is empty".to_owned()))?;
+    let (_, parsed) = X509Certificate::from_der(&last).map_err(|e| refused(e.to_string()))?;
+    let text = String::from_utf8_lossy(&pem);
+    match text.rfind(BEGIN).and_then(|at| text.get(at..)) {
+        Some(own) if parsed.is_ca() => Ok(Issuer::Certificate(own.to_owned())),
+        _ => Ok(Issuer::Named(parsed.issuer().to_string())),
+    }
+}
+
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let alternative = certificate.subject_alternative_name().ok().flatten();
     let mut list: Vec<String> = alternative

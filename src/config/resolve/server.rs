@@ -23,6 +23,7 @@ pub(super) fn server(root: &Table<'_>) -> Option<Server> {
     let server = Server {
         listen,
         certificate: certificate(&table),
+        certificate_names: table.list("certificate_names", certificate_name),
         token_lifetime: table
             .read("token_lifetime", |value| {
                 value.duration(Duration::from_mins(5)..=Duration::from_hours(7 * 24))
@@ -42,6 +43,25 @@ pub(super) fn server(root: &Table<'_>) -> Option<Server> {
     }
     table.finish();
     table.present().then_some(server)
+}
+
+fn certificate_name(value: &Value<'_>) -> Option<String> {
+    let name = value.some_text()?;
+    let label = |label: &str| {
+        let inside = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        (1..=63).contains(&label.len()) && label.chars().all(inside)
+    };
+    // RFC 1123, section 2.1.
+    let is_host = name.len() <= 253 && name.split('.').all(label);
+    if !is_host && name.parse::<IpAddr>().is_err() {
+        value.spot.error(
+            format!("\"{name}\" is neither a host name nor an address"),
+            "a certificate is for names that the other side can connect to",
+            "write it as in \"jims1.example.com\"",
+        );
+        return None;
+    }
+    Some(name)
 }
 
 /// `certificate_file` and `key_file`: both or neither.
