@@ -501,6 +501,8 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// Default: self-signed, made in `state_dir`.
     pub certificate: Option<CertificateFiles>,
+    /// CAs that issue the certificates of clients; `None`: clients are asked for none.
+    pub client_ca_file: Option<PathBuf>,
     /// Host names and addresses in a certificate of our own; empty: the host's name and where it listens.
     pub certificate_names: Vec<String>,
     /// Life of an access token.
@@ -529,6 +531,8 @@ pub struct Caller {
     pub addresses: Vec<IpNet>,
     /// Unique over all roles.
     pub client_id: String,
+    /// The name that its certificate must carry too.
+    pub certificate_name: Option<String>,
     /// One secret; or two while the first is being replaced, both good.
     pub secrets: Vec<SecretRef>,
 }

@@ -37,6 +37,8 @@ pub enum Outcome {
     Unauthorized,
     /// From an address that is no enforcement point (403).
     Stranger,
+    /// The connection showed no client certificate, or one of another name, where one is configured (403).
+    Uncertified,
     /// Too many failed logins (429).
     Delayed,
     /// Not understood (400).
@@ -68,6 +70,7 @@ impl Outcome {
             Self::Ok => "ok",
             Self::Unauthorized => "unauthorized",
             Self::Stranger => "stranger",
+            Self::Uncertified => "no-certificate",
             Self::Delayed => "delayed",
             Self::Invalid => "invalid",
             Self::NotReady => "not-ready",

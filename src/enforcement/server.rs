@@ -26,7 +26,9 @@ use crate::config::{self, CertificateFiles, Config};
 use crate::net::http::{HttpServer, Limits};
 use crate::net::listener::{self, ListenError};
 use crate::net::self_signed::{SelfSigned, self_signed};
-use crate::net::tls::{ALPN_HTTP, CertificateFacts, ServerTls, ServerTlsOptions, TlsError};
+use crate::net::tls::{
+    ALPN_HTTP, CertificateFacts, ClientCertificates, ServerTls, ServerTlsOptions, TlsError,
+};
 use crate::runtime::clock;
 use crate::runtime::probing::Probing;
 use crate::runtime::readiness::Readiness;
@@ -372,7 +374,10 @@ fn tls_options(server: &config::Server, state_dir: &Path) -> Result<ServerTlsOpt
     };
     Ok(ServerTlsOptions {
         files,
-        client_ca_file: None,
+        clients: server
+            .client_ca_file
+            .clone()
+            .map_or(ClientCertificates::None, ClientCertificates::Optional),
         alpn: ALPN_HTTP,
     })
 }

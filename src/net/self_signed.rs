@@ -17,7 +17,7 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose,
 };
 
-use super::tls::{ALPN_NONE, ServerTlsOptions, TlsError, check_files};
+use super::tls::{ALPN_NONE, ClientCertificates, ServerTlsOptions, TlsError, check_files};
 use crate::config::CertificateFiles;
 use crate::identity::time::UtcMillis;
 
@@ -90,7 +90,7 @@ fn is_current(
 ) -> bool {
     let options = ServerTlsOptions {
         files: files.clone(),
-        client_ca_file: None,
+        clients: ClientCertificates::None,
         alpn: ALPN_NONE,
     };
     check_files(&options).is_ok_and(|facts| {

@@ -195,13 +195,25 @@ impl CertificateFacts {
     }
 }
 
+/// Which certificates of clients are asked for. One that is shown must always be good.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// None.
+    #[default]
+    None,
+    /// One that a CA of this file issued, if the client has one.
+    Optional(PathBuf),
+    /// One that a CA of this file issued.
+    Required(PathBuf),
+}
+
 /// How a TLS server is to be set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerTlsOptions {
     /// Chain and key.
     pub files: CertificateFiles,
-    /// If given, clients must show a certificate that one of these issued.
-    pub client_ca_file: Option<PathBuf>,
+    /// What clients show.
+    pub clients: ClientCertificates,
     /// Protocols offered by ALPN.
     pub alpn: &'static [&'static [u8]],
 }
@@ -345,19 +357,16 @@ fn load(options: &ServerTlsOptions) -> Result<Loaded, TlsError> {
     hash.update(key_pem.as_slice());
 
     let builder = ServerConfig::builder();
-    let builder = match &options.client_ca_file {
+    let (ca_file, optional) = match &options.clients {
+        ClientCertificates::None => (None, true),
+        ClientCertificates::Optional(path) => (Some(path), true),
+        ClientCertificates::Required(path) => (Some(path), false),
+    };
+    let builder = match ca_file {
         None => builder.with_no_client_auth(),
         Some(path) => {
             hash.update(read_pem("CA file", path)?);
-            let roots = Arc::new(roots_from_file(path)?);
-            let verifier = WebPkiClientVerifier::builder(roots)
-                .build()
-                .map_err(|refused| TlsError::Refused {
-                    what: "CA file",
-                    path: path.clone(),
-                    reason: refused.to_string(),
-                })?;
-            builder.with_client_cert_verifier(verifier)
+            builder.with_client_cert_verifier(client_verifier(path, optional)?)
         }
     };
     let mut config = builder
@@ -383,6 +392,23 @@ fn load(options: &ServerTlsOptions) -> Result<Loaded, TlsError> {
         config: Arc::new(config),
         facts,
         content: hash.finalize().into(),
+    })
+}
+
+fn client_verifier(
+    ca_file: &Path,
+    optional: bool,
+) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsError> {
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots_from_file(ca_file)?));
+    let verifier = if optional {
+        verifier.allow_unauthenticated()
+    } else {
+        verifier
+    };
+    verifier.build().map_err(|refused| TlsError::Refused {
+        what: "CA file",
+        path: ca_file.to_owned(),
+        reason: refused.to_string(),
     })
 }
 
@@ -560,7 +586,7 @@ mod tests {
     fn options(files: CertificateFiles) -> ServerTlsOptions {
         ServerTlsOptions {
             files,
-            client_ca_file: None,
+            clients: ClientCertificates::None,
             alpn: ALPN_HTTP,
         }
     }

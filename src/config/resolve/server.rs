@@ -23,6 +23,7 @@ pub(super) fn server(root: &Table<'_>) -> Option<Server> {
     let server = Server {
         listen,
         certificate: certificate(&table),
+        client_ca_file: table.read("client_ca_file", Value::certificate_file),
         certificate_names: table.list("certificate_names", certificate_name),
         token_lifetime: table
             .read("token_lifetime", |value| {
@@ -46,7 +47,10 @@ pub(super) fn server(root: &Table<'_>) -> Option<Server> {
 }
 
 fn certificate_name(value: &Value<'_>) -> Option<String> {
-    let name = value.some_text()?;
+    host_or_address(value, value.some_text()?)
+}
+
+fn host_or_address(value: &Value<'_>, name: String) -> Option<String> {
     let label = |label: &str| {
         let inside = |c: char| c.is_ascii_alphanumeric() || c == '-';
         (1..=63).contains(&label.len()) && label.chars().all(inside)
@@ -111,7 +115,7 @@ pub(super) fn points(root: &Table<'_>, known: &KnownDomains) -> Vec<EnforcementP
             names.take(&name, &value.spot);
             Some(name)
         });
-        let caller = caller(&table, &mut callers, &mut client_ids);
+        let caller = caller(root, &table, &mut callers, &mut client_ids);
         let filter = point_filter(&table.table("filter"), known);
         table.finish();
         if let (Some(name), Some(caller)) = (name, caller) {
@@ -127,6 +131,7 @@ pub(super) fn points(root: &Table<'_>, known: &KnownDomains) -> Vec<EnforcementP
 
 /// Where a point calls from and what it shows.
 fn caller(
+    root: &Table<'_>,
     table: &Table<'_>,
     callers: &mut BTreeMap<IpNet, String>,
     client_ids: &mut Unique,
@@ -149,8 +154,22 @@ fn caller(
         "next_client_secret_env",
         "next_client_secret_credential",
     ]);
+    let certificate_name = table.read("client_certificate", |value| {
+        host_or_address(value, value.text_or_none()?)
+    });
+    if let Some(value) = table.value("client_certificate")
+        && certificate_name.is_some()
+        && root.table("server").value("client_ca_file").is_none()
+    {
+        value.spot.error(
+            "certificates of clients are not asked for",
+            "[server] names no CA that issues them",
+            "add client_ca_file to [server]",
+        );
+    }
     Some(Caller {
         addresses,
+        certificate_name,
         client_id: client_id?,
         secrets: std::iter::once(secret?).chain(next).collect(),
     })
