@@ -229,10 +229,8 @@ mod tests {
         let tokens = Tokens::default();
         let firewall = client("a", "10.0.0.1", &["secret"]);
         let token = tokens.issue(&firewall, "secret", NOW, HOUR);
-        let portal = Client {
-            role: Role::PushIn,
-            ..client("a", "10.0.0.1", &["secret"])
-        };
+        let mut portal = client("a", "10.0.0.1", &["secret"]);
+        portal.role = Role::PushIn;
         assert!(!tokens.check(&portal, &token, NOW));
     }
 
