@@ -675,7 +675,7 @@ mod tests {
         answer.push(Entry::Login(&login));
         answer.push(logout());
         let standing = Standing {
-            cookie: "j1.x".to_owned(),
+            cookie: "j2.x".to_owned(),
             more: true,
             full: false,
         };
@@ -688,7 +688,7 @@ mod tests {
                 r#""device-os":"Windows 11","device-os-version":"10.0 (22631)","posture":"Unknown","#,
                 r#""timestamp":1732357800,"activity":"login"},"#,
                 r#"{"ip-address":"2001:db8::7","timestamp":1732357801,"activity":"logout"}],"#,
-                r#""cookie":"j1.x","more":true,"full":false}"#
+                r#""cookie":"j2.x","more":true,"full":false}"#
             )
         );
         let empty = Answer::new(Format::Json).finish(None);
