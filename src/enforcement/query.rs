@@ -63,6 +63,7 @@ pub fn batch(
         cookie: cookie.encode(),
         more: pass.more,
         full: pass.start.full,
+        capped: request.capped.then_some(request.entries),
     };
     BatchAnswer {
         entries: pass.answer.entries(),
