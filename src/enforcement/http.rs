@@ -23,7 +23,7 @@ use super::query::{self, SingleAnswer};
 use super::reading::{Asked, Kind, Outcome};
 use super::requests::Raw;
 use super::server::Shared;
-use super::shape::{Format, NotUnderstood, Parameters, address_of};
+use super::shape::{Format, MAX_ENTRIES, NotUnderstood, Parameters, address_of};
 use super::validator;
 use crate::access::{Client, Role, bearer};
 use crate::identity::Batch;
@@ -311,6 +311,9 @@ async fn batch(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         let request = understood(call, parameters.batch())?;
         call.ready()?;
         call.keep_unknown(&parameters);
+        if request.capped {
+            call.keep(&[], &format!("entry_count is capped at {MAX_ENTRIES}"));
+        }
         let now = clock::utc_now();
         let format = call.format();
         let found = query::batch(&shared.reader, &point.filter, &request, format, now);

@@ -51,6 +51,8 @@ pub struct BatchRequest {
     pub begin: UtcMillis,
     /// How many entries, 1 to [`MAX_ENTRIES`].
     pub entries: usize,
+    /// More were asked for than [`MAX_ENTRIES`].
+    pub capped: bool,
     /// The request's filter.
     pub filter: RequestFilter,
 }
@@ -106,9 +108,9 @@ impl Parameters {
     /// # Errors
     /// The first parameter that is not understood.
     pub fn batch(&mut self) -> Result<BatchRequest, NotUnderstood> {
-        let cookie = self.text(COOKIE)?;
+        let cookie = self.cookie();
         let begin = self.one(BEGIN)?.map_or(Ok(UtcMillis(0)), |t| instant(&t))?;
-        let entries = self
+        let wanted = self
             .one(COUNT)?
             .map_or(Ok(DEFAULT_ENTRIES), |t| entry_count(&t))?;
         let filter = RequestFilter {
@@ -119,9 +121,23 @@ impl Parameters {
         Ok(BatchRequest {
             cookie,
             begin,
-            entries,
+            entries: wanted.min(MAX_ENTRIES),
+            capped: wanted > MAX_ENTRIES,
             filter,
         })
+    }
+
+    /// A cookie of any length: what cannot be read starts over and is no error (rule 16), for a firewall that was told
+    /// otherwise would come with the same one for ever.
+    fn cookie(&mut self) -> Option<String> {
+        let mut found = None;
+        for ((name, value), used) in self.pairs.iter().zip(&mut self.used) {
+            if COOKIE.iter().any(|n| n.eq_ignore_ascii_case(name)) {
+                *used = true;
+                found.get_or_insert_with(|| value.chars().take(MAX_VALUE_BYTES).collect());
+            }
+        }
+        found.filter(|text: &String| !text.is_empty())
     }
 
     /// Reads a user query.
@@ -157,7 +173,9 @@ impl Parameters {
         Ok(ValidateGroups {
             domain: self.required(DOMAIN)?,
             cookie: self.text(COOKIE)?,
-            entries: entries.map_or(Ok(DEFAULT_ENTRIES), |t| entry_count(&t))?,
+            entries: entries
+                .map_or(Ok(DEFAULT_ENTRIES), |t| entry_count(&t))?
+                .min(MAX_ENTRIES),
         })
     }
 
@@ -256,12 +274,7 @@ fn instant(text: &str) -> Result<UtcMillis, NotUnderstood> {
     if text.is_empty() {
         return Ok(UtcMillis(0));
     }
-    if let Ok(number) = text.parse::<i64>() {
-        let millis = if number >= FIRST_MILLISECONDS {
-            number
-        } else {
-            number.max(0) * 1000
-        };
+    if let Some(millis) = unix_millis(text) {
         return Ok(UtcMillis(millis));
     }
     // In a query a `+` of the offset arrives as a space.
@@ -277,16 +290,41 @@ fn instant(text: &str) -> Result<UtcMillis, NotUnderstood> {
         })
 }
 
-fn entry_count(text: &str) -> Result<usize, NotUnderstood> {
-    match text.parse::<u64>() {
-        Ok(number) if number > 0 => {
-            Ok(usize::try_from(number).map_or(MAX_ENTRIES, |n| n.min(MAX_ENTRIES)))
-        }
-        _ => Err(NotUnderstood(format!(
-            "entry_count is {}, not a number from 1 on",
-            shown(text)
-        ))),
+/// `SECONDS` or `SECONDS.FRACTION` since 1970, or as many milliseconds; what is before 1970 is 0.
+fn unix_millis(text: &str) -> Option<i64> {
+    let (whole, fraction) = match text.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (text, None),
+    };
+    let digits = whole.strip_prefix('-').unwrap_or(whole);
+    let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !all_digits(digits) || !fraction.is_none_or(all_digits) {
+        return None;
     }
+    if digits.len() < whole.len() {
+        return Some(0);
+    }
+    // More digits than a number has lie further ahead than any change.
+    let number = digits.parse::<i64>().unwrap_or(i64::MAX);
+    if number >= FIRST_MILLISECONDS {
+        return Some(number);
+    }
+    // Cut, never rounded up: what changed within the millisecond is told again rather than left out.
+    let thousandths = fraction.unwrap_or_default().bytes().chain(*b"000").take(3);
+    let thousandths = thousandths.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+    Some(number * 1000 + thousandths)
+}
+
+/// A number from 1 on, however large.
+fn entry_count(text: &str) -> Result<usize, NotUnderstood> {
+    let all_digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if all_digits && text.bytes().any(|b| b != b'0') {
+        return Ok(text.parse().unwrap_or(usize::MAX));
+    }
+    Err(NotUnderstood(format!(
+        "entry_count is {}, not a number from 1 on",
+        shown(text)
+    )))
 }
 
 /// Foreign text inside our sentences: short and without control characters.
@@ -457,6 +495,8 @@ pub struct Standing {
     pub more: bool,
     /// First answer of a pass from 0.
     pub full: bool,
+    /// How many entries an answer has at most, if more were asked for.
+    pub capped: Option<usize>,
 }
 
 /// An answer while it is written.
@@ -512,20 +552,43 @@ impl Answer {
     /// The whole answer; a batch says where it stands.
     #[must_use]
     pub fn finish(mut self, standing: Option<&Standing>) -> Bytes {
-        // A cookie has only characters that mean themselves in both forms.
-        let tail = match (self.format, standing) {
-            (Format::Json, None) => "]}".to_owned(),
-            (Format::Json, Some(Standing { cookie, more, full })) => {
-                format!("],\"cookie\":\"{cookie}\",\"more\":{more},\"full\":{full}}}")
-            }
-            (Format::Xml, None) => "</userfw-entries>\n".to_owned(),
-            (Format::Xml, Some(Standing { cookie, more, full })) => format!(
-                "  <cookie>{cookie}</cookie>\n  <more>{more}</more>\n  <full>{full}</full>\n</userfw-entries>\n"
-            ),
+        let tail = match self.format {
+            Format::Json => json_tail(standing),
+            Format::Xml => xml_tail(standing),
         };
         self.bytes.extend_from_slice(tail.as_bytes());
         Bytes::from(self.bytes)
     }
+}
+
+// A cookie has only characters that mean themselves in both forms.
+
+fn json_tail(standing: Option<&Standing>) -> String {
+    let Some(standing) = standing else {
+        return "]}".to_owned();
+    };
+    let Standing {
+        cookie, more, full, ..
+    } = standing;
+    let capped = standing.capped.map_or(String::new(), |entries| {
+        format!(",\"entry-count\":{entries}")
+    });
+    format!("],\"cookie\":\"{cookie}\",\"more\":{more},\"full\":{full}{capped}}}")
+}
+
+fn xml_tail(standing: Option<&Standing>) -> String {
+    let Some(standing) = standing else {
+        return "</userfw-entries>\n".to_owned();
+    };
+    let Standing {
+        cookie, more, full, ..
+    } = standing;
+    let capped = standing.capped.map_or(String::new(), |entries| {
+        format!("  <entry-count>{entries}</entry-count>\n")
+    });
+    format!(
+        "  <cookie>{cookie}</cookie>\n  <more>{more}</more>\n  <full>{full}</full>\n{capped}</userfw-entries>\n"
+    )
 }
 
 fn xml_entry(bytes: &mut Vec<u8>, entry: Entry<'_>) {
@@ -611,9 +674,18 @@ mod tests {
             (plain.begin, plain.entries, plain.cookie),
             (UtcMillis(0), 200, None)
         );
-        assert_eq!(batch("entry_count=7").unwrap().entries, 7);
-        assert_eq!(batch("entry_count=99999999999").unwrap().entries, 1000);
-        for wrong in ["0", "-1", "many", ""] {
+        let count = |text: &str| {
+            let request = batch(&format!("entry_count={text}")).unwrap();
+            (request.entries, request.capped)
+        };
+        assert_eq!(count("1"), (1, false));
+        assert_eq!(count("007"), (7, false));
+        assert_eq!(count("1000"), (1000, false));
+        assert_eq!(count("1001"), (1000, true));
+        assert_eq!(count(&"9".repeat(300)), (1000, true));
+        for wrong in [
+            "0", "000", "-1", "many", "", "%2B5", "+5", "1.5", "1e3", "0x10", "%D9%A3",
+        ] {
             let error = batch(&format!("entry_count={wrong}")).unwrap_err();
             assert!(error.to_string().starts_with("entry_count is `"), "{error}");
         }
@@ -626,9 +698,43 @@ mod tests {
         assert_eq!(begin("1732357800123"), Ok(1_732_357_800_123));
         assert_eq!(begin("2024-11-23T10:30:00Z"), Ok(1_732_357_800_000));
         assert_eq!(begin("2024-11-23T11:30:00+01:00"), Ok(1_732_357_800_000));
-        assert_eq!(begin("-5"), Ok(0));
-        assert_eq!(begin(""), Ok(0));
-        assert!(begin("yesterday").is_err());
+        assert_eq!(begin("1732357800.5"), Ok(1_732_357_800_500));
+        assert_eq!(begin("1732357800.0019999"), Ok(1_732_357_800_001));
+        assert_eq!(begin("1732357800123.9"), Ok(1_732_357_800_123));
+        assert_eq!(begin("2024-11-23T10:30:00.25Z"), Ok(1_732_357_800_250));
+        assert_eq!(begin("2024-11-23T05:00:00.5-05:30"), Ok(1_732_357_800_500));
+        assert_eq!(begin("2024-11-23T11:30:00%2B01:00"), Ok(1_732_357_800_000));
+        assert_eq!(begin("1969-07-20T20:17:40Z"), Ok(0));
+        for nothing in ["", "0", "0.0", "-5", "-5.5", "-0"] {
+            assert_eq!(begin(nothing), Ok(0), "{nothing}");
+        }
+        assert_eq!(begin(&"9".repeat(40)), Ok(i64::MAX));
+        for wrong in [
+            "yesterday",
+            "1732357800.",
+            ".5",
+            "1.5.5",
+            "1e9",
+            "inf",
+            "NaN",
+            "0x5",
+            "--5",
+            "-",
+            "2024-11-23",
+            "2024-11-23T10:30:00",
+            "10:30",
+            "1732357800%20",
+            "%2B5",
+        ] {
+            assert!(begin(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rule_16_a_cookie_of_any_length_is_no_error() {
+        let long = batch(&format!("cookie={}", "x".repeat(20_000))).unwrap();
+        assert!(long.cookie.unwrap().len() <= MAX_VALUE_BYTES);
+        assert_eq!(batch("cookie=").unwrap().cookie, None);
     }
 
     #[test]
@@ -721,9 +827,10 @@ mod tests {
         answer.push(Entry::Login(&login));
         answer.push(logout());
         let standing = Standing {
-            cookie: "j1.x".to_owned(),
+            cookie: "j2.x".to_owned(),
             more: true,
             full: false,
+            capped: None,
         };
         let text = String::from_utf8(answer.finish(Some(&standing)).to_vec()).unwrap();
         assert_eq!(
@@ -734,9 +841,19 @@ mod tests {
                 r#""device-os":"Windows 11","device-os-version":"10.0 (22631)","posture":"Unknown","#,
                 r#""timestamp":1732357800,"activity":"login"},"#,
                 r#"{"ip-address":"2001:db8::7","timestamp":1732357801,"activity":"logout"}],"#,
-                r#""cookie":"j1.x","more":true,"full":false}"#
+                r#""cookie":"j2.x","more":true,"full":false}"#
             )
         );
+        let capped = Standing {
+            capped: Some(1000),
+            ..standing
+        };
+        let tail = |format| {
+            let answer = Answer::new(format).finish(Some(&capped));
+            String::from_utf8(answer.to_vec()).unwrap()
+        };
+        assert!(tail(Format::Json).ends_with(r#""full":false,"entry-count":1000}"#));
+        assert!(tail(Format::Xml).contains("  <entry-count>1000</entry-count>\n</userfw"));
         let empty = Answer::new(Format::Json).finish(None);
         assert_eq!(&empty[..], br#"{"report_entries":[]}"#);
     }

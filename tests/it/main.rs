@@ -11,6 +11,11 @@ mod event_log;
 #[path = "../common/evtx.rs"]
 mod evtx_log;
 mod evtx_reencode;
+mod firewall_table;
+mod follow_cookie;
+mod follow_world;
+#[path = "../sim/random.rs"]
+mod random;
 #[path = "../common/records.rs"]
 mod records;
 mod server;
