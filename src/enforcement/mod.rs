@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | what a firewall is told of an address, and in which order | `entries` |
 //! | names of fields and parameters, JSON, XML | `shape` |
-//! | where a pass begins and ends | `cookie`, `query` |
+//! | where a pass begins and ends | `cookie`, `pass` |
 //! | which status answers what | `http`, `oauth` |
 //! | what each firewall may be told | `point`, `filter` |
 //!
@@ -20,6 +20,7 @@ pub mod filter;
 mod forced;
 mod http;
 mod oauth;
+mod pass;
 pub mod point;
 pub mod query;
 pub mod reading;

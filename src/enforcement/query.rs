@@ -9,8 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::cookie::{Cookie, Start};
-use super::entries::{Entries, MAX_ENTRIES_OF_ADDRESS, Question, shown_user};
+use super::entries::{Entries, Question, shown_user};
 use super::filter::{FilterInForce, OwnFilter, RequestFilter};
+use super::pass::Pass;
 use super::shape::{Answer, BatchRequest, Entry, Format, Login, Standing, UserRequest};
 use crate::identity::Core;
 use crate::identity::address::canonical;
@@ -20,10 +21,6 @@ use crate::identity::time::UtcMillis;
 use crate::identity::view::{self, Seq, UserView};
 use crate::writer::Reader;
 
-/// Addresses looked at in one hold of the lock.
-const SLICE: usize = 500;
-/// Addresses looked at for one answer: a filter may hide most of a large table.
-const MAX_EXAMINED: usize = 50_000;
 /// Addresses of one user that are told.
 const MAX_ADDRESSES_OF_USER: usize = 1000;
 
@@ -53,7 +50,8 @@ pub fn batch(
         let core = reader.read();
         let filter = FilterInForce::new(own, &request.filter, &core);
         let start = start(&core, request, filter.hash());
-        (Pass::new(start, request.entries, format), filter)
+        let answer = Answer::new(format);
+        (Pass::new(start, request.entries, answer), filter)
     };
     while pass.slice(&reader.read(), &filter, now) {}
     let (epoch, last) = {
@@ -73,8 +71,8 @@ pub fn batch(
         full: pass.start.full,
     };
     BatchAnswer {
-        entries: pass.answer.entries(),
-        body: pass.answer.finish(Some(&standing)),
+        entries: pass.sink.entries(),
+        body: pass.sink.finish(Some(&standing)),
         behind: last.0.saturating_sub(pass.position.0),
         full: standing.full,
     }
@@ -86,57 +84,6 @@ fn start(core: &Core, request: &BatchRequest, filter: u64) -> Start {
         Some(text) => Start::from_cookie(text, epoch, floor, last, filter),
         None if request.begin <= UtcMillis(0) => Start::from_cursor(Seq(0), floor),
         None => Start::from_cursor(core.cursor_at(request.begin), floor),
-    }
-}
-
-/// One answer's way along the journal.
-struct Pass {
-    start: Start,
-    position: Seq,
-    answer: Answer,
-    limit: usize,
-    examined: usize,
-    more: bool,
-}
-
-impl Pass {
-    fn new(start: Start, limit: usize, format: Format) -> Self {
-        Self {
-            start,
-            position: start.position,
-            answer: Answer::new(format),
-            limit,
-            examined: 0,
-            more: true,
-        }
-    }
-
-    /// Goes on for one hold of the lock; whether there is room for another.
-    fn slice(&mut self, core: &Core, filter: &FilterInForce<'_>, now: UtcMillis) -> bool {
-        let question = Question::Batch {
-            clearing: self.start.clearing,
-        };
-        for (count, (position, address)) in core.addresses_since(self.position).enumerate() {
-            if self.examined == MAX_EXAMINED {
-                return false;
-            }
-            if count == SLICE {
-                return true;
-            }
-            let view = core.address(address);
-            let entries = Entries::of(address, view.as_ref(), filter, question, now);
-            // What belongs together stays in one answer; an answer for one entry may thus hold two.
-            let limit = self.limit.max(MAX_ENTRIES_OF_ADDRESS);
-            let filled = self.answer.entries();
-            if filled >= self.limit || filled + entries.count() > limit {
-                return false;
-            }
-            entries.iter().for_each(|entry| self.answer.push(entry));
-            self.position = position;
-            self.examined += 1;
-        }
-        self.more = false;
-        false
     }
 }
 

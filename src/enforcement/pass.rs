@@ -1,0 +1,102 @@
+//! The way along the journal: from a start to the entries of whoever is told of changes, in slices of the lock.
+//!
+//! A firewall that asks and one that is pushed to walk the same way; only where entries go differs. What is told of one
+//! address is decided in [`super::entries`], where a walk begins by its follower.
+
+use super::cookie::Start;
+use super::entries::{Entries, MAX_ENTRIES_OF_ADDRESS, Question};
+use super::filter::FilterInForce;
+use super::shape::{Answer, Entry};
+use crate::identity::Core;
+use crate::identity::time::UtcMillis;
+use crate::identity::view::Seq;
+
+/// Addresses looked at in one hold of the lock.
+const SLICE: usize = 500;
+/// Addresses looked at for one answer: a filter may hide most of a large table.
+const MAX_EXAMINED: usize = 50_000;
+
+/// Where entries go.
+pub(super) trait Sink {
+    /// How many it holds.
+    fn entries(&self) -> usize;
+    /// Whether it wants no more, whatever their number.
+    fn is_full(&self) -> bool {
+        false
+    }
+    /// Takes one; those of one address come one after the other.
+    fn push(&mut self, entry: Entry<'_>);
+}
+
+impl Sink for Answer {
+    fn entries(&self) -> usize {
+        Answer::entries(self)
+    }
+
+    fn push(&mut self, entry: Entry<'_>) {
+        Answer::push(self, entry);
+    }
+}
+
+/// One walk, for one answer or document.
+#[derive(Debug)]
+pub(super) struct Pass<S> {
+    /// Where it began.
+    pub(super) start: Start,
+    /// Everything up to here is told.
+    pub(super) position: Seq,
+    /// Whether it ended before the end of the journal.
+    pub(super) more: bool,
+    /// What was told.
+    pub(super) sink: S,
+    limit: usize,
+    examined: usize,
+}
+
+impl<S: Sink> Pass<S> {
+    /// A walk that takes at most so many entries.
+    pub(super) fn new(start: Start, limit: usize, sink: S) -> Self {
+        Self {
+            start,
+            position: start.position,
+            more: true,
+            sink,
+            limit,
+            examined: 0,
+        }
+    }
+
+    /// Goes on for one hold of the lock; whether there is room for another.
+    pub(super) fn slice(
+        &mut self,
+        core: &Core,
+        filter: &FilterInForce<'_>,
+        now: UtcMillis,
+    ) -> bool {
+        let question = Question::Batch {
+            clearing: self.start.clearing,
+        };
+        for (count, (position, address)) in core.addresses_since(self.position).enumerate() {
+            if self.examined == MAX_EXAMINED {
+                return false;
+            }
+            if count == SLICE {
+                return true;
+            }
+            let view = core.address(address);
+            let entries = Entries::of(address, view.as_ref(), filter, question, now);
+            // What belongs together stays in one answer; an answer for one entry may thus hold two.
+            let limit = self.limit.max(MAX_ENTRIES_OF_ADDRESS);
+            let filled = self.sink.entries();
+            let no_room = filled >= self.limit || filled + entries.count() > limit;
+            if no_room || self.sink.is_full() {
+                return false;
+            }
+            entries.iter().for_each(|entry| self.sink.push(entry));
+            self.position = position;
+            self.examined += 1;
+        }
+        self.more = false;
+        false
+    }
+}
