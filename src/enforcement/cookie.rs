@@ -81,7 +81,13 @@ impl Start {
     /// or of other filters begins at 0, and then what the firewall holds from before is cleared.
     #[must_use]
     pub fn from_cookie(text: &str, epoch: Epoch, floor: Seq, last: Seq, filter: u64) -> Self {
-        let Some(cookie) = Cookie::decode(text) else {
+        Self::at(Cookie::decode(text), epoch, floor, last, filter)
+    }
+
+    /// Where a follower goes on that stands there; as [`Start::from_cookie`].
+    #[must_use]
+    pub fn at(cookie: Option<Cookie>, epoch: Epoch, floor: Seq, last: Seq, filter: u64) -> Self {
+        let Some(cookie) = cookie else {
             // What such a firewall was told under which filters is not known.
             return Self::zero(true);
         };

@@ -7,7 +7,8 @@
 //! | to find | look in |
 //! | --- | --- |
 //! | what a firewall is told of an address, and in which order | `entries` |
-//! | names of fields and parameters, JSON, XML | `shape` |
+//! | names of fields and parameters, JSON, XML | `shape`, `xml` |
+//! | how firewalls are told that do not ask | `web_api` |
 //! | where a pass begins and ends | `cookie`, `pass` |
 //! | which status answers what | `http`, `oauth` |
 //! | what each firewall may be told | `point`, `filter` |
@@ -27,6 +28,8 @@ pub mod reading;
 pub mod requests;
 pub mod server;
 pub mod shape;
+pub mod web_api;
+mod xml;
 
 pub use self::reading::PointReading;
 pub use self::requests::UnknownRequest;
