@@ -13,6 +13,7 @@ mod resolve;
 pub mod secret;
 mod suggest;
 mod value;
+mod web_api;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use self::difference::{Difference, difference};
 pub use self::problem::{Problem, Problems};
 use self::secret::SecretRef;
 pub use self::value::show_network;
+pub use self::web_api::WebApi;
 use crate::identity::name::Name;
 use crate::identity::policy::{DomainPolicy, Filter};
 use crate::identity::worth::Conflict;
@@ -518,8 +520,10 @@ pub struct Server {
 pub struct EnforcementPoint {
     /// Unique name.
     pub name: String,
-    /// Where it calls from and what it shows.
+    /// Where it calls from and what it shows; `None` if it is only pushed to.
     pub caller: Option<Caller>,
+    /// `[enforcement_point.web_api]`
+    pub web_api: Option<WebApi>,
     /// What it is told.
     pub filter: PointFilter,
 }

@@ -8,10 +8,10 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use ipnet::IpNet;
-use quick_xml::escape::escape;
 use serde::Serialize;
 
 use super::filter::{MAX_REQUEST_VALUES, RequestFilter};
+use super::xml;
 use crate::identity::address::canonical;
 use crate::identity::time::UtcMillis;
 
@@ -19,8 +19,6 @@ use crate::identity::time::UtcMillis;
 pub const DEFAULT_ENTRIES: usize = 200;
 /// Most entries of an answer, whatever the request says.
 pub const MAX_ENTRIES: usize = 1000;
-/// Roles of an entry in XML; the Web API of Junos takes no more.
-const MAX_XML_ROLES: usize = 200;
 /// Numbers from here on are milliseconds: as seconds they would lie after the year 5000.
 const FIRST_MILLISECONDS: i64 = 100_000_000_000;
 /// Longest cookie, name or number that is looked at, in bytes.
@@ -447,8 +445,10 @@ struct JsonEntry<'a> {
     activity: &'a str,
 }
 
+/// Who an answer in XML says that its entries are from.
+const SOURCE: &str = "jims";
 /// Posture is not known to any producer yet.
-const POSTURE: &str = "Unknown";
+pub(super) const POSTURE: &str = "Unknown";
 
 impl<'a> JsonEntry<'a> {
     fn new(entry: Entry<'a>) -> Self {
@@ -513,7 +513,7 @@ impl Answer {
     pub fn new(format: Format) -> Self {
         let head: &[u8] = match format {
             Format::Json => b"{\"report_entries\":[",
-            Format::Xml => b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<userfw-entries>\n",
+            Format::Xml => xml::HEAD.as_bytes(),
         };
         Self {
             format,
@@ -544,7 +544,7 @@ impl Answer {
                 serde_json::to_writer(&mut self.bytes, &JsonEntry::new(entry))
                     .expect("writing strings and numbers to memory cannot fail");
             }
-            Format::Xml => xml_entry(&mut self.bytes, entry),
+            Format::Xml => xml::entry(&mut self.bytes, SOURCE, entry),
         }
         self.entries += 1;
     }
@@ -578,7 +578,7 @@ fn json_tail(standing: Option<&Standing>) -> String {
 
 fn xml_tail(standing: Option<&Standing>) -> String {
     let Some(standing) = standing else {
-        return "</userfw-entries>\n".to_owned();
+        return xml::TAIL.to_owned();
     };
     let Standing {
         cookie, more, full, ..
@@ -587,70 +587,9 @@ fn xml_tail(standing: Option<&Standing>) -> String {
         format!("  <entry-count>{entries}</entry-count>\n")
     });
     format!(
-        "  <cookie>{cookie}</cookie>\n  <more>{more}</more>\n  <full>{full}</full>\n{capped}</userfw-entries>\n"
+        "  <cookie>{cookie}</cookie>\n  <more>{more}</more>\n  <full>{full}</full>\n{capped}{}",
+        xml::TAIL
     )
-}
-
-fn xml_entry(bytes: &mut Vec<u8>, entry: Entry<'_>) {
-    let (operation, address, at) = match entry {
-        Entry::Login(login) => ("logon", login.address, login.at),
-        Entry::Logout { address, at } => ("logoff", address, at),
-    };
-    bytes.extend_from_slice(b"  <userfw-entry>");
-    element(bytes, "source", "jims");
-    element(bytes, "timestamp", &rfc_3339(at));
-    element(bytes, "operation", operation);
-    element(bytes, "IP", &address.to_string());
-    if let Entry::Login(login) = entry {
-        element(bytes, "domain", login.domain);
-        if let Some(user) = login.user {
-            element(bytes, "user", user);
-        }
-        if !login.roles.is_empty() {
-            bytes.extend_from_slice(b"<role-list>");
-            for role in login.roles.iter().take(MAX_XML_ROLES) {
-                element(bytes, "role", role);
-            }
-            bytes.extend_from_slice(b"</role-list>");
-        }
-        element(bytes, "posture", POSTURE);
-        if let Some(device) = &login.device {
-            xml_device(bytes, device);
-        }
-    }
-    bytes.extend_from_slice(b"</userfw-entry>\n");
-}
-
-fn xml_device(bytes: &mut Vec<u8>, device: &LoginDevice<'_>) {
-    bytes.extend_from_slice(b"<end-user-attribute><device-identity>");
-    element(bytes, "value", device.name);
-    if !device.groups.is_empty() {
-        bytes.extend_from_slice(b"<groups>");
-        for group in &device.groups {
-            element(bytes, "group", group);
-        }
-        bytes.extend_from_slice(b"</groups>");
-    }
-    bytes.extend_from_slice(b"</device-identity>");
-    if let Some(os) = device.os {
-        element(bytes, "device-os", os);
-    }
-    if let Some(version) = device.os_version {
-        element(bytes, "device-os-version", version);
-    }
-    bytes.extend_from_slice(b"</end-user-attribute>");
-}
-
-fn element(bytes: &mut Vec<u8>, name: &str, text: &str) {
-    for part in ["<", name, ">", &escape(text), "</", name, ">"] {
-        bytes.extend_from_slice(part.as_bytes());
-    }
-}
-
-fn rfc_3339(instant: UtcMillis) -> String {
-    jiff::Timestamp::from_second(instant.unix_seconds())
-        .unwrap_or_default()
-        .to_string()
 }
 
 #[cfg(test)]

@@ -298,15 +298,22 @@ impl ServerTls {
 /// The file cannot be used, or the system has no roots.
 pub fn client_config(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     install_provider();
-    let roots = match ca_file {
-        Some(path) => roots_from_file(path)?,
-        None => system_roots()?,
-    };
     Ok(Arc::new(
         ClientConfig::builder()
-            .with_root_certificates(roots)
+            .with_root_certificates(trusted_roots(ca_file)?)
             .with_no_client_auth(),
     ))
+}
+
+/// The certificates of a file, or the system's roots.
+///
+/// # Errors
+/// The file cannot be used, or the system has no roots.
+pub(super) fn trusted_roots(ca_file: Option<&Path>) -> Result<RootCertStore, TlsError> {
+    match ca_file {
+        Some(path) => roots_from_file(path),
+        None => system_roots(),
+    }
 }
 
 /// Makes ring the process's cryptography; any further call does nothing.

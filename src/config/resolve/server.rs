@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::web_api::web_api;
 use super::{KnownDomains, Unique, known_domain};
 use crate::config::defaults;
 use crate::config::file::{Spot, Table, Value};
@@ -115,19 +116,43 @@ pub(super) fn points(root: &Table<'_>, known: &KnownDomains) -> Vec<EnforcementP
             names.take(&name, &value.spot);
             Some(name)
         });
-        let caller = caller(root, &table, &mut callers, &mut client_ids);
+        let caller = asks(&table).then(|| caller(root, &table, &mut callers, &mut client_ids));
         let filter = point_filter(&table.table("filter"), known);
+        let pushed_to = table.table("web_api");
+        let web_api = web_api(&pushed_to);
         table.finish();
-        if let (Some(name), Some(caller)) = (name, caller) {
+        let whole =
+            caller.as_ref().is_none_or(Option::is_some) && web_api.is_some() == pushed_to.present();
+        if let Some(name) = name.filter(|_| whole) {
             points.push(EnforcementPoint {
                 name,
-                caller: Some(caller),
+                caller: caller.flatten(),
+                web_api,
                 filter,
             });
         }
     }
     points
 }
+
+/// Whether the point asks: a firewall that is pushed to need not, one that does neither would be there for nothing.
+fn asks(table: &Table<'_>) -> bool {
+    let keys = [&["addresses", "client_id"][..], &SECRET, &NEXT_SECRET];
+    !table.has_any(&["web_api"]) || keys.iter().any(|keys| table.has_any(keys))
+}
+
+const SECRET: [&str; 4] = [
+    "client_secret",
+    "client_secret_file",
+    "client_secret_env",
+    "client_secret_credential",
+];
+const NEXT_SECRET: [&str; 4] = [
+    "next_client_secret",
+    "next_client_secret_file",
+    "next_client_secret_env",
+    "next_client_secret_credential",
+];
 
 /// Where a point calls from and what it shows.
 fn caller(
@@ -142,18 +167,8 @@ fn caller(
         client_ids.take(&id, &value.spot);
         Some(id)
     });
-    let secret = table.secret([
-        "client_secret",
-        "client_secret_file",
-        "client_secret_env",
-        "client_secret_credential",
-    ]);
-    let next = table.optional_secret([
-        "next_client_secret",
-        "next_client_secret_file",
-        "next_client_secret_env",
-        "next_client_secret_credential",
-    ]);
+    let secret = table.secret(SECRET);
+    let next = table.optional_secret(NEXT_SECRET);
     let certificate_name = table.read("client_certificate", |value| {
         host_or_address(value, value.text_or_none()?)
     });
