@@ -50,6 +50,7 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand --version 'Print version'
         }
         &'jims;status'= {
+            cand --junos 'Print what to type on the firewall of this enforcement point instead'
             cand --config 'Configuration file [default: /etc/jims/config.toml]'
             cand --color 'When to use colour; nothing is said by colour alone'
             cand --json 'Print JSON'

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::proposals;
 use super::serve::Inner;
 use crate::control::Site;
+use crate::control::junos::Junos;
 use crate::control::kept::KeptRequest;
 use crate::control::protocol::{
     Attention, PointStatus, Probed, Refusal, RefusedStatus, ServerStatus, timestamp,
@@ -92,6 +93,10 @@ impl Site for Desk {
     fn requests(&self) -> Vec<KeptRequest> {
         let kept = self.0.server().map(|server| server.unknown_requests());
         kept.into_iter().flatten().map(kept_request).collect()
+    }
+
+    fn junos(&self, point: &str) -> Result<Junos, Refusal> {
+        super::junos::commands(&self.0, point)
     }
 
     async fn probe(&self, target: &str) -> Result<Probed, Refusal> {

@@ -8,6 +8,7 @@ mod ask;
 mod completions;
 mod config_file;
 mod exit;
+mod junos;
 mod log_off;
 mod man;
 mod probe;

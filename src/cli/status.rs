@@ -20,6 +20,7 @@ Examples:
   jims status
   jims status --json | jq .totals
   jims status --requests
+  jims status --junos srx-branch-1
   jims status > /dev/null || echo 'look at jims'")]
 pub(super) struct Args {
     /// Print JSON
@@ -28,6 +29,9 @@ pub(super) struct Args {
     /// Show what firewalls asked that was not understood instead; exit code 1 if there is any
     #[arg(long)]
     requests: bool,
+    /// Print what to type on the firewall of this enforcement point instead
+    #[arg(long, value_name = "POINT", conflicts_with = "requests")]
+    junos: Option<String>,
 }
 
 /// Asks and prints.
@@ -38,6 +42,9 @@ pub(super) fn run(
 ) -> Result<Exit, Failure> {
     if args.requests {
         return super::requests::run(args.json, config, out);
+    }
+    if let Some(point) = &args.junos {
+        return super::junos::run(point, args.json, config, out);
     }
     let Answer::Status(status) = ask::ask(config, &Request::Status)? else {
         return Err(ask::unexpected());
@@ -218,7 +225,7 @@ fn signed_ms(millis: i64) -> String {
 
 fn server(server: &ServerStatus) -> String {
     let certificate = if server.self_signed {
-        format!("self-signed, SHA-256 {}", server.fingerprint)
+        format!("of its own CA, SHA-256 {}", server.fingerprint)
     } else {
         format!("SHA-256 {}", server.fingerprint)
     };

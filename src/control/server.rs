@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
+use super::junos::Junos;
 use super::kept::KeptRequest;
 use super::lines::{self, LineError};
 use super::protocol::{
@@ -87,6 +88,11 @@ pub trait Site: Send + Sync + 'static {
     fn unparsed(&self) -> Vec<Unparsed>;
     /// The last requests of firewalls that were not understood, the latest first.
     fn requests(&self) -> Vec<KeptRequest>;
+    /// What is to be typed on a firewall.
+    ///
+    /// # Errors
+    /// There is no such enforcement point.
+    fn junos(&self, point: &str) -> Result<Junos, Refusal>;
     /// Tries a configured source step by step.
     fn probe(&self, target: &str) -> impl Future<Output = Result<Probed, Refusal>> + Send;
     /// Reads the configuration again; what was done, for people.
@@ -215,6 +221,10 @@ impl<S: Site> Connection<S> {
             Request::Status => Answer::Status(Box::new(status::status(desk, clock::utc_now()))),
             Request::Requests => Answer::Requests {
                 requests: desk.site.requests(),
+            },
+            Request::Junos { name } => match desk.site.junos(&name) {
+                Ok(junos) => Answer::Junos { junos },
+                Err(refusal) => Answer::Error(refusal),
             },
             Request::Query {
                 who,

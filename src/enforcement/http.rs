@@ -23,11 +23,11 @@ use super::query::{self, SingleAnswer};
 use super::reading::{Asked, Kind, Outcome};
 use super::requests::Raw;
 use super::server::Shared;
-use super::shape::{Format, NotUnderstood, Parameters, address_of};
+use super::shape::{Format, MAX_ENTRIES, NotUnderstood, Parameters, address_of};
 use super::validator;
-use crate::access::{Role, bearer};
+use crate::access::{Client, Role, bearer};
 use crate::identity::Batch;
-use crate::net::http::Peer;
+use crate::net::http::{Peer, PeerNames};
 use crate::runtime::clock;
 use crate::runtime::strangers::Tried;
 
@@ -237,36 +237,49 @@ async fn firewalls_only(
     request: Request,
     next: Next,
 ) -> Response {
-    known(&shared, request, next, |address| {
-        client_at(&shared.access, address).is_some()
-    })
-    .await
+    let known = |address: IpAddr| client_at(&shared.access, address).into_iter().collect();
+    gate(&shared, request, next, known).await
 }
 
 /// Refuses strangers: who is no client of any role.
 async fn clients_only(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    known(&shared, request, next, |address| {
-        shared.access.clients().knows(address)
-    })
-    .await
+    let known = |address: IpAddr| shared.access.clients().everyone_at(address);
+    gate(&shared, request, next, known).await
 }
 
-async fn known(
+/// Lets through whose address and certificate are those of one of the known.
+async fn gate(
     shared: &Shared,
     request: Request,
     next: Next,
-    is_known: impl Fn(IpAddr) -> bool,
+    known: impl Fn(IpAddr) -> Vec<Arc<Client>>,
 ) -> Response {
     let Some(address) = peer(request.extensions()) else {
         return StatusCode::FORBIDDEN.into_response();
     };
-    if !is_known(address) {
-        let now = clock::utc_now();
-        shared.strangers.note(Tried::Query, address, now);
-        count(Kind::Unknown, Outcome::Stranger);
-        return StatusCode::FORBIDDEN.into_response();
+    let known = known(address);
+    let names = request.extensions().get::<PeerNames>();
+    let names = names.map_or(&[][..], |names| &*names.0);
+    if known.iter().any(|client| client.is_certified(names)) {
+        return next.run(request).await;
     }
-    next.run(request).await
+    let now = clock::utc_now();
+    let outcome = match known.first() {
+        None => {
+            shared.strangers.note(Tried::Query, address, now);
+            Outcome::Stranger
+        }
+        Some(client) => {
+            if client.role == Role::Enforcement {
+                shared
+                    .states
+                    .refused(&client.name, Outcome::Uncertified, now);
+            }
+            Outcome::Uncertified
+        }
+    };
+    count(Kind::Unknown, outcome);
+    StatusCode::FORBIDDEN.into_response()
 }
 
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
@@ -298,6 +311,9 @@ async fn batch(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         let request = understood(call, parameters.batch())?;
         call.ready()?;
         call.keep_unknown(&parameters);
+        if request.capped {
+            call.keep(&[], &format!("entry_count is capped at {MAX_ENTRIES}"));
+        }
         let now = clock::utc_now();
         let format = call.format();
         let found = query::batch(&shared.reader, &point.filter, &request, format, now);

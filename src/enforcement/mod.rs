@@ -7,9 +7,11 @@
 //! | to find | look in |
 //! | --- | --- |
 //! | what a firewall is told of an address, and in which order | `entries` |
-//! | names of fields and parameters, JSON, XML | `shape` |
-//! | where a pass begins and ends | `cookie`, `query` |
+//! | names of fields and parameters, JSON, XML | `shape`, `xml` |
+//! | how firewalls are told that do not ask | `web_api` |
+//! | where a pass begins and ends | `cookie`, `pass` |
 //! | which status answers what | `http`, `oauth` |
+//! | what a firewall is to be told of us | `junos` |
 //! | whether a name of a policy exists | `validator` |
 //! | what each firewall may be told | `point`, `filter` |
 //!
@@ -20,7 +22,9 @@ pub mod entries;
 pub mod filter;
 mod forced;
 mod http;
+pub mod junos;
 mod oauth;
+mod pass;
 pub mod point;
 pub mod query;
 pub mod reading;
@@ -28,6 +32,8 @@ pub mod requests;
 pub mod server;
 pub mod shape;
 mod validator;
+pub mod web_api;
+mod xml;
 
 pub use self::reading::PointReading;
 pub use self::requests::UnknownRequest;

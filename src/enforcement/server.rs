@@ -26,7 +26,9 @@ use crate::config::{self, CertificateFiles, Config};
 use crate::net::http::{HttpServer, Limits};
 use crate::net::listener::{self, ListenError};
 use crate::net::self_signed::{SelfSigned, self_signed};
-use crate::net::tls::{ALPN_HTTP, CertificateFacts, ServerTls, ServerTlsOptions, TlsError};
+use crate::net::tls::{
+    ALPN_HTTP, CertificateFacts, ClientCertificates, ServerTls, ServerTlsOptions, TlsError,
+};
 use crate::runtime::clock;
 use crate::runtime::probing::Probing;
 use crate::runtime::readiness::Readiness;
@@ -372,7 +374,10 @@ fn tls_options(server: &config::Server, state_dir: &Path) -> Result<ServerTlsOpt
     };
     Ok(ServerTlsOptions {
         files,
-        client_ca_file: None,
+        clients: server
+            .client_ca_file
+            .clone()
+            .map_or(ClientCertificates::None, ClientCertificates::Optional),
         alpn: ALPN_HTTP,
     })
 }
@@ -381,19 +386,39 @@ fn own_certificate(
     server: &config::Server,
     state_dir: &Path,
 ) -> Result<CertificateFiles, TlsError> {
+    let whom = if server.certificate_names.is_empty() {
+        this_host(server)
+    } else {
+        named(&server.certificate_names)
+    };
+    self_signed(&state_dir.join(SELF_SIGNED_FOLDER), &whom, clock::utc_now())
+}
+
+fn this_host(server: &config::Server) -> SelfSigned {
     let host = rustix::system::uname()
         .nodename()
         .to_string_lossy()
         .into_owned();
-    let specific = server
+    let addresses = server
         .listen
         .iter()
         .map(|address| address.ip().to_canonical());
-    let whom = SelfSigned {
+    SelfSigned {
         names: vec![host, "localhost".to_owned()],
-        addresses: specific.filter(|ip| !ip.is_unspecified()).collect(),
-    };
-    self_signed(&state_dir.join(SELF_SIGNED_FOLDER), &whom, clock::utc_now())
+        addresses: addresses.filter(|ip| !ip.is_unspecified()).collect(),
+    }
+}
+
+fn named(all: &[String]) -> SelfSigned {
+    let address = |name: &String| name.parse::<IpAddr>().ok();
+    SelfSigned {
+        names: all
+            .iter()
+            .filter(|n| address(n).is_none())
+            .cloned()
+            .collect(),
+        addresses: all.iter().filter_map(address).collect(),
+    }
 }
 
 fn tell_validity(tls: &ServerTls) {

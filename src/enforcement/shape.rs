@@ -8,10 +8,10 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use ipnet::IpNet;
-use quick_xml::escape::escape;
 use serde::Serialize;
 
 use super::filter::{MAX_REQUEST_VALUES, RequestFilter};
+use super::xml;
 use crate::identity::address::canonical;
 use crate::identity::time::UtcMillis;
 
@@ -19,8 +19,6 @@ use crate::identity::time::UtcMillis;
 pub const DEFAULT_ENTRIES: usize = 200;
 /// Most entries of an answer, whatever the request says.
 pub const MAX_ENTRIES: usize = 1000;
-/// Roles of an entry in XML; the Web API of Junos takes no more.
-const MAX_XML_ROLES: usize = 200;
 /// Numbers from here on are milliseconds: as seconds they would lie after the year 5000.
 const FIRST_MILLISECONDS: i64 = 100_000_000_000;
 /// Longest cookie, name or number that is looked at, in bytes.
@@ -51,6 +49,8 @@ pub struct BatchRequest {
     pub begin: UtcMillis,
     /// How many entries, 1 to [`MAX_ENTRIES`].
     pub entries: usize,
+    /// More were asked for than [`MAX_ENTRIES`].
+    pub capped: bool,
     /// The request's filter.
     pub filter: RequestFilter,
 }
@@ -106,9 +106,9 @@ impl Parameters {
     /// # Errors
     /// The first parameter that is not understood.
     pub fn batch(&mut self) -> Result<BatchRequest, NotUnderstood> {
-        let cookie = self.text(COOKIE)?;
+        let cookie = self.cookie();
         let begin = self.one(BEGIN)?.map_or(Ok(UtcMillis(0)), |t| instant(&t))?;
-        let entries = self
+        let wanted = self
             .one(COUNT)?
             .map_or(Ok(DEFAULT_ENTRIES), |t| entry_count(&t))?;
         let filter = RequestFilter {
@@ -119,9 +119,23 @@ impl Parameters {
         Ok(BatchRequest {
             cookie,
             begin,
-            entries,
+            entries: wanted.min(MAX_ENTRIES),
+            capped: wanted > MAX_ENTRIES,
             filter,
         })
+    }
+
+    /// A cookie of any length: what cannot be read starts over and is no error (rule 16), for a firewall that was told
+    /// otherwise would come with the same one for ever.
+    fn cookie(&mut self) -> Option<String> {
+        let mut found = None;
+        for ((name, value), used) in self.pairs.iter().zip(&mut self.used) {
+            if COOKIE.iter().any(|n| n.eq_ignore_ascii_case(name)) {
+                *used = true;
+                found.get_or_insert_with(|| value.chars().take(MAX_VALUE_BYTES).collect());
+            }
+        }
+        found.filter(|text: &String| !text.is_empty())
     }
 
     /// Reads a user query.
@@ -157,7 +171,9 @@ impl Parameters {
         Ok(ValidateGroups {
             domain: self.required(DOMAIN)?,
             cookie: self.text(COOKIE)?,
-            entries: entries.map_or(Ok(DEFAULT_ENTRIES), |t| entry_count(&t))?,
+            entries: entries
+                .map_or(Ok(DEFAULT_ENTRIES), |t| entry_count(&t))?
+                .min(MAX_ENTRIES),
         })
     }
 
@@ -256,12 +272,7 @@ fn instant(text: &str) -> Result<UtcMillis, NotUnderstood> {
     if text.is_empty() {
         return Ok(UtcMillis(0));
     }
-    if let Ok(number) = text.parse::<i64>() {
-        let millis = if number >= FIRST_MILLISECONDS {
-            number
-        } else {
-            number.max(0) * 1000
-        };
+    if let Some(millis) = unix_millis(text) {
         return Ok(UtcMillis(millis));
     }
     // In a query a `+` of the offset arrives as a space.
@@ -277,16 +288,41 @@ fn instant(text: &str) -> Result<UtcMillis, NotUnderstood> {
         })
 }
 
-fn entry_count(text: &str) -> Result<usize, NotUnderstood> {
-    match text.parse::<u64>() {
-        Ok(number) if number > 0 => {
-            Ok(usize::try_from(number).map_or(MAX_ENTRIES, |n| n.min(MAX_ENTRIES)))
-        }
-        _ => Err(NotUnderstood(format!(
-            "entry_count is {}, not a number from 1 on",
-            shown(text)
-        ))),
+/// `SECONDS` or `SECONDS.FRACTION` since 1970, or as many milliseconds; what is before 1970 is 0.
+fn unix_millis(text: &str) -> Option<i64> {
+    let (whole, fraction) = match text.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (text, None),
+    };
+    let digits = whole.strip_prefix('-').unwrap_or(whole);
+    let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !all_digits(digits) || !fraction.is_none_or(all_digits) {
+        return None;
     }
+    if digits.len() < whole.len() {
+        return Some(0);
+    }
+    // More digits than a number has lie further ahead than any change.
+    let number = digits.parse::<i64>().unwrap_or(i64::MAX);
+    if number >= FIRST_MILLISECONDS {
+        return Some(number);
+    }
+    // Cut, never rounded up: what changed within the millisecond is told again rather than left out.
+    let thousandths = fraction.unwrap_or_default().bytes().chain(*b"000").take(3);
+    let thousandths = thousandths.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+    Some(number * 1000 + thousandths)
+}
+
+/// A number from 1 on, however large.
+fn entry_count(text: &str) -> Result<usize, NotUnderstood> {
+    let all_digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if all_digits && text.bytes().any(|b| b != b'0') {
+        return Ok(text.parse().unwrap_or(usize::MAX));
+    }
+    Err(NotUnderstood(format!(
+        "entry_count is {}, not a number from 1 on",
+        shown(text)
+    )))
 }
 
 /// Foreign text inside our sentences: short and without control characters.
@@ -409,8 +445,10 @@ struct JsonEntry<'a> {
     activity: &'a str,
 }
 
+/// Who an answer in XML says that its entries are from.
+const SOURCE: &str = "jims";
 /// Posture is not known to any producer yet.
-const POSTURE: &str = "Unknown";
+pub(super) const POSTURE: &str = "Unknown";
 
 impl<'a> JsonEntry<'a> {
     fn new(entry: Entry<'a>) -> Self {
@@ -457,6 +495,8 @@ pub struct Standing {
     pub more: bool,
     /// First answer of a pass from 0.
     pub full: bool,
+    /// How many entries an answer has at most, if more were asked for.
+    pub capped: Option<usize>,
 }
 
 /// An answer while it is written.
@@ -473,7 +513,7 @@ impl Answer {
     pub fn new(format: Format) -> Self {
         let head: &[u8] = match format {
             Format::Json => b"{\"report_entries\":[",
-            Format::Xml => b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<userfw-entries>\n",
+            Format::Xml => xml::HEAD.as_bytes(),
         };
         Self {
             format,
@@ -504,7 +544,7 @@ impl Answer {
                 serde_json::to_writer(&mut self.bytes, &JsonEntry::new(entry))
                     .expect("writing strings and numbers to memory cannot fail");
             }
-            Format::Xml => xml_entry(&mut self.bytes, entry),
+            Format::Xml => xml::entry(&mut self.bytes, SOURCE, entry),
         }
         self.entries += 1;
     }
@@ -512,82 +552,44 @@ impl Answer {
     /// The whole answer; a batch says where it stands.
     #[must_use]
     pub fn finish(mut self, standing: Option<&Standing>) -> Bytes {
-        // A cookie has only characters that mean themselves in both forms.
-        let tail = match (self.format, standing) {
-            (Format::Json, None) => "]}".to_owned(),
-            (Format::Json, Some(Standing { cookie, more, full })) => {
-                format!("],\"cookie\":\"{cookie}\",\"more\":{more},\"full\":{full}}}")
-            }
-            (Format::Xml, None) => "</userfw-entries>\n".to_owned(),
-            (Format::Xml, Some(Standing { cookie, more, full })) => format!(
-                "  <cookie>{cookie}</cookie>\n  <more>{more}</more>\n  <full>{full}</full>\n</userfw-entries>\n"
-            ),
+        let tail = match self.format {
+            Format::Json => json_tail(standing),
+            Format::Xml => xml_tail(standing),
         };
         self.bytes.extend_from_slice(tail.as_bytes());
         Bytes::from(self.bytes)
     }
 }
 
-fn xml_entry(bytes: &mut Vec<u8>, entry: Entry<'_>) {
-    let (operation, address, at) = match entry {
-        Entry::Login(login) => ("logon", login.address, login.at),
-        Entry::Logout { address, at } => ("logoff", address, at),
+// A cookie has only characters that mean themselves in both forms.
+
+fn json_tail(standing: Option<&Standing>) -> String {
+    let Some(standing) = standing else {
+        return "]}".to_owned();
     };
-    bytes.extend_from_slice(b"  <userfw-entry>");
-    element(bytes, "source", "jims");
-    element(bytes, "timestamp", &rfc_3339(at));
-    element(bytes, "operation", operation);
-    element(bytes, "IP", &address.to_string());
-    if let Entry::Login(login) = entry {
-        element(bytes, "domain", login.domain);
-        if let Some(user) = login.user {
-            element(bytes, "user", user);
-        }
-        if !login.roles.is_empty() {
-            bytes.extend_from_slice(b"<role-list>");
-            for role in login.roles.iter().take(MAX_XML_ROLES) {
-                element(bytes, "role", role);
-            }
-            bytes.extend_from_slice(b"</role-list>");
-        }
-        element(bytes, "posture", POSTURE);
-        if let Some(device) = &login.device {
-            xml_device(bytes, device);
-        }
-    }
-    bytes.extend_from_slice(b"</userfw-entry>\n");
+    let Standing {
+        cookie, more, full, ..
+    } = standing;
+    let capped = standing.capped.map_or(String::new(), |entries| {
+        format!(",\"entry-count\":{entries}")
+    });
+    format!("],\"cookie\":\"{cookie}\",\"more\":{more},\"full\":{full}{capped}}}")
 }
 
-fn xml_device(bytes: &mut Vec<u8>, device: &LoginDevice<'_>) {
-    bytes.extend_from_slice(b"<end-user-attribute><device-identity>");
-    element(bytes, "value", device.name);
-    if !device.groups.is_empty() {
-        bytes.extend_from_slice(b"<groups>");
-        for group in &device.groups {
-            element(bytes, "group", group);
-        }
-        bytes.extend_from_slice(b"</groups>");
-    }
-    bytes.extend_from_slice(b"</device-identity>");
-    if let Some(os) = device.os {
-        element(bytes, "device-os", os);
-    }
-    if let Some(version) = device.os_version {
-        element(bytes, "device-os-version", version);
-    }
-    bytes.extend_from_slice(b"</end-user-attribute>");
-}
-
-fn element(bytes: &mut Vec<u8>, name: &str, text: &str) {
-    for part in ["<", name, ">", &escape(text), "</", name, ">"] {
-        bytes.extend_from_slice(part.as_bytes());
-    }
-}
-
-fn rfc_3339(instant: UtcMillis) -> String {
-    jiff::Timestamp::from_second(instant.unix_seconds())
-        .unwrap_or_default()
-        .to_string()
+fn xml_tail(standing: Option<&Standing>) -> String {
+    let Some(standing) = standing else {
+        return xml::TAIL.to_owned();
+    };
+    let Standing {
+        cookie, more, full, ..
+    } = standing;
+    let capped = standing.capped.map_or(String::new(), |entries| {
+        format!("  <entry-count>{entries}</entry-count>\n")
+    });
+    format!(
+        "  <cookie>{cookie}</cookie>\n  <more>{more}</more>\n  <full>{full}</full>\n{capped}{}",
+        xml::TAIL
+    )
 }
 
 #[cfg(test)]
@@ -611,9 +613,18 @@ mod tests {
             (plain.begin, plain.entries, plain.cookie),
             (UtcMillis(0), 200, None)
         );
-        assert_eq!(batch("entry_count=7").unwrap().entries, 7);
-        assert_eq!(batch("entry_count=99999999999").unwrap().entries, 1000);
-        for wrong in ["0", "-1", "many", ""] {
+        let count = |text: &str| {
+            let request = batch(&format!("entry_count={text}")).unwrap();
+            (request.entries, request.capped)
+        };
+        assert_eq!(count("1"), (1, false));
+        assert_eq!(count("007"), (7, false));
+        assert_eq!(count("1000"), (1000, false));
+        assert_eq!(count("1001"), (1000, true));
+        assert_eq!(count(&"9".repeat(300)), (1000, true));
+        for wrong in [
+            "0", "000", "-1", "many", "", "%2B5", "+5", "1.5", "1e3", "0x10", "%D9%A3",
+        ] {
             let error = batch(&format!("entry_count={wrong}")).unwrap_err();
             assert!(error.to_string().starts_with("entry_count is `"), "{error}");
         }
@@ -626,9 +637,43 @@ mod tests {
         assert_eq!(begin("1732357800123"), Ok(1_732_357_800_123));
         assert_eq!(begin("2024-11-23T10:30:00Z"), Ok(1_732_357_800_000));
         assert_eq!(begin("2024-11-23T11:30:00+01:00"), Ok(1_732_357_800_000));
-        assert_eq!(begin("-5"), Ok(0));
-        assert_eq!(begin(""), Ok(0));
-        assert!(begin("yesterday").is_err());
+        assert_eq!(begin("1732357800.5"), Ok(1_732_357_800_500));
+        assert_eq!(begin("1732357800.0019999"), Ok(1_732_357_800_001));
+        assert_eq!(begin("1732357800123.9"), Ok(1_732_357_800_123));
+        assert_eq!(begin("2024-11-23T10:30:00.25Z"), Ok(1_732_357_800_250));
+        assert_eq!(begin("2024-11-23T05:00:00.5-05:30"), Ok(1_732_357_800_500));
+        assert_eq!(begin("2024-11-23T11:30:00%2B01:00"), Ok(1_732_357_800_000));
+        assert_eq!(begin("1969-07-20T20:17:40Z"), Ok(0));
+        for nothing in ["", "0", "0.0", "-5", "-5.5", "-0"] {
+            assert_eq!(begin(nothing), Ok(0), "{nothing}");
+        }
+        assert_eq!(begin(&"9".repeat(40)), Ok(i64::MAX));
+        for wrong in [
+            "yesterday",
+            "1732357800.",
+            ".5",
+            "1.5.5",
+            "1e9",
+            "inf",
+            "NaN",
+            "0x5",
+            "--5",
+            "-",
+            "2024-11-23",
+            "2024-11-23T10:30:00",
+            "10:30",
+            "1732357800%20",
+            "%2B5",
+        ] {
+            assert!(begin(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rule_16_a_cookie_of_any_length_is_no_error() {
+        let long = batch(&format!("cookie={}", "x".repeat(20_000))).unwrap();
+        assert!(long.cookie.unwrap().len() <= MAX_VALUE_BYTES);
+        assert_eq!(batch("cookie=").unwrap().cookie, None);
     }
 
     #[test]
@@ -721,9 +766,10 @@ mod tests {
         answer.push(Entry::Login(&login));
         answer.push(logout());
         let standing = Standing {
-            cookie: "j1.x".to_owned(),
+            cookie: "j2.x".to_owned(),
             more: true,
             full: false,
+            capped: None,
         };
         let text = String::from_utf8(answer.finish(Some(&standing)).to_vec()).unwrap();
         assert_eq!(
@@ -734,9 +780,19 @@ mod tests {
                 r#""device-os":"Windows 11","device-os-version":"10.0 (22631)","posture":"Unknown","#,
                 r#""timestamp":1732357800,"activity":"login"},"#,
                 r#"{"ip-address":"2001:db8::7","timestamp":1732357801,"activity":"logout"}],"#,
-                r#""cookie":"j1.x","more":true,"full":false}"#
+                r#""cookie":"j2.x","more":true,"full":false}"#
             )
         );
+        let capped = Standing {
+            capped: Some(1000),
+            ..standing
+        };
+        let tail = |format| {
+            let answer = Answer::new(format).finish(Some(&capped));
+            String::from_utf8(answer.to_vec()).unwrap()
+        };
+        assert!(tail(Format::Json).ends_with(r#""full":false,"entry-count":1000}"#));
+        assert!(tail(Format::Xml).contains("  <entry-count>1000</entry-count>\n</userfw"));
         let empty = Answer::new(Format::Json).finish(None);
         assert_eq!(&empty[..], br#"{"report_entries":[]}"#);
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use assert_cmd::Command;
 use jims::config;
+use jims::control::junos::Junos;
 use jims::control::kept::KeptRequest;
 use jims::control::protocol::{
     Attention, PointStatus, Probed, ProbedStep, Refusal, ServerStatus, timestamp,
@@ -60,6 +61,12 @@ impl Site for Fake {
             body: String::new(),
             reason: "there is no such path and method".into(),
         }]
+    }
+    fn junos(&self, point: &str) -> Result<Junos, Refusal> {
+        Err(Refusal {
+            message: format!("there is no enforcement point `{point}`"),
+            remedy: String::new(),
+        })
     }
     fn points(&self) -> Vec<PointStatus> {
         Vec::new()

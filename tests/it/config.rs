@@ -31,6 +31,7 @@ fn site() -> TempDir {
         "probe",
         "srx-branch-1",
         "srx-branch-1.next",
+        "srx-branch-1.web-api",
         "srx-branch-2",
     ] {
         write(&format!("secrets/{secret}"), 0o640, "a secret\n");

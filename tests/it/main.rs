@@ -11,9 +11,15 @@ mod event_log;
 #[path = "../common/evtx.rs"]
 mod evtx_log;
 mod evtx_reencode;
+mod firewall_table;
+mod follow_cookie;
+mod follow_world;
+#[path = "../sim/random.rs"]
+mod random;
 #[path = "../common/records.rs"]
 mod records;
 mod server;
+mod server_rules;
 mod server_site;
 mod server_table;
 mod service;
