@@ -264,7 +264,7 @@ fn changes_come_by_cookie(day: &mut Day, srx: &mut Srx) {
         roles.contains("G-EMPTY") && roles.contains("G-ALL"),
         "{roles}"
     );
-    assert_eq!(table["table"]["10.20.0.60"]["device"], "ws-00003");
+    assert_eq!(table["table"]["10.20.0.60"]["device"], "WS-00003");
     samba_tool(&["group", "removemembers", "G-EMPTY", PROMOTED]);
     wait_for("the role to go", || {
         let found = session(&day.first, "10.20.0.4");
@@ -368,7 +368,7 @@ fn unknown_traffic_and_captive_portal(day: &mut Day, srx: &mut Srx) {
     assert_eq!(nobody.0["entries"], json!([]));
     let known = srx.order(&json!({"cmd": "ip", "address": "10.20.0.1"}));
     assert_eq!(known.0["entries"][0]["user-name"], "u000000");
-    assert_eq!(known.0["entries"][0]["device-name"], "ws-00001");
+    assert_eq!(known.0["entries"][0]["device-name"], "WS-00001");
 
     // Known from the directory alone: nowhere without an address, his groups with one, and no session of it.
     let portal = |address: Option<&str>| json!({"cmd": "portal", "user": user(100), "domain": "corp.example.com", "address": address});

@@ -140,7 +140,8 @@ class Srx:
             server.forget_connection()
             if isinstance(error, ssl.SSLCertVerificationError):
                 raise Violation(f"the certificate of {server.host} is not good for {server.name}: {error}") from error
-            if kept:
+            # A server that says nothing is not asked again; one that closed an idle connection is.
+            if kept and not isinstance(error, TimeoutError):
                 return self.exchange(server, method, path, body, headers)
             raise Unreachable(f"{server.host}:{server.port}: {error!r}") from error
 
