@@ -86,6 +86,8 @@ pub struct ServerParts {
     pub strangers: Strangers,
     /// How a firewall has a computer asked.
     pub probing: Probing,
+    /// The bounds of its listeners.
+    pub limits: Limits,
     /// Who owns its tasks.
     pub tasks: Tasks,
 }
@@ -112,6 +114,7 @@ pub struct Server(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     tls: Arc<ServerTls>,
+    limits: Limits,
     tasks: Tasks,
     listeners: Mutex<Listeners>,
     /// Reloads happen one after the other.
@@ -173,6 +176,7 @@ impl Server {
         Ok(Self(Arc::new(Inner {
             shared: Arc::new(shared),
             tls,
+            limits: parts.limits,
             tasks: parts.tasks,
             listeners: Mutex::new(listeners),
             reloading: tokio::sync::Mutex::new(()),
@@ -312,7 +316,7 @@ impl Server {
                 },
                 limits: Limits {
                     body_bytes: MAX_BODY_BYTES,
-                    ..Limits::default()
+                    ..self.0.limits
                 },
                 tasks: self.0.tasks.clone(),
             };

@@ -17,6 +17,7 @@ use jims::identity::name::Name;
 use jims::identity::policy::{DomainPolicy, Policy};
 use jims::identity::view::Epoch;
 use jims::identity::{Batch, Core};
+use jims::net::http::Limits;
 use jims::runtime::clock;
 use jims::runtime::probing::Probing;
 use jims::runtime::readiness::{Latch, Readiness};
@@ -76,6 +77,11 @@ impl Site {
 
     /// Not ready yet; `point` is added to the firewall's table.
     pub(crate) async fn start_with(point: &str, core: Core) -> Self {
+        Self::start_within(Limits::default(), point, core).await
+    }
+
+    /// The same with other bounds of its listeners.
+    pub(crate) async fn start_within(limits: Limits, point: &str, core: Core) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write_secret(folder.path(), "secret", SECRET);
         let (tasks, stop) = (Tasks::new(), CancellationToken::new());
@@ -94,6 +100,7 @@ impl Site {
             readiness,
             strangers: strangers.clone(),
             probing: Probing::default(),
+            limits,
             tasks: tasks.clone(),
         };
         let server = Server::bind(&config(folder.path(), "", point), parts).unwrap();
