@@ -23,7 +23,7 @@ use super::requests::{UnknownRequest, UnknownRequests};
 use super::shape::Format;
 use crate::access::{Access, ClientError, Clients};
 use crate::config::{self, CertificateFiles, Config};
-use crate::net::http::{HttpServer, Limits};
+use crate::net::http::{HttpServer, Limits, Regulars};
 use crate::net::listener::{self, ListenError};
 use crate::net::self_signed::{SelfSigned, self_signed};
 use crate::net::tls::{
@@ -320,7 +320,12 @@ impl Server {
                 },
                 tasks: self.0.tasks.clone(),
             };
-            self.0.tasks.spawn("server listener", server.run(closing));
+            let access = self.0.shared.access.clone();
+            let regulars =
+                Regulars::new(move |address| !access.clients().everyone_at(address).is_empty());
+            self.0
+                .tasks
+                .spawn("server listener", server.run_for(regulars, closing));
         }
     }
 }
