@@ -212,7 +212,7 @@ pub struct DirectoryTotals {
 pub struct SourceStatus {
     /// Configured name.
     pub name: String,
-    /// `directory`, `event-source`, `syslog` or `pc-probe`.
+    /// `directory`, `event-source`, `syslog`, `firewall-push` or `pc-probe`.
     pub kind: String,
     /// `starting`, `active`, `quiet`, `degraded` or `down`.
     pub state: String,
@@ -359,7 +359,7 @@ pub struct RefusedStatus {
 pub struct StrangerStatus {
     /// Its address.
     pub address: IpAddr,
-    /// `syslog` or `query`.
+    /// `syslog`, `query` or `push`.
     pub tried: String,
     /// How often.
     pub count: u64,

@@ -436,11 +436,7 @@ fn rule_9_a_machine_with_two_addresses_does_not_hand_its_user_to_and_fro() {
         w.send(device("ws1$", at, A, true));
         assert_eq!(w.user_at(b).is_some(), hour < 8, "{hour}: the logoff time");
     }
-    assert_eq!(
-        w.user_at(A),
-        None,
-        "nobody but the machine was seen since"
-    );
+    assert_eq!(w.user_at(A), None, "nobody but the machine was seen since");
     assert_eq!(w.user_at(b), None);
 }
 

@@ -11,6 +11,7 @@ mod event_log;
 #[path = "../common/evtx.rs"]
 mod evtx_log;
 mod evtx_reencode;
+mod firewall_push;
 mod firewall_table;
 mod follow_cookie;
 mod follow_world;
