@@ -860,11 +860,16 @@ async fn json_and_xml_say_the_same_of_everything() {
         let query = format!("{position}&entry_count=9");
         let (_, json) = firewall.batch(&query).await;
         let xml = xml(&firewall, &query).await;
-        assert_eq!(
-            xml_entries(&xml),
-            *json["report_entries"].as_array().unwrap()
-        );
-        compared += xml_entries(&xml).len();
+        let mut entries = xml_entries(&xml);
+        let wanted = json["report_entries"].as_array().unwrap();
+        for (entry, wanted) in entries.iter_mut().zip(wanted) {
+            // An end that only a filter or sharing makes is dated by the answer.
+            let stamp = |entry: &Value| entry["timestamp"].as_i64().unwrap();
+            assert!((0..60).contains(&(stamp(entry) - stamp(wanted))));
+            entry["timestamp"] = wanted["timestamp"].clone();
+        }
+        assert_eq!(&entries, wanted);
+        compared += entries.len();
         for field in ["cookie", "more", "full"] {
             let wanted = json[field]
                 .as_str()
