@@ -55,9 +55,11 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             break
         }
         'jims;status' {
+            [CompletionResult]::new('--junos', '--junos', [CompletionResultType]::ParameterName, 'Print what to type on the firewall of this enforcement point instead')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Configuration file [default: /etc/jims/config.toml]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; nothing is said by colour alone')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
+            [CompletionResult]::new('--requests', '--requests', [CompletionResultType]::ParameterName, 'Show what firewalls asked that was not understood instead; exit code 1 if there is any')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')

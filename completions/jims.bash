@@ -375,12 +375,16 @@ _jims() {
             return 0
             ;;
         jims__subcmd__status)
-            opts="-v -h -V --json --config --color --verbose --help --version"
+            opts="-v -h -V --json --requests --junos --config --color --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --junos)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -50,9 +50,11 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand --version 'Print version'
         }
         &'jims;status'= {
+            cand --junos 'Print what to type on the firewall of this enforcement point instead'
             cand --config 'Configuration file [default: /etc/jims/config.toml]'
             cand --color 'When to use colour; nothing is said by colour alone'
             cand --json 'Print JSON'
+            cand --requests 'Show what firewalls asked that was not understood instead; exit code 1 if there is any'
             cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
             cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
             cand -h 'Print help (see more with ''--help'')'

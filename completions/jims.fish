@@ -50,11 +50,13 @@ complete -c jims -n "__fish_jims_using_subcommand run" -l demo -d 'Run a self-co
 complete -c jims -n "__fish_jims_using_subcommand run" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
 complete -c jims -n "__fish_jims_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c jims -n "__fish_jims_using_subcommand run" -s V -l version -d 'Print version'
+complete -c jims -n "__fish_jims_using_subcommand status" -l junos -d 'Print what to type on the firewall of this enforcement point instead' -r
 complete -c jims -n "__fish_jims_using_subcommand status" -l config -d 'Configuration file [default: /etc/jims/config.toml]' -r -F
 complete -c jims -n "__fish_jims_using_subcommand status" -l color -d 'When to use colour; nothing is said by colour alone' -r -f -a "auto\t'If the output is a terminal and `NO_COLOR` is not set'
 always\t'Always'
 never\t'Never'"
 complete -c jims -n "__fish_jims_using_subcommand status" -l json -d 'Print JSON'
+complete -c jims -n "__fish_jims_using_subcommand status" -l requests -d 'Show what firewalls asked that was not understood instead; exit code 1 if there is any'
 complete -c jims -n "__fish_jims_using_subcommand status" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
 complete -c jims -n "__fish_jims_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c jims -n "__fish_jims_using_subcommand status" -s V -l version -d 'Print version'

@@ -4,6 +4,7 @@
 //! and stops in phases. Decisions about identities, queries or lines are made in their rooms, never here.
 
 mod desk;
+mod junos;
 mod metrics_page;
 mod notices;
 mod probe;
@@ -21,6 +22,7 @@ use thiserror::Error;
 use crate::config::{self, Config, Loaded, Problems};
 use crate::control;
 use crate::enforcement::ServerError;
+use crate::enforcement::web_api::WebApiError;
 use crate::net::listener::ListenError;
 use crate::net::local_socket::LocalSocketError;
 use crate::producer::syslog::SyslogError;
@@ -52,6 +54,9 @@ pub enum Error {
     /// The Server: certificate, secrets, listeners.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The firewalls that are pushed to.
+    #[error(transparent)]
+    WebApi(#[from] WebApiError),
     /// The syslog listeners and templates.
     #[error(transparent)]
     Syslog(#[from] SyslogError),
@@ -84,6 +89,7 @@ impl Error {
             }
             Self::Listen(error) => error.remedy(),
             Self::Server(error) => error.remedy(),
+            Self::WebApi(error) => error.remedy(),
             Self::Syslog(error) => error.remedy(),
             Self::State(error) => error.remedy(),
             Self::Control(error) => error.remedy().into(),

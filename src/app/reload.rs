@@ -9,6 +9,7 @@ use crate::config::difference::{Changes, Difference, difference};
 use crate::config::{Config, Loaded};
 use crate::control::protocol::Refusal;
 use crate::enforcement::Server;
+use crate::enforcement::web_api;
 use crate::producer::syslog::SyslogService;
 use crate::runtime::report::Kind;
 use crate::runtime::{service, supervisor, telemetry};
@@ -62,6 +63,7 @@ async fn attempt(inner: &Arc<Inner>) -> Result<String, Refusal> {
         .metrics
         .prepare(&new.metrics.listen)
         .map_err(|error| refusal(&error.into()))?;
+    let pushed_to = web_api::Prepared::from_config(&new).map_err(|error| refusal(&error.into()))?;
     listeners(inner, &old, &new)
         .await
         .map_err(|error| refusal(&error))?;
@@ -83,6 +85,7 @@ async fn attempt(inner: &Arc<Inner>) -> Result<String, Refusal> {
             remedy: String::new(),
         });
     }
+    inner.push_to(pushed_to).await;
     start_directories(inner, &difference.directories, &new);
     for source in &new.event_sources {
         if is_fresh(&difference.event_sources, &source.name) {

@@ -17,6 +17,7 @@ use super::{Error, reload, watch};
 use crate::config::{self, Config, Loaded};
 use crate::control::{self, ControlServer};
 use crate::directory::Directory;
+use crate::enforcement::web_api::{self, WebApis};
 use crate::enforcement::{Server, ServerParts};
 use crate::net::resolve::Resolver;
 use crate::producer::event_log::{self, EventLogs};
@@ -79,6 +80,8 @@ pub(super) struct Inner {
     pub(super) notices: Notices,
     /// The HTTPS side.
     pub(super) server: Mutex<Option<Running<Server>>>,
+    /// The firewalls that are pushed to.
+    pub(super) web_apis: WebApis,
     /// The syslog side.
     pub(super) syslog: Mutex<Option<Running<SyslogService>>>,
     /// The event sources.
@@ -132,6 +135,7 @@ impl App {
             .is_some()
             .then(|| inner.bind_server(&config))
             .transpose()?;
+        let pushed_to = web_api::Prepared::from_config(&config)?;
         let syslog = config
             .syslog
             .as_ref()
@@ -159,6 +163,7 @@ impl App {
         if let Some(server) = server {
             inner.start_server(server);
         }
+        inner.push_to(pushed_to).await;
         if let Some(syslog) = syslog {
             inner.start_syslog(syslog);
         }
@@ -246,6 +251,14 @@ impl Inner {
             tasks: tasks.intake.clone(),
             resolver: resolver.clone(),
         });
+        let readiness = Readiness::new();
+        let web_apis = WebApis::new(web_api::Surroundings {
+            reader: parts.reader.clone(),
+            changes: parts.changes.clone(),
+            readiness: readiness.clone(),
+            resolver: resolver.clone(),
+            tasks: tasks.outputs.clone(),
+        });
         let (probing, habits) = (Probing::default(), SharedHabits::default());
         let pc_probes = PcProbes::new(pc_probe::Surroundings {
             intake: parts.intake.clone(),
@@ -260,9 +273,10 @@ impl Inner {
             path: path.to_owned(),
             reports: parts.reports.clone(),
             strangers: Strangers::default(),
-            readiness: Readiness::new(),
+            readiness,
             notices,
             server: Mutex::new(None),
+            web_apis,
             syslog: Mutex::new(None),
             event_logs,
             pc_probes,
@@ -315,6 +329,11 @@ impl Inner {
             .outputs
             .spawn("server", async move { running.run(stopping).await });
         *self.server.lock() = Some(Running { service, stop });
+    }
+
+    /// Pushes to the firewalls named, and to no other.
+    pub(super) async fn push_to(&self, firewalls: web_api::Prepared) {
+        self.web_apis.commit(firewalls, &self.phases.outputs).await;
     }
 
     /// Runs the syslog side.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::serve::Inner;
+use crate::enforcement::web_api::Prepared;
 
 /// How often files are looked at.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -34,6 +35,15 @@ async fn look(inner: &Arc<Inner>) {
                 .notices
                 .put("server files", error.to_string(), error.remedy()),
         }
+    }
+    match Prepared::from_config(&config) {
+        Ok(firewalls) => {
+            inner.notices.clear("web api files");
+            inner.push_to(firewalls).await;
+        }
+        Err(error) => inner
+            .notices
+            .put("web api files", error.to_string(), error.remedy()),
     }
     if let (Some(syslog), Some(configured)) = (syslog, &config.syslog) {
         match syslog.reload(configured) {

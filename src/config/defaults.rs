@@ -61,6 +61,18 @@ pub const SERVER_PORT: u16 = 443;
 /// What Juniper's own service gives: firewalls ask for a token some three times a day.
 pub const TOKEN_LIFETIME: Duration = Duration::from_hours(8);
 
+/// What is told is from us.
+pub const WEB_API_SOURCE: &str = "jims";
+
+/// What Junos asks for in one batch unless told otherwise: some 100 KB.
+pub const WEB_API_ENTRIES: u32 = 200;
+
+/// A hundred thousand entries in a minute; the firewall's control plane has other work, too.
+pub const WEB_API_DOCUMENTS: u32 = 10;
+
+/// An SRX that restarted has forgotten everything and does not say so; half its own timeout of an entry.
+pub const WEB_API_REFRESH: Duration = Duration::from_mins(30);
+
 /// The group that the packages make.
 pub const CONTROL_GROUP: &str = "jims";
 

@@ -182,6 +182,12 @@ impl<'a> Table<'a> {
         self.map.is_some()
     }
 
+    /// Whether one of the keys is there, without asking for it.
+    pub(super) fn has_any(&self, keys: &[&str]) -> bool {
+        let has = |map: &DeTable<'_>| keys.iter().any(|key| map.contains_key(*key));
+        self.map.is_some_and(has)
+    }
+
     /// The value of a key, if it is there.
     pub(super) fn value(&self, key: &'static str) -> Option<Value<'a>> {
         self.asked.borrow_mut().push(key);

@@ -1,4 +1,4 @@
-//! The Server that firewalls ask: tokens, batch, IP and user queries, over HTTPS.
+//! The Server that firewalls ask: tokens, batch, IP and user queries, and the validator, over HTTPS.
 //!
 //! It reads the table and never writes it; what it learns from a firewall (a user seen at an address) goes through the
 //! intake like everybody's evidence. For each firewall it keeps nothing but a token's hash and a line for status: the
@@ -7,9 +7,12 @@
 //! | to find | look in |
 //! | --- | --- |
 //! | what a firewall is told of an address, and in which order | `entries` |
-//! | names of fields and parameters, JSON, XML | `shape` |
-//! | where a pass begins and ends | `cookie`, `query` |
+//! | names of fields and parameters, JSON, XML | `shape`, `xml` |
+//! | how firewalls are told that do not ask | `web_api` |
+//! | where a pass begins and ends | `cookie`, `pass` |
 //! | which status answers what | `http`, `oauth` |
+//! | what a firewall is to be told of us | `junos` |
+//! | whether a name of a policy exists | `validator` |
 //! | what each firewall may be told | `point`, `filter` |
 //!
 //! Who may ask is decided in [`crate::access`].
@@ -19,13 +22,18 @@ pub mod entries;
 pub mod filter;
 mod forced;
 mod http;
+pub mod junos;
 mod oauth;
+mod pass;
 pub mod point;
 pub mod query;
 pub mod reading;
 pub mod requests;
 pub mod server;
 pub mod shape;
+mod validator;
+pub mod web_api;
+mod xml;
 
 pub use self::reading::PointReading;
 pub use self::requests::UnknownRequest;

@@ -8,22 +8,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::cookie::{Cookie, Journal, Start};
-use super::entries::{Entries, MAX_ENTRIES_OF_ADDRESS, Question, shown_user};
+use super::cookie::{Journal, Start};
+use super::entries::{Entries, Question, shown_user};
 use super::filter::{FilterInForce, OwnFilter, RequestFilter};
+use super::pass::Pass;
 use super::shape::{Answer, BatchRequest, Entry, Format, Login, Standing, UserRequest};
 use crate::identity::Core;
 use crate::identity::address::canonical;
 use crate::identity::event::{Claim, IdentityEvent, Qualifier, UserRef};
 use crate::identity::name::Name;
 use crate::identity::time::UtcMillis;
-use crate::identity::view::{self, Epoch, Seq, UserView};
+use crate::identity::view::{self, UserView};
 use crate::writer::Reader;
 
-/// Addresses looked at in one hold of the lock.
-const SLICE: usize = 500;
-/// Addresses looked at for one answer: a filter may hide most of a large table.
-const MAX_EXAMINED: usize = 50_000;
 /// Addresses of one user that are told.
 const MAX_ADDRESSES_OF_USER: usize = 1000;
 
@@ -53,7 +50,7 @@ pub fn batch(
         let core = reader.read();
         let filter = FilterInForce::new(own, &request.filter, &core);
         let start = start(&core, request, filter.hash());
-        let pass = Pass::new(start, request.entries, format);
+        let pass = Pass::new(start, request.entries, Answer::new(format));
         (core.epoch(), pass, filter)
     };
     while pass.slice(&reader.read(), &filter, now) {}
@@ -66,94 +63,20 @@ pub fn batch(
         capped: request.capped.then_some(request.entries),
     };
     BatchAnswer {
-        entries: pass.answer.entries(),
-        body: pass.answer.finish(Some(&standing)),
+        entries: pass.sink.entries(),
+        body: pass.sink.finish(Some(&standing)),
         behind: last.0.saturating_sub(pass.position.0),
         full: standing.full,
     }
 }
 
 fn start(core: &Core, request: &BatchRequest, filter: u64) -> Start {
-    let journal = Journal {
-        epoch: core.epoch(),
-        floor: core.floor(),
-        last: core.last_seq(),
-    };
+    let journal = Journal::from(core);
     match &request.cookie {
         Some(text) => journal.from_cookie(text, filter),
         // Whoever asks for everything holds nothing yet.
         None if request.begin <= UtcMillis(0) => journal.from_zero(false),
         None => journal.from_cursor(core.cursor_at(request.begin)),
-    }
-}
-
-/// One answer's way along the journal.
-struct Pass {
-    start: Start,
-    position: Seq,
-    answer: Answer,
-    limit: usize,
-    examined: usize,
-    more: bool,
-}
-
-impl Pass {
-    fn new(start: Start, limit: usize, format: Format) -> Self {
-        Self {
-            start,
-            position: start.position,
-            answer: Answer::new(format),
-            limit,
-            examined: 0,
-            more: true,
-        }
-    }
-
-    /// Where the firewall stands after this answer.
-    fn cookie(&self, epoch: Epoch, filter: u64) -> Cookie {
-        Cookie {
-            epoch,
-            position: self.position,
-            // The pass is over once it has reached the end: whatever changed meanwhile was met there.
-            begun: self.start.begun.filter(|_| self.more),
-            filter,
-            clearing: self.start.clearing && self.more,
-        }
-    }
-
-    /// Goes on for one hold of the lock; whether there is room for another.
-    fn slice(&mut self, core: &Core, filter: &FilterInForce<'_>, now: UtcMillis) -> bool {
-        let question = Question::Batch {
-            clearing: self.start.clearing,
-        };
-        if core.floor() > self.start.knows(self.position) {
-            // An end was forgotten since the last hold of the lock. The cookie that is given now starts over.
-            return false;
-        }
-        for (count, (position, address)) in core.addresses_since(self.position).enumerate() {
-            if self.examined == MAX_EXAMINED {
-                return false;
-            }
-            if count == SLICE {
-                return true;
-            }
-            let view = core.address(address);
-            let entries = Entries::of(address, view.as_ref(), filter, question, now);
-            // What belongs together stays in one answer; an answer for one entry may thus hold two.
-            let limit = self.limit.max(MAX_ENTRIES_OF_ADDRESS);
-            let filled = self.answer.entries();
-            if filled >= self.limit || filled + entries.count() > limit {
-                return false;
-            }
-            entries.iter().for_each(|entry| self.answer.push(entry));
-            self.position = position;
-            self.examined += 1;
-        }
-        self.more = false;
-        // What lay behind the last address was forgotten, and nothing is told of it: a cursor that stayed before it
-        // would be under the floor.
-        self.position = core.last_seq();
-        false
     }
 }
 
@@ -237,7 +160,7 @@ pub fn renewal_event(
 }
 
 /// Users whom the request may mean: one, or without any domain every user of that name.
-fn users<'a>(core: &'a Core, request: &UserRequest) -> Vec<UserView<'a>> {
+pub(super) fn users<'a>(core: &'a Core, request: &UserRequest) -> Vec<UserView<'a>> {
     let id = request.id.as_str();
     let one = |user: Option<UserView<'a>>| user.into_iter().collect();
     if let Some(domain) = request.domain.as_deref() {
@@ -344,10 +267,11 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::enforcement::pass::SLICE;
     use crate::identity::Batch;
     use crate::identity::event::{Logon, Strength};
     use crate::identity::policy::Policy;
-    use crate::identity::view::Epoch;
+    use crate::identity::view::{Epoch, Seq};
 
     const START: UtcMillis = UtcMillis(1_800_000_000_000);
     /// A tombstone's life, and a second.
@@ -537,7 +461,7 @@ mod tests {
             let core = site.reader.read();
             let filter = FilterInForce::new(&own, &filter, &core);
             let start = start(&core, &BatchRequest::default(), filter.hash());
-            (Pass::new(start, 1000, Format::Json), filter)
+            (Pass::new(start, 1000, Answer::new(Format::Json)), filter)
         };
         assert!(pass.slice(&site.reader.read(), &filter, site.now));
         // Told in the first hold of the lock, ended and forgotten before the second.

@@ -8,10 +8,10 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use ipnet::IpNet;
-use quick_xml::escape::escape;
 use serde::Serialize;
 
 use super::filter::{MAX_REQUEST_VALUES, RequestFilter};
+use super::xml;
 use crate::identity::address::canonical;
 use crate::identity::time::UtcMillis;
 
@@ -19,8 +19,6 @@ use crate::identity::time::UtcMillis;
 pub const DEFAULT_ENTRIES: usize = 200;
 /// Most entries of an answer, whatever the request says.
 pub const MAX_ENTRIES: usize = 1000;
-/// Roles of an entry in XML; the Web API of Junos takes no more.
-const MAX_XML_ROLES: usize = 200;
 /// Numbers from here on are milliseconds: as seconds they would lie after the year 5000.
 const FIRST_MILLISECONDS: i64 = 100_000_000_000;
 /// Longest cookie, name or number that is looked at, in bytes.
@@ -34,6 +32,7 @@ const INCLUDE: &[&str] = &["include-ip", "include_ip", "include-address", "inclu
 const EXCLUDE: &[&str] = &["exclude-ip", "exclude_ip", "exclude-address", "exclude"];
 const USER: &[&str] = &["id", "user", "user-name", "user_name", "username"];
 const ADDRESS: &[&str] = &["ip", "ip-address", "ip_address", "address"];
+const NAME: &[&str] = &["name", "id", "user", "device", "group"];
 const PROBE: &[&str] = &["force-probe", "force_probe"];
 
 /// Why a request is not understood; for its author and the operator.
@@ -65,6 +64,26 @@ pub struct UserRequest {
     pub domain: Option<String>,
     /// Where the firewall sees him.
     pub address: Option<IpAddr>,
+}
+
+/// The validator is asked for one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidateName {
+    /// Name, `DOMAIN\name` or, of a user, UPN.
+    pub name: String,
+    /// Domain in any of its names.
+    pub domain: Option<String>,
+}
+
+/// The validator is asked for the groups of a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidateGroups {
+    /// Domain in any of its names.
+    pub domain: String,
+    /// Where to go on.
+    pub cookie: Option<String>,
+    /// How many, 1 to [`MAX_ENTRIES`].
+    pub entries: usize,
 }
 
 /// The parameters of a request, and those among them that nobody asked for.
@@ -124,17 +143,37 @@ impl Parameters {
     /// # Errors
     /// The first parameter that is missing or not understood.
     pub fn user(&mut self) -> Result<UserRequest, NotUnderstood> {
-        let id = self
-            .one(USER)?
-            .filter(|id| !id.trim().is_empty())
-            .ok_or_else(|| NotUnderstood("the parameter id is missing".to_owned()))?;
-        let domain = self.one(DOMAIN)?.filter(|d| !d.trim().is_empty());
-        let address = self.one(ADDRESS)?.filter(|a| !a.is_empty());
-        let address = address.map(|text| address_of(&text)).transpose()?;
+        let address = self.text(ADDRESS)?;
         Ok(UserRequest {
-            id: id.trim().to_owned(),
-            domain: domain.map(|d| d.trim().to_owned()),
-            address,
+            id: self.required(USER)?,
+            domain: self.text(DOMAIN)?,
+            address: address.map(|text| address_of(&text)).transpose()?,
+        })
+    }
+
+    /// Reads the validator's question for one name.
+    ///
+    /// # Errors
+    /// The first parameter that is missing or not understood.
+    pub fn validate_name(&mut self) -> Result<ValidateName, NotUnderstood> {
+        Ok(ValidateName {
+            name: self.required(NAME)?,
+            domain: self.text(DOMAIN)?,
+        })
+    }
+
+    /// Reads the validator's question for the groups of a domain.
+    ///
+    /// # Errors
+    /// The first parameter that is missing or not understood.
+    pub fn validate_groups(&mut self) -> Result<ValidateGroups, NotUnderstood> {
+        let entries = self.one(COUNT)?;
+        Ok(ValidateGroups {
+            domain: self.required(DOMAIN)?,
+            cookie: self.text(COOKIE)?,
+            entries: entries
+                .map_or(Ok(DEFAULT_ENTRIES), |t| entry_count(&t))?
+                .min(MAX_ENTRIES),
         })
     }
 
@@ -158,6 +197,17 @@ impl Parameters {
         unused.map(|((name, _), _)| name.as_str()).collect()
     }
 
+    /// A parameter that says nothing if it is empty.
+    fn text(&mut self, names: &[&str]) -> Result<Option<String>, NotUnderstood> {
+        let text = self.one(names)?.map(|text| text.trim().to_owned());
+        Ok(text.filter(|text| !text.is_empty()))
+    }
+
+    fn required(&mut self, names: &[&str]) -> Result<String, NotUnderstood> {
+        let missing = || NotUnderstood(format!("the parameter {} is missing", names[0]));
+        self.text(names)?.ok_or_else(missing)
+    }
+
     fn one(&mut self, names: &[&str]) -> Result<Option<String>, NotUnderstood> {
         let mut found = None;
         for ((name, value), used) in self.pairs.iter().zip(&mut self.used) {
@@ -166,10 +216,8 @@ impl Parameters {
             }
             *used = true;
             if value.len() > MAX_VALUE_BYTES {
-                return Err(NotUnderstood(format!(
-                    "the parameter {} is too long",
-                    names[0]
-                )));
+                let name = names[0];
+                return Err(NotUnderstood(format!("the parameter {name} is too long")));
             }
             found.get_or_insert_with(|| value.clone());
         }
@@ -187,10 +235,8 @@ impl Parameters {
             let parts = value.split(',').map(str::trim).filter(|p| !p.is_empty());
             for part in parts {
                 if found.len() == MAX_REQUEST_VALUES || part.len() > MAX_VALUE_BYTES {
-                    return Err(NotUnderstood(format!(
-                        "the parameter {} has too many or too long values",
-                        names[0]
-                    )));
+                    let why = "has too many or too long values";
+                    return Err(NotUnderstood(format!("the parameter {} {why}", names[0])));
                 }
                 found.push(part.to_owned());
             }
@@ -399,8 +445,10 @@ struct JsonEntry<'a> {
     activity: &'a str,
 }
 
+/// Who an answer in XML says that its entries are from.
+const SOURCE: &str = "jims";
 /// Posture is not known to any producer yet.
-const POSTURE: &str = "Unknown";
+pub(super) const POSTURE: &str = "Unknown";
 
 impl<'a> JsonEntry<'a> {
     fn new(entry: Entry<'a>) -> Self {
@@ -465,7 +513,7 @@ impl Answer {
     pub fn new(format: Format) -> Self {
         let head: &[u8] = match format {
             Format::Json => b"{\"report_entries\":[",
-            Format::Xml => b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<userfw-entries>\n",
+            Format::Xml => xml::HEAD.as_bytes(),
         };
         Self {
             format,
@@ -496,7 +544,7 @@ impl Answer {
                 serde_json::to_writer(&mut self.bytes, &JsonEntry::new(entry))
                     .expect("writing strings and numbers to memory cannot fail");
             }
-            Format::Xml => xml_entry(&mut self.bytes, entry),
+            Format::Xml => xml::entry(&mut self.bytes, SOURCE, entry),
         }
         self.entries += 1;
     }
@@ -530,7 +578,7 @@ fn json_tail(standing: Option<&Standing>) -> String {
 
 fn xml_tail(standing: Option<&Standing>) -> String {
     let Some(standing) = standing else {
-        return "</userfw-entries>\n".to_owned();
+        return xml::TAIL.to_owned();
     };
     let Standing {
         cookie, more, full, ..
@@ -539,70 +587,9 @@ fn xml_tail(standing: Option<&Standing>) -> String {
         format!("  <entry-count>{entries}</entry-count>\n")
     });
     format!(
-        "  <cookie>{cookie}</cookie>\n  <more>{more}</more>\n  <full>{full}</full>\n{capped}</userfw-entries>\n"
+        "  <cookie>{cookie}</cookie>\n  <more>{more}</more>\n  <full>{full}</full>\n{capped}{}",
+        xml::TAIL
     )
-}
-
-fn xml_entry(bytes: &mut Vec<u8>, entry: Entry<'_>) {
-    let (operation, address, at) = match entry {
-        Entry::Login(login) => ("logon", login.address, login.at),
-        Entry::Logout { address, at } => ("logoff", address, at),
-    };
-    bytes.extend_from_slice(b"  <userfw-entry>");
-    element(bytes, "source", "jims");
-    element(bytes, "timestamp", &rfc_3339(at));
-    element(bytes, "operation", operation);
-    element(bytes, "IP", &address.to_string());
-    if let Entry::Login(login) = entry {
-        element(bytes, "domain", login.domain);
-        if let Some(user) = login.user {
-            element(bytes, "user", user);
-        }
-        if !login.roles.is_empty() {
-            bytes.extend_from_slice(b"<role-list>");
-            for role in login.roles.iter().take(MAX_XML_ROLES) {
-                element(bytes, "role", role);
-            }
-            bytes.extend_from_slice(b"</role-list>");
-        }
-        element(bytes, "posture", POSTURE);
-        if let Some(device) = &login.device {
-            xml_device(bytes, device);
-        }
-    }
-    bytes.extend_from_slice(b"</userfw-entry>\n");
-}
-
-fn xml_device(bytes: &mut Vec<u8>, device: &LoginDevice<'_>) {
-    bytes.extend_from_slice(b"<end-user-attribute><device-identity>");
-    element(bytes, "value", device.name);
-    if !device.groups.is_empty() {
-        bytes.extend_from_slice(b"<groups>");
-        for group in &device.groups {
-            element(bytes, "group", group);
-        }
-        bytes.extend_from_slice(b"</groups>");
-    }
-    bytes.extend_from_slice(b"</device-identity>");
-    if let Some(os) = device.os {
-        element(bytes, "device-os", os);
-    }
-    if let Some(version) = device.os_version {
-        element(bytes, "device-os-version", version);
-    }
-    bytes.extend_from_slice(b"</end-user-attribute>");
-}
-
-fn element(bytes: &mut Vec<u8>, name: &str, text: &str) {
-    for part in ["<", name, ">", &escape(text), "</", name, ">"] {
-        bytes.extend_from_slice(part.as_bytes());
-    }
-}
-
-fn rfc_3339(instant: UtcMillis) -> String {
-    jiff::Timestamp::from_second(instant.unix_seconds())
-        .unwrap_or_default()
-        .to_string()
 }
 
 #[cfg(test)]

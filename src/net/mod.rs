@@ -2,6 +2,7 @@
 
 pub mod datagrams;
 pub mod http;
+pub mod https_client;
 pub mod ldap;
 mod ldap_bind;
 pub mod ldap_error;

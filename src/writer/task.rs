@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::{EventMetrics, set_totals};
@@ -34,6 +34,7 @@ pub struct Writer {
     policies: mpsc::Receiver<(Policy, oneshot::Sender<()>)>,
     outcomes: broadcast::Sender<Arc<[Outcome]>>,
     revision: Arc<AtomicU64>,
+    changes: watch::Sender<()>,
     metrics: EventMetrics,
     reports: Reports,
     written: Vec<Outcome>,
@@ -54,6 +55,8 @@ pub struct WriterParts {
     pub policy: PolicyGate,
     /// Grows whenever the table may have changed: a snapshot of the same revision need not be written again.
     pub revision: Arc<AtomicU64>,
+    /// Wakes whoever follows the journal whenever the table may have changed; closed when the writer ends.
+    pub changes: watch::Receiver<()>,
 }
 
 /// A batch made the core panic: its table cannot be trusted any more.
@@ -72,6 +75,7 @@ impl Writer {
         let (policy, policies) = mpsc::channel(1);
         let (outcomes, _) = broadcast::channel(OUTCOME_BATCHES);
         let revision = Arc::new(AtomicU64::new(0));
+        let (wake, changes) = watch::channel(());
         let parts = WriterParts {
             intake,
             reader: Reader::new(Arc::clone(&core)),
@@ -79,6 +83,7 @@ impl Writer {
             outcomes: Outcomes(outcomes.clone()),
             policy: PolicyGate(policy),
             revision: Arc::clone(&revision),
+            changes,
         };
         let metrics = EventMetrics::default();
         (
@@ -88,6 +93,7 @@ impl Writer {
                 policies,
                 outcomes,
                 revision,
+                changes: wake,
                 metrics,
                 reports,
                 written: Vec::new(),
@@ -174,9 +180,10 @@ impl Writer {
         Ok(())
     }
 
-    /// A snapshot made before this is out of date.
+    /// A snapshot made before this is out of date, and followers have something to look for.
     fn changed(&self) {
         self.revision.fetch_add(1, Ordering::Release);
+        self.changes.send_replace(());
     }
 
     /// One hold of the lock; then counts and tells what came of it.

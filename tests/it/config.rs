@@ -30,6 +30,8 @@ fn site() -> TempDir {
         "events",
         "probe",
         "srx-branch-1",
+        "srx-branch-1.next",
+        "srx-branch-1.web-api",
         "srx-branch-2",
     ] {
         write(&format!("secrets/{secret}"), 0o640, "a secret\n");

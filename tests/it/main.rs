@@ -26,3 +26,4 @@ mod service;
 mod syslog;
 mod templates;
 mod tidy;
+mod validator;

@@ -10,6 +10,7 @@ mod events;
 mod probe;
 mod server;
 mod syslog;
+mod web_api;
 
 use std::collections::BTreeMap;
 use std::path::Path;

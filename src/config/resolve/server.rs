@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::web_api::web_api;
 use super::{KnownDomains, Unique, known_domain};
 use crate::config::defaults;
 use crate::config::file::{Spot, Table, Value};
@@ -23,11 +24,14 @@ pub(super) fn server(root: &Table<'_>) -> Option<Server> {
     let server = Server {
         listen,
         certificate: certificate(&table),
+        client_ca_file: table.read("client_ca_file", Value::certificate_file),
+        certificate_names: table.list("certificate_names", certificate_name),
         token_lifetime: table
             .read("token_lifetime", |value| {
                 value.duration(Duration::from_mins(5)..=Duration::from_hours(7 * 24))
             })
             .unwrap_or(defaults::TOKEN_LIFETIME),
+        validator_listen: table.list("validator_listen", Value::listener),
         debug_http_listen: table.list("debug_http_listen", Value::listener),
     };
     if let Some(value) = table.value("debug_http_listen")
@@ -41,6 +45,28 @@ pub(super) fn server(root: &Table<'_>) -> Option<Server> {
     }
     table.finish();
     table.present().then_some(server)
+}
+
+fn certificate_name(value: &Value<'_>) -> Option<String> {
+    host_or_address(value, value.some_text()?)
+}
+
+fn host_or_address(value: &Value<'_>, name: String) -> Option<String> {
+    let label = |label: &str| {
+        let inside = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        (1..=63).contains(&label.len()) && label.chars().all(inside)
+    };
+    // RFC 1123, section 2.1.
+    let is_host = name.len() <= 253 && name.split('.').all(label);
+    if !is_host && name.parse::<IpAddr>().is_err() {
+        value.spot.error(
+            format!("\"{name}\" is neither a host name nor an address"),
+            "a certificate is for names that the other side can connect to",
+            "write it as in \"jims1.example.com\"",
+        );
+        return None;
+    }
+    Some(name)
 }
 
 /// `certificate_file` and `key_file`: both or neither.
@@ -90,13 +116,18 @@ pub(super) fn points(root: &Table<'_>, known: &KnownDomains) -> Vec<EnforcementP
             names.take(&name, &value.spot);
             Some(name)
         });
-        let caller = caller(&table, &mut callers, &mut client_ids);
+        let caller = asks(&table).then(|| caller(root, &table, &mut callers, &mut client_ids));
         let filter = point_filter(&table.table("filter"), known);
+        let pushed_to = table.table("web_api");
+        let web_api = web_api(&pushed_to);
         table.finish();
-        if let (Some(name), Some(caller)) = (name, caller) {
+        let whole =
+            caller.as_ref().is_none_or(Option::is_some) && web_api.is_some() == pushed_to.present();
+        if let Some(name) = name.filter(|_| whole) {
             points.push(EnforcementPoint {
                 name,
-                caller: Some(caller),
+                caller: caller.flatten(),
+                web_api,
                 filter,
             });
         }
@@ -104,8 +135,28 @@ pub(super) fn points(root: &Table<'_>, known: &KnownDomains) -> Vec<EnforcementP
     points
 }
 
+/// Whether the point asks: a firewall that is pushed to need not, one that does neither would be there for nothing.
+fn asks(table: &Table<'_>) -> bool {
+    let keys = [&["addresses", "client_id"][..], &SECRET, &NEXT_SECRET];
+    !table.has_any(&["web_api"]) || keys.iter().any(|keys| table.has_any(keys))
+}
+
+const SECRET: [&str; 4] = [
+    "client_secret",
+    "client_secret_file",
+    "client_secret_env",
+    "client_secret_credential",
+];
+const NEXT_SECRET: [&str; 4] = [
+    "next_client_secret",
+    "next_client_secret_file",
+    "next_client_secret_env",
+    "next_client_secret_credential",
+];
+
 /// Where a point calls from and what it shows.
 fn caller(
+    root: &Table<'_>,
     table: &Table<'_>,
     callers: &mut BTreeMap<IpNet, String>,
     client_ids: &mut Unique,
@@ -116,20 +167,24 @@ fn caller(
         client_ids.take(&id, &value.spot);
         Some(id)
     });
-    let secret = table.secret([
-        "client_secret",
-        "client_secret_file",
-        "client_secret_env",
-        "client_secret_credential",
-    ]);
-    let next = table.optional_secret([
-        "next_client_secret",
-        "next_client_secret_file",
-        "next_client_secret_env",
-        "next_client_secret_credential",
-    ]);
+    let secret = table.secret(SECRET);
+    let next = table.optional_secret(NEXT_SECRET);
+    let certificate_name = table.read("client_certificate", |value| {
+        host_or_address(value, value.text_or_none()?)
+    });
+    if let Some(value) = table.value("client_certificate")
+        && certificate_name.is_some()
+        && root.table("server").value("client_ca_file").is_none()
+    {
+        value.spot.error(
+            "certificates of clients are not asked for",
+            "[server] names no CA that issues them",
+            "add client_ca_file to [server]",
+        );
+    }
     Some(Caller {
         addresses,
+        certificate_name,
         client_id: client_id?,
         secrets: std::iter::once(secret?).chain(next).collect(),
     })
@@ -234,7 +289,7 @@ pub(super) fn listeners_differ(root: &Table<'_>) {
         of(
             server,
             "server",
-            &["listen", "debug_http_listen"],
+            &["listen", "validator_listen", "debug_http_listen"],
             defaults::SERVER_PORT,
         ),
         of(true, "metrics", &["listen"], 0),
