@@ -155,7 +155,7 @@ impl Client {
             145..148 => self.start_anew(),
             _ => {}
         }
-        if fate >= 145 && fate < 148 {
+        if (145..148).contains(&fate) {
             cookie = None;
         }
         let answer = self.ask(world, cookie, entries, asked);
