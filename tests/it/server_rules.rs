@@ -889,11 +889,14 @@ async fn json_and_xml_say_the_same_of_everything() {
     assert!(compared > 100, "{compared}");
 }
 
+/// How often a world over HTTPS changes and is followed.
+const ROUNDS: usize = 60;
+/// Changes of a round.
+const CHANGES: usize = 50;
+
 /// The same as `follow_cookie`, over TLS and with the real writer: requests and answers are lost, filters change.
 #[tokio::test]
 async fn firewalls_that_follow_over_https_while_everything_changes_hold_the_truth() {
-    const ROUNDS: usize = 60;
-    const CHANGES: usize = 50;
     let site = site("", &["10.5.0.0/24"]).await;
     let members = |dice: &mut Dice| (0..20).filter(|_| dice.percent(30)).collect::<Vec<u8>>();
     let people = (0..20)
