@@ -198,13 +198,7 @@ impl Client {
                 .as_str()
                 .and_then(|text| text.parse().ok())
                 .expect("an address");
-            // Where the table lost a user in a crash, a device that comes later is told without a logout before it, and
-            // a firewall that knows nothing of `full` keeps that user: the known limit of what a crash loses.
-            let user = |seen: &crate::firewall_table::Seen| seen.user.is_some();
-            let keeps_user = self.table.entries.get(&address).is_some_and(user);
-            if entry["user-name"].is_string() || !keeps_user {
-                self.excused.remove(&address);
-            }
+            self.excused.remove(&address);
             if core.address(address).is_none() && self.table.entries.contains_key(&address) {
                 self.excused.insert(address);
             }
@@ -303,7 +297,8 @@ impl Client {
             if holds == truth.as_ref() {
                 continue;
             }
-            let forgotten = self.excused.contains(&address);
+            // Whatever is told of an address afterwards ends the excuse. Outside the filter nothing is.
+            let forgotten = truth.is_none() && self.excused.contains(&address);
             if forgotten && !self.table.obeys_full {
                 asked.excused += 1;
                 continue;
