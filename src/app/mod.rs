@@ -6,6 +6,7 @@
 mod desk;
 mod metrics_page;
 mod notices;
+mod points;
 mod probe;
 mod proposals;
 mod reload;

@@ -5,6 +5,7 @@
 
 pub mod client;
 mod lines;
+mod points;
 pub mod protocol;
 mod query;
 pub mod server;

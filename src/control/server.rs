@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::lines::{self, LineError};
 use super::protocol::{
     Answer, Attention, Hello, LogOff, MAX_REQUEST_BYTES, PointStatus, PointView, Probed, Query,
-    Refusal, Request, ServerStatus, Tail, VERSION, timestamp,
+    Refreshed, Refusal, Request, ServerStatus, Tail, VERSION, timestamp,
 };
 use super::{query, status};
 use crate::config;
@@ -86,6 +86,8 @@ pub trait Site: Send + Sync + 'static {
     fn unparsed(&self) -> Vec<Unparsed>;
     /// Tries a configured source step by step.
     fn probe(&self, target: &str) -> impl Future<Output = Result<Probed, Refusal>> + Send;
+    /// Tells a firewall that is pushed to everything again.
+    fn refresh(&self, point: &str) -> Refreshed;
     /// Reads the configuration again; what was done, for people.
     fn reload(&self) -> impl Future<Output = Result<String, Refusal>> + Send;
     /// Changes what is logged.
@@ -229,6 +231,14 @@ impl<S: Site> Connection<S> {
                     Ok(detail) => Answer::Done { detail },
                     Err(refusal) => Answer::Error(refusal),
                 }
+            }
+            Request::Refresh { point } => {
+                tracing::info!(
+                    uid = self.uid,
+                    point,
+                    "refresh asked for on the control socket"
+                );
+                Answer::Refresh(desk.site.refresh(&point))
             }
             Request::LogLevel { level } => match desk.site.set_log_level(&level) {
                 Ok(()) => {

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use assert_cmd::Command;
 use jims::config;
-use jims::control::protocol::{Attention, PointStatus, Probed, ProbedStep, Refusal, ServerStatus};
+use jims::control::protocol::{
+    Attention, PointStatus, Probed, ProbedStep, Refreshed, Refusal, ServerStatus,
+};
 use jims::control::server::Unparsed;
 use jims::control::{ControlServer, Desk, Site};
 use jims::identity::event::{Claim, IdentityEvent, Logon, Qualifier, Strength, UserRef};
@@ -83,6 +85,14 @@ impl Site for Fake {
             ok: false,
             steps: vec![step("name", true, ""), step("rights", false, "add it")],
         })
+    }
+
+    fn refresh(&self, point: &str) -> Refreshed {
+        Refreshed {
+            point: point.to_owned(),
+            begun: point == "srx",
+            detail: "as it is".into(),
+        }
     }
 
     async fn reload(&self) -> Result<String, Refusal> {

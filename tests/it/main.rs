@@ -11,6 +11,7 @@ mod event_log;
 #[path = "../common/evtx.rs"]
 mod evtx_log;
 mod evtx_reencode;
+mod fake_srx;
 #[path = "../common/records.rs"]
 mod records;
 mod server;
@@ -20,3 +21,4 @@ mod service;
 mod syslog;
 mod templates;
 mod tidy;
+mod web_api;
