@@ -71,6 +71,7 @@ pub struct Client {
     /// What it may do.
     pub role: Role,
     addresses: Vec<IpNet>,
+    certificate_name: Option<String>,
     secrets: Vec<SecretHash>,
 }
 
@@ -91,6 +92,7 @@ impl Client {
             client_id: Arc::from(caller.client_id.as_str()),
             role,
             addresses: caller.addresses.clone(),
+            certificate_name: caller.certificate_name.clone(),
             secrets: secrets.iter().map(hash).collect(),
         }
     }
@@ -99,6 +101,13 @@ impl Client {
     #[must_use]
     pub fn calls_from(&self, address: IpAddr) -> bool {
         self.longest_match(address).is_some()
+    }
+
+    /// Whether the names of its certificate, if it showed a good one, are what was configured.
+    #[must_use]
+    pub fn is_certified(&self, shown: &[String]) -> bool {
+        let wanted = self.certificate_name.as_deref();
+        wanted.is_none_or(|wanted| shown.iter().any(|name| name.eq_ignore_ascii_case(wanted)))
     }
 
     /// Whether this is one of its secrets; takes the same time whatever is wrong with it.
@@ -157,10 +166,11 @@ impl Clients {
         found.into_iter().map(|(_, client)| client).collect()
     }
 
-    /// Whether anybody of any role calls from the address.
+    /// The clients of whatever role that call from the address.
     #[must_use]
-    pub fn knows(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|client| client.calls_from(address))
+    pub fn everyone_at(&self, address: IpAddr) -> Vec<Arc<Client>> {
+        let here = self.0.iter().filter(|client| client.calls_from(address));
+        here.map(Arc::clone).collect()
     }
 
     /// The client with the id.
@@ -212,6 +222,7 @@ pub(super) mod tests {
                 network.unwrap_or_else(|_| IpNet::from(address.parse::<IpAddr>().unwrap())),
             ],
             client_id: format!("{name}-id"),
+            certificate_name: None,
             secrets: Vec::new(),
         };
         let secrets: Vec<_> = secrets
@@ -242,8 +253,8 @@ pub(super) mod tests {
         assert!(names("2001:db8::1").is_empty());
         let other_role = all.at(Role::PushIn, "10.1.1.1".parse().unwrap());
         assert!(other_role.is_empty());
-        assert!(all.knows("10.1.1.1".parse().unwrap()));
-        assert!(!all.knows("192.0.2.1".parse().unwrap()));
+        assert_eq!(all.everyone_at("10.1.1.1".parse().unwrap()).len(), 3);
+        assert!(all.everyone_at("192.0.2.1".parse().unwrap()).is_empty());
     }
 
     #[test]

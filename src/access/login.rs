@@ -26,7 +26,7 @@ type Pair = (IpAddr, Option<Arc<str>>);
 
 /// The failed logins of late.
 #[derive(Debug, Default)]
-pub struct FailedLogins(Mutex<HashMap<Pair, Failures>>);
+pub(super) struct FailedLogins(Mutex<HashMap<Pair, Failures>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Failures {

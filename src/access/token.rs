@@ -14,7 +14,7 @@ use super::client::{Client, SecretHash, hash_of_secret};
 use crate::identity::time::UtcMillis;
 
 /// Tokens of one client that are good together; one more retires the one that ends first.
-pub const MAX_TOKENS_PER_CLIENT: usize = 64;
+pub(super) const MAX_TOKENS_PER_CLIENT: usize = 64;
 /// Longer texts are no tokens of ours.
 const MAX_TOKEN_BYTES: usize = 128;
 
@@ -31,7 +31,7 @@ pub struct TokenRecord {
 
 /// All tokens in force.
 #[derive(Debug, Default)]
-pub struct Tokens(Mutex<HashMap<[u8; 32], Held>>);
+pub(super) struct Tokens(Mutex<HashMap<[u8; 32], Held>>);
 
 #[derive(Debug)]
 struct Held {
@@ -229,10 +229,8 @@ mod tests {
         let tokens = Tokens::default();
         let firewall = client("a", "10.0.0.1", &["secret"]);
         let token = tokens.issue(&firewall, "secret", NOW, HOUR);
-        let portal = Client {
-            role: Role::PushIn,
-            ..client("a", "10.0.0.1", &["secret"])
-        };
+        let mut portal = client("a", "10.0.0.1", &["secret"]);
+        portal.role = Role::PushIn;
         assert!(!tokens.check(&portal, &token, NOW));
     }
 

@@ -9,8 +9,13 @@ use super::points;
 use super::proposals;
 use super::serve::Inner;
 use crate::control::Site;
-use crate::control::protocol::{Attention, PointStatus, Probed, Refreshed, Refusal, ServerStatus};
+use crate::control::junos::Junos;
+use crate::control::kept::KeptRequest;
+use crate::control::protocol::{
+    Attention, PointStatus, Probed, Refreshed, Refusal, ServerStatus, timestamp,
+};
 use crate::control::server::Unparsed;
+use crate::enforcement::UnknownRequest;
 use crate::runtime::clock;
 
 /// The control socket's view of the process.
@@ -31,7 +36,9 @@ impl Site for Desk {
                 .server
                 .as_ref()
                 .is_some_and(|server| server.certificate.is_none()),
+            validator: texts(server.validator_addresses()),
             debug_http: texts(server.plain_addresses()),
+            not_understood: server.unknown_requests().len(),
         })
     }
 
@@ -86,6 +93,15 @@ impl Site for Desk {
         lines.collect()
     }
 
+    fn requests(&self) -> Vec<KeptRequest> {
+        let kept = self.0.server().map(|server| server.unknown_requests());
+        kept.into_iter().flatten().map(kept_request).collect()
+    }
+
+    fn junos(&self, point: &str) -> Result<Junos, Refusal> {
+        super::junos::commands(&self.0, point)
+    }
+
     async fn probe(&self, target: &str) -> Result<Probed, Refusal> {
         super::probe::asked_of_service(&self.0, target).await
     }
@@ -98,5 +114,19 @@ impl Site for Desk {
         let refused =
             |error: crate::runtime::telemetry::TelemetryError| super::refusal(&error.into());
         self.0.telemetry.set_level(level).map_err(refused)
+    }
+}
+
+fn kept_request(request: UnknownRequest) -> KeptRequest {
+    KeptRequest {
+        at: timestamp(request.at),
+        count: request.count,
+        address: request.address,
+        point: request.point,
+        method: request.method,
+        target: request.target,
+        headers: request.headers,
+        body: request.body,
+        reason: request.reason,
     }
 }

@@ -19,11 +19,19 @@ use crate::control::protocol::{
 Examples:
   jims status
   jims status --json | jq .totals
+  jims status --requests
+  jims status --junos srx-branch-1
   jims status > /dev/null || echo 'look at jims'")]
 pub(super) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Show what firewalls asked that was not understood instead; exit code 1 if there is any
+    #[arg(long)]
+    requests: bool,
+    /// Print what to type on the firewall of this enforcement point instead
+    #[arg(long, value_name = "POINT", conflicts_with = "requests")]
+    junos: Option<String>,
 }
 
 /// Asks and prints.
@@ -32,6 +40,12 @@ pub(super) fn run(
     config: Option<&Path>,
     out: &mut impl Write,
 ) -> Result<Exit, Failure> {
+    if args.requests {
+        return super::requests::run(args.json, config, out);
+    }
+    if let Some(point) = &args.junos {
+        return super::junos::run(point, args.json, config, out);
+    }
     let Answer::Status(status) = ask::ask(config, &Request::Status)? else {
         return Err(ask::unexpected());
     };
@@ -212,15 +226,24 @@ fn signed_ms(millis: i64) -> String {
 
 fn server(server: &ServerStatus) -> String {
     let certificate = if server.self_signed {
-        format!("self-signed, SHA-256 {}", server.fingerprint)
+        format!("of its own CA, SHA-256 {}", server.fingerprint)
     } else {
         format!("SHA-256 {}", server.fingerprint)
     };
     let mut text = field(2, "https", 11, &server.listen.join(", "));
+    if !server.validator.is_empty() {
+        text.push_str(&field(2, "validator", 11, &server.validator.join(", ")));
+    }
     if !server.debug_http.is_empty() {
         text.push_str(&field(2, "plain http", 11, &server.debug_http.join(", ")));
     }
-    text + &field(2, "certificate", 11, &certificate)
+    text.push_str(&field(2, "certificate", 11, &certificate));
+    if server.not_understood > 0 {
+        let odd = count(server.not_understood, "request");
+        let odd = format!("{odd} not understood: jims status --requests");
+        text.push_str(&field(2, "odd", 11, &odd));
+    }
+    text
 }
 
 fn points(status: &Status) -> String {
@@ -452,7 +475,9 @@ mod tests {
                 listen: vec!["[::]:443".into()],
                 fingerprint: "ab".repeat(32),
                 self_signed: true,
+                validator: vec![],
                 debug_http: vec![],
+                not_understood: 2,
             }),
             enforcement_points: vec![point(), pushed_to()],
             pushes: vec![],

@@ -70,6 +70,8 @@ pub enum ListenerRole {
     SyslogTls,
     /// `server.listen`
     Server,
+    /// `server.validator_listen`
+    Validator,
     /// `server.debug_http_listen`
     DebugHttp,
     /// `metrics.listen`
@@ -212,6 +214,7 @@ pub fn listeners(config: &Config) -> Vec<Listener> {
     }
     if let Some(server) = &config.server {
         all.extend(of(ListenerRole::Server, &server.listen));
+        all.extend(of(ListenerRole::Validator, &server.validator_listen));
         all.extend(of(ListenerRole::DebugHttp, &server.debug_http_listen));
     }
     all

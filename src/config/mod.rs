@@ -24,6 +24,7 @@ use ipnet::IpNet;
 pub use self::difference::{Difference, difference};
 pub use self::problem::{Problem, Problems};
 use self::secret::SecretRef;
+pub use self::value::show_network;
 pub use self::web_api::WebApi;
 use crate::identity::name::Name;
 use crate::identity::policy::{DomainPolicy, Filter};
@@ -502,8 +503,14 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// Default: self-signed, made in `state_dir`.
     pub certificate: Option<CertificateFiles>,
+    /// CAs that issue the certificates of clients; `None`: clients are asked for none.
+    pub client_ca_file: Option<PathBuf>,
+    /// Host names and addresses in a certificate of our own; empty: the host's name and where it listens.
+    pub certificate_names: Vec<String>,
     /// Life of an access token.
     pub token_lifetime: Duration,
+    /// HTTPS listeners of the validator; none: there is no validator.
+    pub validator_listen: Vec<SocketAddr>,
     /// Plain HTTP listeners, for debugging.
     pub debug_http_listen: Vec<SocketAddr>,
 }
@@ -528,6 +535,8 @@ pub struct Caller {
     pub addresses: Vec<IpNet>,
     /// Unique over all roles.
     pub client_id: String,
+    /// The name that its certificate must carry too.
+    pub certificate_name: Option<String>,
     /// One secret; or two while the first is being replaced, both good.
     pub secrets: Vec<SecretRef>,
 }

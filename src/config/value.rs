@@ -502,7 +502,8 @@ fn check_readable(path: &Path) -> Result<(), std::io::Error> {
 }
 
 /// A network as people write it: one address stands for itself.
-pub(super) fn show_network(network: IpNet) -> String {
+#[must_use]
+pub fn show_network(network: IpNet) -> String {
     if network.prefix_len() == network.max_prefix_len() {
         network.addr().to_string()
     } else {

@@ -4,6 +4,9 @@
 //! read here; what changes it goes through the writer's queue like everything else.
 
 pub mod client;
+pub mod found;
+pub mod junos;
+pub mod kept;
 mod lines;
 mod points;
 pub mod protocol;

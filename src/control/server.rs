@@ -14,6 +14,8 @@ use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
+use super::junos::Junos;
+use super::kept::KeptRequest;
 use super::lines::{self, LineError};
 use super::protocol::{
     Answer, Attention, Hello, LogOff, MAX_REQUEST_BYTES, PointStatus, PointView, Probed, Query,
@@ -84,6 +86,13 @@ pub trait Site: Send + Sync + 'static {
     fn attention(&self) -> Vec<Attention>;
     /// The last syslog lines that nobody could read, as far as they are kept.
     fn unparsed(&self) -> Vec<Unparsed>;
+    /// The last requests of firewalls that were not understood, the latest first.
+    fn requests(&self) -> Vec<KeptRequest>;
+    /// What is to be typed on a firewall.
+    ///
+    /// # Errors
+    /// There is no such enforcement point.
+    fn junos(&self, point: &str) -> Result<Junos, Refusal>;
     /// Tries a configured source step by step.
     fn probe(&self, target: &str) -> impl Future<Output = Result<Probed, Refusal>> + Send;
     /// Tells a firewall that is pushed to everything again.
@@ -212,6 +221,13 @@ impl<S: Site> Connection<S> {
         let desk = &self.desk;
         match request {
             Request::Status => Answer::Status(Box::new(status::status(desk, clock::utc_now()))),
+            Request::Requests => Answer::Requests {
+                requests: desk.site.requests(),
+            },
+            Request::Junos { name } => match desk.site.junos(&name) {
+                Ok(junos) => Answer::Junos { junos },
+                Err(refusal) => Answer::Error(refusal),
+            },
             Request::Query {
                 who,
                 point,
@@ -309,11 +325,12 @@ impl<S: Site> Connection<S> {
         query::query(&self.desk.reader.read(), who, &down, clock::utc_now())
     }
 
-    /// Tells what happens until the client goes; lines that nobody could read first as far as they are kept.
+    /// Tells what happens until the client goes; first the lines and requests that nobody could read, as far as they are
+    /// kept.
     async fn tail(mut self) -> Result<(), LineError> {
         let mut outcomes = self.desk.outcomes.listen();
         let mut look = tokio::time::interval(UNPARSED_INTERVAL);
-        let mut shown = HashSet::new();
+        let mut unread = Unread::default();
         loop {
             let said: Vec<Tail> = tokio::select! {
                 heard = outcomes.recv() => match heard {
@@ -321,12 +338,7 @@ impl<S: Site> Connection<S> {
                     Err(broadcast::error::RecvError::Lagged(count)) => vec![Tail::Skipped { count }],
                     Err(broadcast::error::RecvError::Closed) => return Ok(()),
                 },
-                _ = look.tick() => {
-                    let kept = self.desk.site.unparsed();
-                    let new = kept.iter().filter(|line| !shown.contains(*line)).map(unparsed).collect();
-                    shown = kept.into_iter().collect();
-                    new
-                }
+                _ = look.tick() => unread.new_in(&self.desk.site),
                 gone = lines::read::<Request>(&mut self.stream, MAX_REQUEST_BYTES, Duration::MAX) => {
                     return gone.map(|_anything| ());
                 }
@@ -335,6 +347,35 @@ impl<S: Site> Connection<S> {
                 self.say(&Answer::Tail(tail)).await?;
             }
         }
+    }
+}
+
+/// What one tail has shown of the lines and requests that nobody could read.
+#[derive(Default)]
+struct Unread {
+    lines: HashSet<Unparsed>,
+    requests: HashSet<KeptRequest>,
+}
+
+impl Unread {
+    /// What came since the last look; a request that came again is told again, with its count.
+    fn new_in(&mut self, site: &impl Site) -> Vec<Tail> {
+        let (lines, requests) = (site.unparsed(), site.requests());
+        let new_lines = lines.iter().filter(|line| !self.lines.contains(*line));
+        let new_requests = requests
+            .iter()
+            .rev()
+            .filter(|r| !self.requests.contains(*r));
+        let request = |request: &KeptRequest| Tail::Request {
+            request: request.clone(),
+        };
+        let new = new_lines
+            .map(unparsed)
+            .chain(new_requests.map(request))
+            .collect();
+        self.lines = lines.into_iter().collect();
+        self.requests = requests.into_iter().collect();
+        new
     }
 }
 

@@ -242,6 +242,7 @@ mod tests {
                     groups: vec!["Workstations"],
                     os: None,
                     os_version: None,
+                    standing: Standing::InDirectory,
                 },
                 since: UtcMillis(3_000),
                 evidence: self.evidence(),

@@ -23,10 +23,11 @@ use super::query::{self, SingleAnswer};
 use super::reading::{Asked, Kind, Outcome};
 use super::requests::Raw;
 use super::server::Shared;
-use super::shape::{Format, NotUnderstood, Parameters, address_of};
-use crate::access::{Role, bearer};
+use super::shape::{Format, MAX_ENTRIES, NotUnderstood, Parameters, address_of};
+use super::validator;
+use crate::access::{Client, Role, bearer};
 use crate::identity::Batch;
-use crate::net::http::Peer;
+use crate::net::http::{Peer, PeerNames};
 use crate::runtime::clock;
 use crate::runtime::strangers::Tried;
 
@@ -48,6 +49,15 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
             .route(&path("/user_query/v2/ip/{address}"), get(ip))
             .route(&path("/user_query/v2/user"), get(user));
     }
+    guarded(router, tokens, shared)
+}
+
+/// Lets nobody but clients reach the routes, and load balancers ask how we are.
+fn guarded(
+    router: Router<Arc<Shared>>,
+    tokens: Router<Arc<Shared>>,
+    shared: Arc<Shared>,
+) -> Router {
     router
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
@@ -63,6 +73,25 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(ready))
         .with_state(shared)
+}
+
+/// What answers on the validator's listeners.
+pub(super) fn validator_router(shared: Arc<Shared>) -> Router {
+    let questions: [(&str, validator::Question); 4] = [
+        ("user", validator::user),
+        ("device", validator::device),
+        ("group", validator::group),
+        ("groups", validator::groups),
+    ];
+    let (mut router, mut tokens) = (Router::new(), Router::new());
+    for prefix in ["", "/api"] {
+        tokens = tokens.route(&format!("{prefix}/oauth_token/oauth"), post(token));
+        for (what, ask) in questions {
+            let handler = move |State(shared), request| validate(shared, request, ask);
+            router = router.route(&format!("{prefix}/validate/{what}"), get(handler));
+        }
+    }
+    guarded(router, tokens, shared)
 }
 
 /// One request on its way to an answer.
@@ -208,36 +237,49 @@ async fn firewalls_only(
     request: Request,
     next: Next,
 ) -> Response {
-    known(&shared, request, next, |address| {
-        client_at(&shared.access, address).is_some()
-    })
-    .await
+    let known = |address: IpAddr| client_at(&shared.access, address).into_iter().collect();
+    gate(&shared, request, next, known).await
 }
 
 /// Refuses strangers: who is no client of any role.
 async fn clients_only(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    known(&shared, request, next, |address| {
-        shared.access.clients().knows(address)
-    })
-    .await
+    let known = |address: IpAddr| shared.access.clients().everyone_at(address);
+    gate(&shared, request, next, known).await
 }
 
-async fn known(
+/// Lets through whose address and certificate are those of one of the known.
+async fn gate(
     shared: &Shared,
     request: Request,
     next: Next,
-    is_known: impl Fn(IpAddr) -> bool,
+    known: impl Fn(IpAddr) -> Vec<Arc<Client>>,
 ) -> Response {
     let Some(address) = peer(request.extensions()) else {
         return StatusCode::FORBIDDEN.into_response();
     };
-    if !is_known(address) {
-        let now = clock::utc_now();
-        shared.strangers.note(Tried::Query, address, now);
-        count(Kind::Unknown, Outcome::Stranger);
-        return StatusCode::FORBIDDEN.into_response();
+    let known = known(address);
+    let names = request.extensions().get::<PeerNames>();
+    let names = names.map_or(&[][..], |names| &*names.0);
+    if known.iter().any(|client| client.is_certified(names)) {
+        return next.run(request).await;
     }
-    next.run(request).await
+    let now = clock::utc_now();
+    let outcome = match known.first() {
+        None => {
+            shared.strangers.note(Tried::Query, address, now);
+            Outcome::Stranger
+        }
+        Some(client) => {
+            if client.role == Role::Enforcement {
+                shared
+                    .states
+                    .refused(&client.name, Outcome::Uncertified, now);
+            }
+            Outcome::Uncertified
+        }
+    };
+    count(Kind::Unknown, outcome);
+    StatusCode::FORBIDDEN.into_response()
 }
 
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
@@ -269,6 +311,9 @@ async fn batch(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         let request = understood(call, parameters.batch())?;
         call.ready()?;
         call.keep_unknown(&parameters);
+        if request.capped {
+            call.keep(&[], &format!("entry_count is capped at {MAX_ENTRIES}"));
+        }
         let now = clock::utc_now();
         let format = call.format();
         let found = query::batch(&shared.reader, &point.filter, &request, format, now);
@@ -350,6 +395,19 @@ async fn user(State(shared): State<Arc<Shared>>, request: Request) -> Response {
             }
         }
         Ok((report(format, body), entries))
+    })
+}
+
+/// A question to the validator, answered by one of its functions.
+async fn validate(shared: Arc<Shared>, request: Request, ask: validator::Question) -> Response {
+    let (parts, _) = request.into_parts();
+    answer(&shared, Kind::Validate, &parts, |call, point| {
+        let mut parameters = understood(call, call.parameters())?;
+        let found = ask(&shared.reader.read(), &point.filter, &mut parameters);
+        let found = understood(call, found)?;
+        call.ready()?;
+        call.keep_unknown(&parameters);
+        Ok((report(Format::Json, found.to_json()), 0))
     })
 }
 

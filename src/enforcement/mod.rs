@@ -1,4 +1,4 @@
-//! The Server that firewalls ask: tokens, batch, IP and user queries, over HTTPS.
+//! The Server that firewalls ask: tokens, batch, IP and user queries, and the validator, over HTTPS.
 //!
 //! It reads the table and never writes it; what it learns from a firewall (a user seen at an address) goes through the
 //! intake like everybody's evidence. For each firewall it keeps nothing but a token's hash and a line for status: the
@@ -11,6 +11,8 @@
 //! | how firewalls are told that do not ask | `web_api` |
 //! | where a pass begins and ends | `cookie`, `pass` |
 //! | which status answers what | `http`, `oauth` |
+//! | what a firewall is to be told of us | `junos` |
+//! | whether a name of a policy exists | `validator` |
 //! | what each firewall may be told | `point`, `filter` |
 //!
 //! Who may ask is decided in [`crate::access`].
@@ -20,6 +22,7 @@ pub mod entries;
 pub mod filter;
 mod forced;
 mod http;
+pub mod junos;
 mod oauth;
 mod pass;
 pub mod point;
@@ -28,6 +31,7 @@ pub mod reading;
 pub mod requests;
 pub mod server;
 pub mod shape;
+mod validator;
 pub mod web_api;
 mod xml;
 

@@ -3,13 +3,13 @@
 //! A firewall that asks and one that is pushed to walk the same way; only where entries go differs. What is told of one
 //! address is decided in [`super::entries`], where a walk begins by its follower.
 
-use super::cookie::Start;
+use super::cookie::{Cookie, Start};
 use super::entries::{Entries, MAX_ENTRIES_OF_ADDRESS, Question};
 use super::filter::FilterInForce;
 use super::shape::{Answer, Entry};
 use crate::identity::Core;
 use crate::identity::time::UtcMillis;
-use crate::identity::view::Seq;
+use crate::identity::view::{Epoch, Seq};
 
 /// Addresses looked at in one hold of the lock.
 const SLICE: usize = 500;
@@ -66,6 +66,18 @@ impl<S: Sink> Pass<S> {
         }
     }
 
+    /// Where the follower stands after this walk.
+    pub(super) fn cookie(&self, epoch: Epoch, filter: u64) -> Cookie {
+        Cookie {
+            epoch,
+            position: self.position,
+            // The pass is over once it has reached the end: whatever changed meanwhile was met there.
+            begun: self.start.begun.filter(|_| self.more),
+            filter,
+            clearing: self.start.clearing && self.more,
+        }
+    }
+
     /// Goes on for one hold of the lock; whether there is room for another.
     pub(super) fn slice(
         &mut self,
@@ -76,6 +88,10 @@ impl<S: Sink> Pass<S> {
         let question = Question::Batch {
             clearing: self.start.clearing,
         };
+        if core.floor() > self.start.knows(self.position) {
+            // An end was forgotten since the last hold of the lock. The cookie that is given now starts over.
+            return false;
+        }
         for (count, (position, address)) in core.addresses_since(self.position).enumerate() {
             if self.examined == MAX_EXAMINED {
                 return false;
@@ -97,6 +113,9 @@ impl<S: Sink> Pass<S> {
             self.examined += 1;
         }
         self.more = false;
+        // What lay behind the last address was forgotten, and nothing is told of it: a cursor that stayed before it
+        // would be under the floor.
+        self.position = core.last_seq();
         false
     }
 }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::point::Points;
 use crate::access::{Access, Role};
+use crate::config::show_network;
 use crate::identity::time::UtcMillis;
 
 /// What was asked.
@@ -21,6 +22,8 @@ pub enum Kind {
     Ip,
     /// A user query.
     User,
+    /// A question to the validator.
+    Validate,
     /// Something that is not understood.
     Unknown,
 }
@@ -34,6 +37,8 @@ pub enum Outcome {
     Unauthorized,
     /// From an address that is no enforcement point (403).
     Stranger,
+    /// The connection showed no client certificate, or one of another name, where one is configured (403).
+    Uncertified,
     /// Too many failed logins (429).
     Delayed,
     /// Not understood (400).
@@ -51,6 +56,7 @@ impl Kind {
             Self::Batch => "batch",
             Self::Ip => "ip",
             Self::User => "user",
+            Self::Validate => "validate",
             Self::Unknown => "unknown",
         }
     }
@@ -64,6 +70,7 @@ impl Outcome {
             Self::Ok => "ok",
             Self::Unauthorized => "unauthorized",
             Self::Stranger => "stranger",
+            Self::Uncertified => "no-certificate",
             Self::Delayed => "delayed",
             Self::Invalid => "invalid",
             Self::NotReady => "not-ready",
@@ -180,7 +187,7 @@ impl PointStates {
             PointReading {
                 name: point.name.to_string(),
                 client_id: client.map(|c| c.client_id.to_string()).unwrap_or_default(),
-                addresses: addresses.iter().map(shown_network).collect(),
+                addresses: addresses.iter().copied().map(show_network).collect(),
                 last_seen: state.last_seen,
                 last_token: last(Kind::Token),
                 last_batch: last(Kind::Batch),
@@ -196,14 +203,5 @@ impl PointStates {
             }
         };
         points.iter().map(reading).collect()
-    }
-}
-
-/// A network as people write it: a single address without its length.
-fn shown_network(network: &ipnet::IpNet) -> String {
-    if network.prefix_len() == network.max_prefix_len() {
-        network.addr().to_string()
-    } else {
-        network.to_string()
     }
 }

@@ -77,7 +77,8 @@ pub struct Raw<'a> {
 pub struct UnknownRequests(Arc<Mutex<VecDeque<UnknownRequest>>>);
 
 impl UnknownRequests {
-    /// Keeps a request; one like the last of the same sender only counts.
+    /// Keeps a request; one like an earlier one of the same sender only counts. Whoever polls has another cookie each
+    /// time and would else push everything else out.
     pub fn note(&self, raw: Raw<'_>, reason: &str, now: UtcMillis) {
         let target = raw
             .parts
@@ -96,24 +97,16 @@ impl UnknownRequests {
             reason: shortened(reason),
         };
         let mut all = self.0.lock();
+        let target = without_cookie(&new.target);
         let alike = |old: &UnknownRequest| {
-            (
-                old.address,
-                &old.method,
-                &old.target,
-                &old.body,
-                &old.reason,
-            ) == (
-                new.address,
-                &new.method,
-                &new.target,
-                &new.body,
-                &new.reason,
-            )
+            (old.address, &old.method, &old.body, &old.reason)
+                == (new.address, &new.method, &new.body, &new.reason)
+                && without_cookie(&old.target) == target
         };
         if let Some(old) = all.iter_mut().find(|old| alike(old)) {
             old.count = old.count.saturating_add(1);
             old.at = now;
+            old.target = new.target;
             return;
         }
         if all.len() >= MAX_REQUESTS {
@@ -129,6 +122,17 @@ impl UnknownRequests {
         list.sort_by_key(|request| std::cmp::Reverse(request.at));
         list
     }
+}
+
+/// A path and query without the value of its cookie.
+fn without_cookie(target: &str) -> String {
+    let pair = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if name.eq_ignore_ascii_case("cookie") => "cookie".to_owned(),
+        _ => pair.to_owned(),
+    };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let pairs: Vec<String> = query.split('&').map(pair).collect();
+    format!("{path}?{}", pairs.join("&"))
 }
 
 fn headers(map: &HeaderMap) -> Vec<String> {
@@ -267,6 +271,31 @@ mod tests {
             assert!(text.contains("authorization: Basic …"), "{text}");
             assert!(text.contains("accept: text/plain"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_firewall_that_polls_takes_one_place() {
+        let requests = UnknownRequests::default();
+        let note = |query: &str, now: i64| {
+            let (parts, ()) = axum::http::Request::get(format!("/batch?{query}"))
+                .body(())
+                .unwrap()
+                .into_parts();
+            let raw = Raw {
+                address: "10.0.0.1".parse().unwrap(),
+                point: "srx",
+                parts: &parts,
+                body: &[],
+            };
+            requests.note(raw, "capped", UtcMillis(now));
+        };
+        note("entry_count=0", 0);
+        for number in 1..=200 {
+            note(&format!("entry_count=5000&cookie=j2.{number}"), number);
+        }
+        let all = requests.read();
+        assert_eq!((all.len(), all[0].count), (2, 200), "{all:?}");
+        assert!(all[0].target.ends_with("cookie=j2.200"), "the latest");
     }
 
     #[test]

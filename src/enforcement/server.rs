@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::forced::Forced;
-use super::http::{MAX_BODY_BYTES, router};
+use super::http::{MAX_BODY_BYTES, router, validator_router};
 use super::point::{PointError, Points};
 use super::query;
 use super::reading::{PointReading, PointStates};
@@ -26,7 +26,9 @@ use crate::config::{self, CertificateFiles, Config};
 use crate::net::http::{HttpServer, Limits};
 use crate::net::listener::{self, ListenError};
 use crate::net::self_signed::{SelfSigned, self_signed};
-use crate::net::tls::{ALPN_HTTP, CertificateFacts, ServerTls, ServerTlsOptions, TlsError};
+use crate::net::tls::{
+    ALPN_HTTP, CertificateFacts, ClientCertificates, ServerTls, ServerTlsOptions, TlsError,
+};
 use crate::runtime::clock;
 use crate::runtime::probing::Probing;
 use crate::runtime::readiness::Readiness;
@@ -116,8 +118,19 @@ struct Inner {
     reloading: tokio::sync::Mutex<()>,
 }
 
-/// How a listener speaks, and where it was configured to be.
-type Listening = (bool, SocketAddr);
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Face {
+    /// Queries and tokens, with TLS.
+    Queries,
+    /// The same without TLS, for debugging.
+    DebugHttp,
+    /// The validator, with TLS.
+    Validator,
+}
+
+/// What a listener is for, and where it was configured to be.
+type Listening = (Face, SocketAddr);
 
 #[derive(Debug, Default)]
 struct Listeners {
@@ -225,13 +238,19 @@ impl Server {
     /// Where it listens with TLS.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.listeners.lock().bound(true)
+        self.0.listeners.lock().bound(Face::Queries)
+    }
+
+    /// Where the validator listens.
+    #[must_use]
+    pub fn validator_addresses(&self) -> Vec<SocketAddr> {
+        self.0.listeners.lock().bound(Face::Validator)
     }
 
     /// Where it listens without TLS, for debugging.
     #[must_use]
     pub fn plain_addresses(&self) -> Vec<SocketAddr> {
-        self.0.listeners.lock().bound(false)
+        self.0.listeners.lock().bound(Face::DebugHttp)
     }
 
     /// What every enforcement point did of late.
@@ -280,13 +299,17 @@ impl Server {
             return;
         };
         for (key, listener) in std::mem::take(&mut listeners.waiting) {
-            let (tls, _) = key;
+            let (face, _) = key;
+            let shared = Arc::clone(&self.0.shared);
             let closing = stop.child_token();
             listeners.open.insert(key, closing.clone());
             let server = HttpServer {
                 listener,
-                tls: tls.then(|| Arc::clone(&self.0.tls)),
-                router: router(Arc::clone(&self.0.shared)),
+                tls: (face != Face::DebugHttp).then(|| Arc::clone(&self.0.tls)),
+                router: match face {
+                    Face::Queries | Face::DebugHttp => router(shared),
+                    Face::Validator => validator_router(shared),
+                },
                 limits: Limits {
                     body_bytes: MAX_BODY_BYTES,
                     ..Limits::default()
@@ -299,16 +322,16 @@ impl Server {
 }
 
 impl Listeners {
-    fn bind(&mut self, (tls, address): Listening) -> Result<(), ListenError> {
-        let key = if tls {
-            "[server] listen"
-        } else {
-            "[server] debug_http_listen"
+    fn bind(&mut self, (face, address): Listening) -> Result<(), ListenError> {
+        let key = match face {
+            Face::Queries => "[server] listen",
+            Face::DebugHttp => "[server] debug_http_listen",
+            Face::Validator => "[server] validator_listen",
         };
         let listener = listener::tcp(address, key)?;
         let bound = listener.local_addr().unwrap_or(address);
-        self.bound.insert((tls, address), bound);
-        self.waiting.insert((tls, address), listener);
+        self.bound.insert((face, address), bound);
+        self.waiting.insert((face, address), listener);
         Ok(())
     }
 
@@ -324,21 +347,24 @@ impl Listeners {
         });
     }
 
-    fn bound(&self, tls: bool) -> Vec<SocketAddr> {
+    fn bound(&self, face: Face) -> Vec<SocketAddr> {
         let all = self.bound.iter();
-        all.filter(|((speaks_tls, _), _)| *speaks_tls == tls)
+        all.filter(|((is, _), _)| *is == face)
             .map(|(_, bound)| *bound)
             .collect()
     }
 }
 
 fn wanted(server: &config::Server) -> impl Iterator<Item = Listening> {
-    let tls = server.listen.iter().map(|address| (true, *address));
-    let plain = server
-        .debug_http_listen
-        .iter()
-        .map(|address| (false, *address));
-    tls.chain(plain)
+    let faces = [
+        (Face::Queries, &server.listen),
+        (Face::DebugHttp, &server.debug_http_listen),
+        (Face::Validator, &server.validator_listen),
+    ];
+    let of = |(face, addresses): (Face, &'_ Vec<SocketAddr>)| -> Vec<Listening> {
+        addresses.iter().map(|address| (face, *address)).collect()
+    };
+    faces.into_iter().flat_map(of)
 }
 
 fn tls_options(server: &config::Server, state_dir: &Path) -> Result<ServerTlsOptions, TlsError> {
@@ -348,7 +374,10 @@ fn tls_options(server: &config::Server, state_dir: &Path) -> Result<ServerTlsOpt
     };
     Ok(ServerTlsOptions {
         files,
-        client_ca_file: None,
+        clients: server
+            .client_ca_file
+            .clone()
+            .map_or(ClientCertificates::None, ClientCertificates::Optional),
         alpn: ALPN_HTTP,
     })
 }
@@ -357,19 +386,39 @@ fn own_certificate(
     server: &config::Server,
     state_dir: &Path,
 ) -> Result<CertificateFiles, TlsError> {
+    let whom = if server.certificate_names.is_empty() {
+        this_host(server)
+    } else {
+        named(&server.certificate_names)
+    };
+    self_signed(&state_dir.join(SELF_SIGNED_FOLDER), &whom, clock::utc_now())
+}
+
+fn this_host(server: &config::Server) -> SelfSigned {
     let host = rustix::system::uname()
         .nodename()
         .to_string_lossy()
         .into_owned();
-    let specific = server
+    let addresses = server
         .listen
         .iter()
         .map(|address| address.ip().to_canonical());
-    let whom = SelfSigned {
+    SelfSigned {
         names: vec![host, "localhost".to_owned()],
-        addresses: specific.filter(|ip| !ip.is_unspecified()).collect(),
-    };
-    self_signed(&state_dir.join(SELF_SIGNED_FOLDER), &whom, clock::utc_now())
+        addresses: addresses.filter(|ip| !ip.is_unspecified()).collect(),
+    }
+}
+
+fn named(all: &[String]) -> SelfSigned {
+    let address = |name: &String| name.parse::<IpAddr>().ok();
+    SelfSigned {
+        names: all
+            .iter()
+            .filter(|n| address(n).is_none())
+            .cloned()
+            .collect(),
+        addresses: all.iter().filter_map(address).collect(),
+    }
 }
 
 fn tell_validity(tls: &ServerTls) {

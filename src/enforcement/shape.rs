@@ -32,6 +32,7 @@ const INCLUDE: &[&str] = &["include-ip", "include_ip", "include-address", "inclu
 const EXCLUDE: &[&str] = &["exclude-ip", "exclude_ip", "exclude-address", "exclude"];
 const USER: &[&str] = &["id", "user", "user-name", "user_name", "username"];
 const ADDRESS: &[&str] = &["ip", "ip-address", "ip_address", "address"];
+const NAME: &[&str] = &["name", "id", "user", "device", "group"];
 const PROBE: &[&str] = &["force-probe", "force_probe"];
 
 /// Why a request is not understood; for its author and the operator.
@@ -48,6 +49,8 @@ pub struct BatchRequest {
     pub begin: UtcMillis,
     /// How many entries, 1 to [`MAX_ENTRIES`].
     pub entries: usize,
+    /// More were asked for than [`MAX_ENTRIES`].
+    pub capped: bool,
     /// The request's filter.
     pub filter: RequestFilter,
 }
@@ -61,6 +64,26 @@ pub struct UserRequest {
     pub domain: Option<String>,
     /// Where the firewall sees him.
     pub address: Option<IpAddr>,
+}
+
+/// The validator is asked for one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidateName {
+    /// Name, `DOMAIN\name` or, of a user, UPN.
+    pub name: String,
+    /// Domain in any of its names.
+    pub domain: Option<String>,
+}
+
+/// The validator is asked for the groups of a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidateGroups {
+    /// Domain in any of its names.
+    pub domain: String,
+    /// Where to go on.
+    pub cookie: Option<String>,
+    /// How many, 1 to [`MAX_ENTRIES`].
+    pub entries: usize,
 }
 
 /// The parameters of a request, and those among them that nobody asked for.
@@ -83,9 +106,9 @@ impl Parameters {
     /// # Errors
     /// The first parameter that is not understood.
     pub fn batch(&mut self) -> Result<BatchRequest, NotUnderstood> {
-        let cookie = self.one(COOKIE)?.filter(|text| !text.is_empty());
+        let cookie = self.cookie();
         let begin = self.one(BEGIN)?.map_or(Ok(UtcMillis(0)), |t| instant(&t))?;
-        let entries = self
+        let wanted = self
             .one(COUNT)?
             .map_or(Ok(DEFAULT_ENTRIES), |t| entry_count(&t))?;
         let filter = RequestFilter {
@@ -96,9 +119,23 @@ impl Parameters {
         Ok(BatchRequest {
             cookie,
             begin,
-            entries,
+            entries: wanted.min(MAX_ENTRIES),
+            capped: wanted > MAX_ENTRIES,
             filter,
         })
+    }
+
+    /// A cookie of any length: what cannot be read starts over and is no error (rule 16), for a firewall that was told
+    /// otherwise would come with the same one for ever.
+    fn cookie(&mut self) -> Option<String> {
+        let mut found = None;
+        for ((name, value), used) in self.pairs.iter().zip(&mut self.used) {
+            if COOKIE.iter().any(|n| n.eq_ignore_ascii_case(name)) {
+                *used = true;
+                found.get_or_insert_with(|| value.chars().take(MAX_VALUE_BYTES).collect());
+            }
+        }
+        found.filter(|text: &String| !text.is_empty())
     }
 
     /// Reads a user query.
@@ -106,17 +143,37 @@ impl Parameters {
     /// # Errors
     /// The first parameter that is missing or not understood.
     pub fn user(&mut self) -> Result<UserRequest, NotUnderstood> {
-        let id = self
-            .one(USER)?
-            .filter(|id| !id.trim().is_empty())
-            .ok_or_else(|| NotUnderstood("the parameter id is missing".to_owned()))?;
-        let domain = self.one(DOMAIN)?.filter(|d| !d.trim().is_empty());
-        let address = self.one(ADDRESS)?.filter(|a| !a.is_empty());
-        let address = address.map(|text| address_of(&text)).transpose()?;
+        let address = self.text(ADDRESS)?;
         Ok(UserRequest {
-            id: id.trim().to_owned(),
-            domain: domain.map(|d| d.trim().to_owned()),
-            address,
+            id: self.required(USER)?,
+            domain: self.text(DOMAIN)?,
+            address: address.map(|text| address_of(&text)).transpose()?,
+        })
+    }
+
+    /// Reads the validator's question for one name.
+    ///
+    /// # Errors
+    /// The first parameter that is missing or not understood.
+    pub fn validate_name(&mut self) -> Result<ValidateName, NotUnderstood> {
+        Ok(ValidateName {
+            name: self.required(NAME)?,
+            domain: self.text(DOMAIN)?,
+        })
+    }
+
+    /// Reads the validator's question for the groups of a domain.
+    ///
+    /// # Errors
+    /// The first parameter that is missing or not understood.
+    pub fn validate_groups(&mut self) -> Result<ValidateGroups, NotUnderstood> {
+        let entries = self.one(COUNT)?;
+        Ok(ValidateGroups {
+            domain: self.required(DOMAIN)?,
+            cookie: self.text(COOKIE)?,
+            entries: entries
+                .map_or(Ok(DEFAULT_ENTRIES), |t| entry_count(&t))?
+                .min(MAX_ENTRIES),
         })
     }
 
@@ -140,6 +197,17 @@ impl Parameters {
         unused.map(|((name, _), _)| name.as_str()).collect()
     }
 
+    /// A parameter that says nothing if it is empty.
+    fn text(&mut self, names: &[&str]) -> Result<Option<String>, NotUnderstood> {
+        let text = self.one(names)?.map(|text| text.trim().to_owned());
+        Ok(text.filter(|text| !text.is_empty()))
+    }
+
+    fn required(&mut self, names: &[&str]) -> Result<String, NotUnderstood> {
+        let missing = || NotUnderstood(format!("the parameter {} is missing", names[0]));
+        self.text(names)?.ok_or_else(missing)
+    }
+
     fn one(&mut self, names: &[&str]) -> Result<Option<String>, NotUnderstood> {
         let mut found = None;
         for ((name, value), used) in self.pairs.iter().zip(&mut self.used) {
@@ -148,10 +216,8 @@ impl Parameters {
             }
             *used = true;
             if value.len() > MAX_VALUE_BYTES {
-                return Err(NotUnderstood(format!(
-                    "the parameter {} is too long",
-                    names[0]
-                )));
+                let name = names[0];
+                return Err(NotUnderstood(format!("the parameter {name} is too long")));
             }
             found.get_or_insert_with(|| value.clone());
         }
@@ -169,10 +235,8 @@ impl Parameters {
             let parts = value.split(',').map(str::trim).filter(|p| !p.is_empty());
             for part in parts {
                 if found.len() == MAX_REQUEST_VALUES || part.len() > MAX_VALUE_BYTES {
-                    return Err(NotUnderstood(format!(
-                        "the parameter {} has too many or too long values",
-                        names[0]
-                    )));
+                    let why = "has too many or too long values";
+                    return Err(NotUnderstood(format!("the parameter {} {why}", names[0])));
                 }
                 found.push(part.to_owned());
             }
@@ -208,12 +272,7 @@ fn instant(text: &str) -> Result<UtcMillis, NotUnderstood> {
     if text.is_empty() {
         return Ok(UtcMillis(0));
     }
-    if let Ok(number) = text.parse::<i64>() {
-        let millis = if number >= FIRST_MILLISECONDS {
-            number
-        } else {
-            number.max(0) * 1000
-        };
+    if let Some(millis) = unix_millis(text) {
         return Ok(UtcMillis(millis));
     }
     // In a query a `+` of the offset arrives as a space.
@@ -229,16 +288,41 @@ fn instant(text: &str) -> Result<UtcMillis, NotUnderstood> {
         })
 }
 
-fn entry_count(text: &str) -> Result<usize, NotUnderstood> {
-    match text.parse::<u64>() {
-        Ok(number) if number > 0 => {
-            Ok(usize::try_from(number).map_or(MAX_ENTRIES, |n| n.min(MAX_ENTRIES)))
-        }
-        _ => Err(NotUnderstood(format!(
-            "entry_count is {}, not a number from 1 on",
-            shown(text)
-        ))),
+/// `SECONDS` or `SECONDS.FRACTION` since 1970, or as many milliseconds; what is before 1970 is 0.
+fn unix_millis(text: &str) -> Option<i64> {
+    let (whole, fraction) = match text.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (text, None),
+    };
+    let digits = whole.strip_prefix('-').unwrap_or(whole);
+    let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !all_digits(digits) || !fraction.is_none_or(all_digits) {
+        return None;
     }
+    if digits.len() < whole.len() {
+        return Some(0);
+    }
+    // More digits than a number has lie further ahead than any change.
+    let number = digits.parse::<i64>().unwrap_or(i64::MAX);
+    if number >= FIRST_MILLISECONDS {
+        return Some(number);
+    }
+    // Cut, never rounded up: what changed within the millisecond is told again rather than left out.
+    let thousandths = fraction.unwrap_or_default().bytes().chain(*b"000").take(3);
+    let thousandths = thousandths.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+    Some(number * 1000 + thousandths)
+}
+
+/// A number from 1 on, however large.
+fn entry_count(text: &str) -> Result<usize, NotUnderstood> {
+    let all_digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if all_digits && text.bytes().any(|b| b != b'0') {
+        return Ok(text.parse().unwrap_or(usize::MAX));
+    }
+    Err(NotUnderstood(format!(
+        "entry_count is {}, not a number from 1 on",
+        shown(text)
+    )))
 }
 
 /// Foreign text inside our sentences: short and without control characters.
@@ -411,6 +495,8 @@ pub struct Standing {
     pub more: bool,
     /// First answer of a pass from 0.
     pub full: bool,
+    /// How many entries an answer has at most, if more were asked for.
+    pub capped: Option<usize>,
 }
 
 /// An answer while it is written.
@@ -466,21 +552,44 @@ impl Answer {
     /// The whole answer; a batch says where it stands.
     #[must_use]
     pub fn finish(mut self, standing: Option<&Standing>) -> Bytes {
-        // A cookie has only characters that mean themselves in both forms.
-        let tail = match (self.format, standing) {
-            (Format::Json, None) => "]}".to_owned(),
-            (Format::Json, Some(Standing { cookie, more, full })) => {
-                format!("],\"cookie\":\"{cookie}\",\"more\":{more},\"full\":{full}}}")
-            }
-            (Format::Xml, None) => xml::TAIL.to_owned(),
-            (Format::Xml, Some(Standing { cookie, more, full })) => format!(
-                "  <cookie>{cookie}</cookie>\n  <more>{more}</more>\n  <full>{full}</full>\n{}",
-                xml::TAIL
-            ),
+        let tail = match self.format {
+            Format::Json => json_tail(standing),
+            Format::Xml => xml_tail(standing),
         };
         self.bytes.extend_from_slice(tail.as_bytes());
         Bytes::from(self.bytes)
     }
+}
+
+// A cookie has only characters that mean themselves in both forms.
+
+fn json_tail(standing: Option<&Standing>) -> String {
+    let Some(standing) = standing else {
+        return "]}".to_owned();
+    };
+    let Standing {
+        cookie, more, full, ..
+    } = standing;
+    let capped = standing.capped.map_or(String::new(), |entries| {
+        format!(",\"entry-count\":{entries}")
+    });
+    format!("],\"cookie\":\"{cookie}\",\"more\":{more},\"full\":{full}{capped}}}")
+}
+
+fn xml_tail(standing: Option<&Standing>) -> String {
+    let Some(standing) = standing else {
+        return xml::TAIL.to_owned();
+    };
+    let Standing {
+        cookie, more, full, ..
+    } = standing;
+    let capped = standing.capped.map_or(String::new(), |entries| {
+        format!("  <entry-count>{entries}</entry-count>\n")
+    });
+    format!(
+        "  <cookie>{cookie}</cookie>\n  <more>{more}</more>\n  <full>{full}</full>\n{capped}{}",
+        xml::TAIL
+    )
 }
 
 #[cfg(test)]
@@ -504,9 +613,18 @@ mod tests {
             (plain.begin, plain.entries, plain.cookie),
             (UtcMillis(0), 200, None)
         );
-        assert_eq!(batch("entry_count=7").unwrap().entries, 7);
-        assert_eq!(batch("entry_count=99999999999").unwrap().entries, 1000);
-        for wrong in ["0", "-1", "many", ""] {
+        let count = |text: &str| {
+            let request = batch(&format!("entry_count={text}")).unwrap();
+            (request.entries, request.capped)
+        };
+        assert_eq!(count("1"), (1, false));
+        assert_eq!(count("007"), (7, false));
+        assert_eq!(count("1000"), (1000, false));
+        assert_eq!(count("1001"), (1000, true));
+        assert_eq!(count(&"9".repeat(300)), (1000, true));
+        for wrong in [
+            "0", "000", "-1", "many", "", "%2B5", "+5", "1.5", "1e3", "0x10", "%D9%A3",
+        ] {
             let error = batch(&format!("entry_count={wrong}")).unwrap_err();
             assert!(error.to_string().starts_with("entry_count is `"), "{error}");
         }
@@ -519,9 +637,43 @@ mod tests {
         assert_eq!(begin("1732357800123"), Ok(1_732_357_800_123));
         assert_eq!(begin("2024-11-23T10:30:00Z"), Ok(1_732_357_800_000));
         assert_eq!(begin("2024-11-23T11:30:00+01:00"), Ok(1_732_357_800_000));
-        assert_eq!(begin("-5"), Ok(0));
-        assert_eq!(begin(""), Ok(0));
-        assert!(begin("yesterday").is_err());
+        assert_eq!(begin("1732357800.5"), Ok(1_732_357_800_500));
+        assert_eq!(begin("1732357800.0019999"), Ok(1_732_357_800_001));
+        assert_eq!(begin("1732357800123.9"), Ok(1_732_357_800_123));
+        assert_eq!(begin("2024-11-23T10:30:00.25Z"), Ok(1_732_357_800_250));
+        assert_eq!(begin("2024-11-23T05:00:00.5-05:30"), Ok(1_732_357_800_500));
+        assert_eq!(begin("2024-11-23T11:30:00%2B01:00"), Ok(1_732_357_800_000));
+        assert_eq!(begin("1969-07-20T20:17:40Z"), Ok(0));
+        for nothing in ["", "0", "0.0", "-5", "-5.5", "-0"] {
+            assert_eq!(begin(nothing), Ok(0), "{nothing}");
+        }
+        assert_eq!(begin(&"9".repeat(40)), Ok(i64::MAX));
+        for wrong in [
+            "yesterday",
+            "1732357800.",
+            ".5",
+            "1.5.5",
+            "1e9",
+            "inf",
+            "NaN",
+            "0x5",
+            "--5",
+            "-",
+            "2024-11-23",
+            "2024-11-23T10:30:00",
+            "10:30",
+            "1732357800%20",
+            "%2B5",
+        ] {
+            assert!(begin(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rule_16_a_cookie_of_any_length_is_no_error() {
+        let long = batch(&format!("cookie={}", "x".repeat(20_000))).unwrap();
+        assert!(long.cookie.unwrap().len() <= MAX_VALUE_BYTES);
+        assert_eq!(batch("cookie=").unwrap().cookie, None);
     }
 
     #[test]
@@ -614,9 +766,10 @@ mod tests {
         answer.push(Entry::Login(&login));
         answer.push(logout());
         let standing = Standing {
-            cookie: "j1.x".to_owned(),
+            cookie: "j2.x".to_owned(),
             more: true,
             full: false,
+            capped: None,
         };
         let text = String::from_utf8(answer.finish(Some(&standing)).to_vec()).unwrap();
         assert_eq!(
@@ -627,9 +780,19 @@ mod tests {
                 r#""device-os":"Windows 11","device-os-version":"10.0 (22631)","posture":"Unknown","#,
                 r#""timestamp":1732357800,"activity":"login"},"#,
                 r#"{"ip-address":"2001:db8::7","timestamp":1732357801,"activity":"logout"}],"#,
-                r#""cookie":"j1.x","more":true,"full":false}"#
+                r#""cookie":"j2.x","more":true,"full":false}"#
             )
         );
+        let capped = Standing {
+            capped: Some(1000),
+            ..standing
+        };
+        let tail = |format| {
+            let answer = Answer::new(format).finish(Some(&capped));
+            String::from_utf8(answer.to_vec()).unwrap()
+        };
+        assert!(tail(Format::Json).ends_with(r#""full":false,"entry-count":1000}"#));
+        assert!(tail(Format::Xml).contains("  <entry-count>1000</entry-count>\n</userfw"));
         let empty = Answer::new(Format::Json).finish(None);
         assert_eq!(&empty[..], br#"{"report_entries":[]}"#);
     }

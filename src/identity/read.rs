@@ -113,6 +113,39 @@ impl Core {
             .map_or_else(Vec::new, |id| self.held_by(*id))
     }
 
+    /// Groups of a domain (any of its names) as the directory writes them, sorted without case: the first `limit` after
+    /// `after`, and whether there are more. Looks at every object of every directory.
+    #[must_use]
+    pub fn groups_after(&self, domain: &str, after: &str, limit: usize) -> (Vec<&str>, bool) {
+        let after = NameKey::fold(after);
+        let mut found: Vec<(NameKey, &str)> = self
+            .groups_of(domain)
+            .map(|name| (NameKey::fold(name), name))
+            .filter(|(key, _)| *key > after)
+            .collect();
+        found.sort_unstable();
+        let more = found.len() > limit;
+        found.truncate(limit);
+        (found.into_iter().map(|(_, name)| name).collect(), more)
+    }
+
+    /// A group by name and any name of its domain, as the directory writes it. Looks at every object of every directory.
+    #[must_use]
+    pub fn group(&self, name: &str, domain: &str) -> Option<&str> {
+        let key = NameKey::fold(name);
+        self.groups_of(domain)
+            .find(|name| NameKey::fold(name) == key)
+    }
+
+    fn groups_of(&self, domain: &str) -> impl Iterator<Item = &str> {
+        let domain = self.domains.find(domain);
+        let objects = self.objects.arena.iter().map(|(_, object)| object);
+        objects
+            .filter(move |object| Some(object.domain) == domain)
+            .filter(|object| matches!(object.is.kind, ObjectKind::Group { .. }))
+            .map(|object| object.is.name.as_str())
+    }
+
     /// The DNS name of a domain, given any of its names.
     #[must_use]
     pub fn domain(&self, any_name: &str) -> Option<&str> {
@@ -230,11 +263,7 @@ impl Core {
             name: &subject.name,
             domain: &self.domains.arena[subject.domain].name,
             roles,
-            standing: match (subject.gone, subject.object) {
-                (true, _) => Standing::Gone,
-                (false, Some(_)) => Standing::InDirectory,
-                (false, None) => Standing::NotInDirectory,
-            },
+            standing: standing(subject),
         }
     }
 
@@ -253,6 +282,7 @@ impl Core {
             groups: self.group_names(subject),
             os: os.map(|name| name.as_str()),
             os_version: os_version.map(|name| name.as_str()),
+            standing: standing(subject),
         }
     }
 
@@ -273,4 +303,12 @@ impl Core {
 
 fn asserted(slot: &Slot) -> &[compact_str::CompactString] {
     slot.groups()
+}
+
+fn standing(subject: &Subject) -> Standing {
+    match (subject.gone, subject.object) {
+        (true, _) => Standing::Gone,
+        (false, Some(_)) => Standing::InDirectory,
+        (false, None) => Standing::NotInDirectory,
+    }
 }

@@ -114,6 +114,8 @@ pub struct DeviceView<'a> {
     pub os: Option<&'a str>,
     /// `operatingSystemVersion`.
     pub os_version: Option<&'a str>,
+    /// What the directory says of it.
+    pub standing: Standing,
 }
 
 /// The evidence that holds a session.
@@ -134,11 +136,11 @@ pub struct EvidenceView<'a> {
 /// What the directory says of a user (rule 14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It has him.
+    /// It has it.
     InDirectory,
-    /// It never had him, or there is no directory for his domain.
+    /// It never had it, or there is no directory for its domain.
     NotInDirectory,
-    /// It had him and lost him, or has him disabled.
+    /// It had it and lost it, or has it disabled.
     Gone,
 }
 

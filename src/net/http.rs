@@ -25,12 +25,17 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::listener::{Accepted, Acceptor};
-use super::tls::ServerTls;
+use super::tls::{ServerTls, certificate_names};
 use crate::runtime::supervisor::Tasks;
 
 /// Who calls, in canonical form; an extension of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
+
+/// Names in the client certificate of the connection, whose issuer was checked; an extension of every request. Empty:
+/// none was shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerNames(pub Arc<[String]>);
 
 /// The bounds of an HTTP server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,11 +148,16 @@ impl Connection {
         // Answers are written whole; waiting for more to send only adds delay.
         let _ = stream.set_nodelay(true);
         let Some(tls) = &self.tls else {
-            return self.serve_http(stream, peer).await;
+            return self.serve_http(stream, peer, PeerNames::default()).await;
         };
         let handshake = timeout(self.limits.handshake, tls.acceptor().accept(stream));
         match self.stop.run_until_cancelled(handshake).await {
-            Some(Ok(Ok(stream))) => self.serve_http(stream, peer).await,
+            Some(Ok(Ok(stream))) => {
+                let shown = stream.get_ref().1.peer_certificates();
+                let names = shown.and_then(<[_]>::first).map(certificate_names);
+                let names = PeerNames(names.unwrap_or_default().into());
+                self.serve_http(stream, peer, names).await;
+            }
             Some(Ok(Err(error))) => {
                 metrics::counter!("jims_http_refused_total", "reason" => "handshake").increment(1);
                 tracing::debug!(%peer, %error, "TLS handshake failed");
@@ -165,10 +175,12 @@ impl Connection {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
         peer: SocketAddr,
+        names: PeerNames,
     ) {
         let router = TowerToHyperService::new(self.router.clone());
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(names.clone());
             router.call(request)
         });
         let mut builder = auto::Builder::new(Streams(self.tasks.clone()));

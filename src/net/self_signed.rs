@@ -1,30 +1,37 @@
-//! A certificate of our own for a Server that was given none.
+//! A certificate of our own for a Server that was given none, and the CA that issues it.
 //!
-//! The key is made once and kept, because firewalls and Collectors may have pinned it; the certificate is renewed
-//! before it ends or when the names change. The files are in the form that [`super::tls`] reads.
+//! Firewalls take a CA certificate to check a server by, not the server's own, so there are two: the CA's is the one to
+//! install on the other side. Both keys are made once and kept, because they may have been installed or pinned;
+//! certificates are renewed before they end or when the names change. The files are in the form that [`super::tls`]
+//! reads.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
 };
 
-use super::tls::{ALPN_NONE, ServerTlsOptions, TlsError, check_files};
+use super::tls::{ALPN_NONE, ClientCertificates, ServerTlsOptions, TlsError, check_files};
 use crate::config::CertificateFiles;
 use crate::identity::time::UtcMillis;
 
 /// How long a certificate lives: the longest that strict clients take.
 const LIFE: Duration = Duration::from_secs(825 * 86_400);
+/// How long the CA lives: to install it again is work on every firewall.
+const CA_LIFE: Duration = Duration::from_secs(20 * 365 * 86_400);
 /// How long before its end a certificate is renewed.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
 /// Clocks of firewalls may be behind.
 const BACKDATED: Duration = Duration::from_secs(2 * 86_400);
+
+/// How the CA's name begins.
+const CA_NAME: &str = "jims CA";
 
 /// Who the certificate is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,8 +42,14 @@ pub struct SelfSigned {
     pub addresses: Vec<IpAddr>,
 }
 
-/// The certificate in the folder (which is made if need be), made or renewed if there is none, if it ends within 30
-/// days, or if it is for other names.
+/// The certificate of the CA in the folder: what the other side has to trust.
+#[must_use]
+pub fn ca_certificate(folder: &Path) -> PathBuf {
+    folder.join("self-signed.pem")
+}
+
+/// The certificate in the folder (which is made if need be) with that of its CA behind it; made or renewed if there is
+/// none, if one of them ends within 30 days, or if it is for other names.
 ///
 /// # Errors
 /// The folder cannot be written, or a key in it cannot be used.
@@ -45,65 +58,137 @@ pub fn self_signed(
     whom: &SelfSigned,
     now: UtcMillis,
 ) -> Result<CertificateFiles, TlsError> {
-    let files = CertificateFiles {
-        certificate: folder.join("self-signed.pem"),
+    let ca = CertificateFiles {
+        certificate: ca_certificate(folder),
         key: folder.join("self-signed.key"),
     };
-    if files.certificate.exists() && files.key.exists() && is_current(&files, whom, now) {
-        return Ok(files);
-    }
-    make(&files, folder, whom, now).map_err(|reason| TlsError::SelfSigned {
+    let server = CertificateFiles {
+        certificate: folder.join("server.pem"),
+        key: folder.join("server.key"),
+    };
+    let done = || {
+        fs::create_dir_all(folder).map_err(|e| e.to_string())?;
+        let ca_pem = current_ca(&ca, whom, now)?;
+        if !is_current(&server, |names| names == alternative_names(whom), now)
+            || !is_issued_by(&server, &ca_pem)
+        {
+            issue(&server, &ca, &ca_pem, whom, now)?;
+        }
+        Ok(())
+    };
+    done().map_err(|reason| TlsError::SelfSigned {
         folder: folder.to_owned(),
         reason,
     })?;
-    Ok(files)
+    Ok(server)
 }
 
-fn is_current(files: &CertificateFiles, whom: &SelfSigned, now: UtcMillis) -> bool {
+fn is_current(
+    files: &CertificateFiles,
+    is_for: impl Fn(&[String]) -> bool,
+    now: UtcMillis,
+) -> bool {
     let options = ServerTlsOptions {
         files: files.clone(),
-        client_ca_file: None,
+        clients: ClientCertificates::None,
         alpn: ALPN_NONE,
     };
     check_files(&options).is_ok_and(|facts| {
-        facts.names == alternative_names(whom)
+        is_for(&facts.names)
             && facts.check_validity(now).is_ok()
             && facts.check_validity(now.after(RENEW_BEFORE)).is_ok()
     })
 }
 
-fn make(
+fn is_issued_by(server: &CertificateFiles, ca_pem: &str) -> bool {
+    let chain = fs::read_to_string(&server.certificate);
+    chain.is_ok_and(|chain| chain.ends_with(ca_pem))
+}
+
+/// The CA's certificate in PEM form, made or renewed.
+fn current_ca(
     files: &CertificateFiles,
-    folder: &Path,
+    whom: &SelfSigned,
+    now: UtcMillis,
+) -> Result<String, String> {
+    let pair_exists = files.certificate.exists() && files.key.exists();
+    // Whatever the host was called when it was made: to install another is work.
+    let is_ca = |names: &[String]| names.iter().any(|name| name.starts_with(CA_NAME));
+    if pair_exists && is_current(files, is_ca, now) {
+        return fs::read_to_string(&files.certificate).map_err(|e| e.to_string());
+    }
+    let key = key(&files.key)?;
+    let params = ca_params(whom, now)?;
+    let pem = params.self_signed(&key).map_err(|e| e.to_string())?.pem();
+    write_whole(&files.certificate, pem.as_bytes(), 0o644).map_err(|e| e.to_string())?;
+    Ok(pem)
+}
+
+fn ca_params(whom: &SelfSigned, now: UtcMillis) -> Result<CertificateParams, String> {
+    let mut params = CertificateParams::new(Vec::new()).map_err(|e| e.to_string())?;
+    live(&mut params, now, CA_LIFE)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, ca_name(whom));
+    Ok(params)
+}
+
+fn issue(
+    files: &CertificateFiles,
+    ca: &CertificateFiles,
+    ca_pem: &str,
     whom: &SelfSigned,
     now: UtcMillis,
 ) -> Result<(), String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    fs::create_dir_all(folder).map_err(|e| text(&e))?;
-    let key = if files.key.exists() {
-        let pem = fs::read_to_string(&files.key).map_err(|e| text(&e))?;
-        KeyPair::from_pem(&pem).map_err(|e| format!("{}: {e}", files.key.display()))?
-    } else {
-        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|e| text(&e))?;
-        let pem = zeroize::Zeroizing::new(key.serialize_pem());
-        write_whole(&files.key, pem.as_bytes(), 0o600).map_err(|e| text(&e))?;
-        key
-    };
-    let mut params = CertificateParams::new(alternative_names(whom)).map_err(|e| text(&e))?;
-    let (year, month, day) = civil_day(now.before(BACKDATED))?;
-    params.not_before = rcgen::date_time_ymd(year, month, day);
-    let (year, month, day) = civil_day(now.after(LIFE).before(BACKDATED))?;
-    params.not_after = rcgen::date_time_ymd(year, month, day);
+    let issuer = Issuer::from_ca_cert_pem(ca_pem, key(&ca.key)?).map_err(|e| e.to_string())?;
+    let key = key(&files.key)?;
+    let mut params = CertificateParams::new(alternative_names(whom)).map_err(|e| e.to_string())?;
+    live(&mut params, now, LIFE)?;
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
     params.distinguished_name = DistinguishedName::new();
-    let common = whom.names.first().map_or("jims", String::as_str);
-    params
-        .distinguished_name
-        .push(DnType::CommonName, common.to_owned());
-    let certificate = params.self_signed(&key).map_err(|e| text(&e))?;
-    write_whole(&files.certificate, certificate.pem().as_bytes(), 0o644).map_err(|e| text(&e))
+    let common = common_name(whom).to_owned();
+    params.distinguished_name.push(DnType::CommonName, common);
+    let certificate = params.signed_by(&key, &issuer).map_err(|e| e.to_string())?;
+    let chain = certificate.pem() + ca_pem;
+    write_whole(&files.certificate, chain.as_bytes(), 0o644).map_err(|e| e.to_string())
+}
+
+/// Two Servers' CAs must differ in name for a firewall to hold both. A common name has at most 64 characters (RFC 5280,
+/// appendix A).
+fn ca_name(whom: &SelfSigned) -> String {
+    let name = format!("{CA_NAME} on {}", common_name(whom));
+    name.chars().take(64).collect()
+}
+
+fn common_name(whom: &SelfSigned) -> &str {
+    whom.names.first().map_or("jims", String::as_str)
+}
+
+fn live(params: &mut CertificateParams, now: UtcMillis, life: Duration) -> Result<(), String> {
+    let (year, month, day) = civil_day(now.before(BACKDATED))?;
+    params.not_before = rcgen::date_time_ymd(year, month, day);
+    let (year, month, day) = civil_day(now.after(life).before(BACKDATED))?;
+    params.not_after = rcgen::date_time_ymd(year, month, day);
+    Ok(())
+}
+
+/// The private key in the file, made if there is none.
+fn key(path: &Path) -> Result<KeyPair, String> {
+    if path.exists() {
+        let pem = fs::read_to_string(path).map_err(|e| e.to_string())?;
+        let pem = zeroize::Zeroizing::new(pem);
+        return KeyPair::from_pem(&pem).map_err(|e| format!("{}: {e}", path.display()));
+    }
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|e| e.to_string())?;
+    let pem = zeroize::Zeroizing::new(key.serialize_pem());
+    write_whole(path, pem.as_bytes(), 0o600).map_err(|e| e.to_string())?;
+    Ok(key)
 }
 
 fn alternative_names(whom: &SelfSigned) -> Vec<String> {
@@ -157,16 +242,18 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_private_and_outlives_the_certificate() {
+    fn keys_are_private_and_outlive_their_certificates() {
         let folder = tempfile::tempdir().unwrap();
         let inside = folder.path().join("tls");
         let files = self_signed(&inside, &whom("a.example"), NOW).unwrap();
-        let mode = fs::metadata(&files.key).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        let (key, first) = (
-            fs::read(&files.key).unwrap(),
-            fs::read(&files.certificate).unwrap(),
-        );
+        let ca_key = inside.join("self-signed.key");
+        for key in [&files.key, &ca_key] {
+            let mode = fs::metadata(key).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        let keys = || (fs::read(&files.key).unwrap(), fs::read(&ca_key).unwrap());
+        let (first_keys, first) = (keys(), fs::read(&files.certificate).unwrap());
+        let ca = fs::read(ca_certificate(&inside)).unwrap();
 
         self_signed(&inside, &whom("a.example"), NOW).unwrap();
         assert_eq!(fs::read(&files.certificate).unwrap(), first, "still good");
@@ -175,11 +262,21 @@ mod tests {
         self_signed(&inside, &whom("a.example"), near_its_end).unwrap();
         let renewed = fs::read(&files.certificate).unwrap();
         assert_ne!(renewed, first);
-        assert_eq!(fs::read(&files.key).unwrap(), key);
 
         self_signed(&inside, &whom("b.example"), near_its_end).unwrap();
         assert_ne!(fs::read(&files.certificate).unwrap(), renewed, "other name");
-        assert_eq!(fs::read(&files.key).unwrap(), key);
+        assert_eq!(
+            fs::read(ca_certificate(&inside)).unwrap(),
+            ca,
+            "nothing to install again"
+        );
+
+        let after = NOW.after(CA_LIFE).before(RENEW_BEFORE);
+        self_signed(&inside, &whom("b.example"), after).unwrap();
+        let renewed_ca = fs::read(ca_certificate(&inside)).unwrap();
+        assert_ne!(renewed_ca, ca);
+        assert!(fs::read(&files.certificate).unwrap().ends_with(&renewed_ca));
+        assert_eq!(keys(), first_keys);
     }
 
     #[test]

@@ -195,13 +195,25 @@ impl CertificateFacts {
     }
 }
 
+/// Which certificates of clients are asked for. One that is shown must always be good.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// None.
+    #[default]
+    None,
+    /// One that a CA of this file issued, if the client has one.
+    Optional(PathBuf),
+    /// One that a CA of this file issued.
+    Required(PathBuf),
+}
+
 /// How a TLS server is to be set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerTlsOptions {
     /// Chain and key.
     pub files: CertificateFiles,
-    /// If given, clients must show a certificate that one of these issued.
-    pub client_ca_file: Option<PathBuf>,
+    /// What clients show.
+    pub clients: ClientCertificates,
     /// Protocols offered by ALPN.
     pub alpn: &'static [&'static [u8]],
 }
@@ -352,19 +364,16 @@ fn load(options: &ServerTlsOptions) -> Result<Loaded, TlsError> {
     hash.update(key_pem.as_slice());
 
     let builder = ServerConfig::builder();
-    let builder = match &options.client_ca_file {
+    let (ca_file, optional) = match &options.clients {
+        ClientCertificates::None => (None, true),
+        ClientCertificates::Optional(path) => (Some(path), true),
+        ClientCertificates::Required(path) => (Some(path), false),
+    };
+    let builder = match ca_file {
         None => builder.with_no_client_auth(),
         Some(path) => {
             hash.update(read_pem("CA file", path)?);
-            let roots = Arc::new(roots_from_file(path)?);
-            let verifier = WebPkiClientVerifier::builder(roots)
-                .build()
-                .map_err(|refused| TlsError::Refused {
-                    what: "CA file",
-                    path: path.clone(),
-                    reason: refused.to_string(),
-                })?;
-            builder.with_client_cert_verifier(verifier)
+            builder.with_client_cert_verifier(client_verifier(path, optional)?)
         }
     };
     let mut config = builder
@@ -390,6 +399,23 @@ fn load(options: &ServerTlsOptions) -> Result<Loaded, TlsError> {
         config: Arc::new(config),
         facts,
         content: hash.finalize().into(),
+    })
+}
+
+fn client_verifier(
+    ca_file: &Path,
+    optional: bool,
+) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsError> {
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots_from_file(ca_file)?));
+    let verifier = if optional {
+        verifier.allow_unauthenticated()
+    } else {
+        verifier
+    };
+    verifier.build().map_err(|refused| TlsError::Refused {
+        what: "CA file",
+        path: ca_file.to_owned(),
+        reason: refused.to_string(),
     })
 }
 
@@ -483,6 +509,37 @@ fn facts(path: &Path, certificate: &CertificateDer<'_>) -> Result<CertificateFac
     })
 }
 
+/// Who issued a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Issuer {
+    /// The CA's certificate, in PEM form.
+    Certificate(String),
+    /// Only its name is known.
+    Named(String),
+}
+
+/// Looks at the end of a chain, where the CA stands if its certificate is there at all.
+///
+/// # Errors
+/// The file holds no certificate.
+pub fn issuer_of(chain: &Path) -> Result<Issuer, TlsError> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    let pem = read_pem("certificate", chain)?;
+    let refused = |reason: String| TlsError::Refused {
+        what: "certificate",
+        path: chain.to_owned(),
+        reason,
+    };
+    let last = certificates("certificate", chain, &pem)?.pop();
+    let last = last.ok_or_else(|| refused("it is empty".to_owned()))?;
+    let (_, parsed) = X509Certificate::from_der(&last).map_err(|e| refused(e.to_string()))?;
+    let text = String::from_utf8_lossy(&pem);
+    match text.rfind(BEGIN).and_then(|at| text.get(at..)) {
+        Some(own) if parsed.is_ca() => Ok(Issuer::Certificate(own.to_owned())),
+        _ => Ok(Issuer::Named(parsed.issuer().to_string())),
+    }
+}
+
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let alternative = certificate.subject_alternative_name().ok().flatten();
     let mut list: Vec<String> = alternative
@@ -536,7 +593,7 @@ mod tests {
     fn options(files: CertificateFiles) -> ServerTlsOptions {
         ServerTlsOptions {
             files,
-            client_ca_file: None,
+            clients: ClientCertificates::None,
             alpn: ALPN_HTTP,
         }
     }

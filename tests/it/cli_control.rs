@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use assert_cmd::Command;
 use jims::config;
+use jims::control::junos::Junos;
+use jims::control::kept::KeptRequest;
 use jims::control::protocol::{
-    Attention, PointStatus, Probed, ProbedStep, Refreshed, Refusal, ServerStatus,
+    Attention, PointStatus, Probed, ProbedStep, Refreshed, Refusal, ServerStatus, timestamp,
 };
 use jims::control::server::Unparsed;
 use jims::control::{ControlServer, Desk, Site};
@@ -42,7 +44,28 @@ impl Site for Fake {
             listen: vec!["127.77.9.1:443".into()],
             fingerprint: "ab".repeat(32),
             self_signed: true,
+            validator: Vec::new(),
             debug_http: vec!["127.77.9.1:8080".into()],
+            not_understood: 1,
+        })
+    }
+    fn requests(&self) -> Vec<KeptRequest> {
+        vec![KeptRequest {
+            at: timestamp(UtcMillis(1_764_000_000_000)),
+            count: 3,
+            address: "127.77.9.10".parse().expect("an address"),
+            point: "srx".into(),
+            method: "GET".into(),
+            target: "/api/user_query/v3/users?flavour=mint".into(),
+            headers: vec!["accept: */*".into(), "authorization: Bearer …".into()],
+            body: String::new(),
+            reason: "there is no such path and method".into(),
+        }]
+    }
+    fn junos(&self, point: &str) -> Result<Junos, Refusal> {
+        Err(Refusal {
+            message: format!("there is no enforcement point `{point}`"),
+            remedy: String::new(),
         })
     }
     fn points(&self) -> Vec<PointStatus> {
@@ -327,6 +350,24 @@ async fn status_says_what_an_operator_should_act_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requests_that_nobody_understood_are_shown() {
+    let running = Running::start();
+    let (code, text, _) = running.jims(&["status", "--requests"]).await;
+    assert_eq!(code, 1, "there is one");
+    for part in [
+        "srx (127.77.9.10): ",
+        "3 times",
+        "GET /api/user_query/v3/users?flavour=mint",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let (code, text, _) = running.jims(&["status", "--requests", "--json"]).await;
+    let answer: Value = serde_json::from_str(&text).expect("json");
+    assert_eq!((code, &answer["requests"][0]["method"]), (1, &json!("GET")));
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_known_is_no_and_not_an_error() {
     let running = Running::start();
     let (code, text, _) = running.jims(&["query-user", "nobody"]).await;
@@ -445,6 +486,16 @@ async fn a_tail_tells_what_happens_and_what_nobody_could_read() {
             "answer": "tail", "tail": "unparsed", "received_at": "2025-11-24T16:00:00Z",
             "source": "vpn", "line": "odd\\u{1b}", "reason": "no-rule",
         })
+    );
+    let (mut stream, request) = blocking(move || {
+        let request = line(&mut stream);
+        (stream, request)
+    })
+    .await
+    .expect("no panic");
+    assert_eq!(
+        (&request["tail"], &request["request"]["count"]),
+        (&json!("request"), &json!(3))
     );
     running.logon("alice", "10.1.2.50").await;
     let outcome = blocking(move || line(&mut stream)).await.expect("no panic");

@@ -12,6 +12,11 @@ mod event_log;
 mod evtx_log;
 mod evtx_reencode;
 mod fake_srx;
+mod firewall_table;
+mod follow_cookie;
+mod follow_world;
+#[path = "../sim/random.rs"]
+mod random;
 #[path = "../common/records.rs"]
 mod records;
 mod server;
@@ -21,4 +26,5 @@ mod service;
 mod syslog;
 mod templates;
 mod tidy;
+mod validator;
 mod web_api;

@@ -396,7 +396,7 @@ async fn another_certificate_is_used_without_a_restart() {
     let now = clock::utc_now();
     let files = jims::net::self_signed::self_signed(other.path(), &whom, now).unwrap();
     let own = site.folder.path().join("state/tls");
-    let key = own.join("self-signed.key");
+    let key = own.join("server.key");
     std::fs::write(&key, "broken").unwrap();
     assert!(site.server.reload_certificate().is_err());
     assert_eq!(site.server.certificate(), before, "the old one stays");
@@ -410,7 +410,9 @@ async fn another_certificate_is_used_without_a_restart() {
         200
     );
     std::fs::copy(&files.key, &key).unwrap();
-    std::fs::copy(&files.certificate, own.join("self-signed.pem")).unwrap();
+    std::fs::copy(&files.certificate, own.join("server.pem")).unwrap();
+    let ca = jims::net::self_signed::ca_certificate(other.path());
+    std::fs::copy(ca, own.join("self-signed.pem")).unwrap();
     assert!(site.server.reload_certificate().unwrap());
     let trusting_the_new = site.client_from(FIREWALL);
     let answer = trusting_the_new
@@ -419,4 +421,82 @@ async fn another_certificate_is_used_without_a_restart() {
         .await
         .unwrap();
     assert_eq!(answer.status(), 200);
+}
+
+/// A CA of the clients, in a file, and what it issues.
+struct ClientCa(rcgen::Issuer<'static, rcgen::KeyPair>);
+
+impl ClientCa {
+    fn new(file: &std::path::Path) -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        std::fs::write(file, ca.self_signed(&key).unwrap().pem()).unwrap();
+        Self(rcgen::Issuer::new(ca, key))
+    }
+
+    /// Certificate and key in PEM form.
+    fn identity(&self, name: &str) -> reqwest::Identity {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        reqwest::Identity::from_pem((certificate.pem() + &key.serialize_pem()).as_bytes()).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_point_with_a_client_certificate_must_show_it() {
+    let site = Site::start().await;
+    let firewall = site.firewall().await;
+    let ca_file = site.folder.path().join("clients-ca.pem");
+    let (ours, foreign) = (
+        ClientCa::new(&ca_file),
+        ClientCa::new(&site.folder.path().join("foreign-ca.pem")),
+    );
+    let server = format!("client_ca_file = \"{}\"", ca_file.display());
+    site.reload_server(&server, "").await;
+    let status = async |client: &reqwest::Client| {
+        let request = client.get(site.url(ENDPOINTS)).bearer_auth(&firewall.token);
+        request.send().await.map(|answer| answer.status().as_u16())
+    };
+    let none = site.client_from(FIREWALL);
+    assert_eq!(
+        status(&none).await.unwrap(),
+        200,
+        "who needs none is asked for none"
+    );
+
+    site.reload_server(&server, "client_certificate = \"SRX-1.example.com\"")
+        .await;
+    let with = |identity| site.client_with(FIREWALL, Some(identity));
+    assert_eq!(
+        status(&with(ours.identity("srx-1.example.com")))
+            .await
+            .unwrap(),
+        200
+    );
+    let none = site.client_from(FIREWALL);
+    assert_eq!(status(&none).await.unwrap(), 403);
+    let other = with(ours.identity("srx-2.example.com"));
+    assert_eq!(status(&other).await.unwrap(), 403, "another name");
+    assert!(
+        status(&with(foreign.identity("srx-1.example.com")))
+            .await
+            .is_err(),
+        "no handshake"
+    );
+    let refused = login(&site, &none, SECRET).await;
+    assert_eq!(
+        (
+            refused.status().as_u16(),
+            refused.bytes().await.unwrap().len()
+        ),
+        (403, 0)
+    );
+    let reading = &site.server.points()[0];
+    assert_eq!(
+        reading.last_refused.map(|(_, why)| why),
+        Some("no-certificate")
+    );
+    assert!(site.strangers.read().is_empty(), "it is no stranger");
 }

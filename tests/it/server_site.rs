@@ -57,6 +57,7 @@ pub(crate) fn table(epoch: u64, shared: &[&str]) -> Core {
             netbios: Some(name("CORP")),
             aliases: Vec::new(),
         }],
+        directories: vec![(name("corp"), name("corp.example.com"))],
         shared_addresses: jims::identity::address::Networks::new(
             shared.iter().map(|n| n.parse().unwrap()),
         ),
@@ -95,7 +96,7 @@ impl Site {
             probing: Probing::default(),
             tasks: tasks.clone(),
         };
-        let server = Server::bind(&config(folder.path(), point), parts).unwrap();
+        let server = Server::bind(&config(folder.path(), "", point), parts).unwrap();
         let (running, ending) = (server.clone(), stop.clone());
         tasks.spawn("server", async move { running.run(ending).await });
         let address = server.addresses()[0];
@@ -121,7 +122,13 @@ impl Site {
     }
 
     pub(crate) fn config(&self, point: &str) -> Config {
-        config(self.folder.path(), point)
+        config(self.folder.path(), "", point)
+    }
+
+    /// Takes more lines of `[server]`, as SIGHUP does.
+    pub(crate) async fn reload_server(&self, server: &str, point: &str) {
+        let config = config(self.folder.path(), server, point);
+        self.server.reload(&config).await.unwrap();
     }
 
     pub(crate) fn write_secret(&self, file: &str, secret: &str) {
@@ -130,17 +137,29 @@ impl Site {
 
     /// A client that trusts the Server's certificate and calls from the address.
     pub(crate) fn client_from(&self, address: &str) -> Client {
+        self.client_with(address, None)
+    }
+
+    /// The same with a certificate of its own.
+    pub(crate) fn client_with(&self, address: &str, own: Option<reqwest::Identity>) -> Client {
         let pem = std::fs::read(self.folder.path().join("state/tls/self-signed.pem")).unwrap();
-        Client::builder()
+        let builder = Client::builder()
             .tls_certs_only([reqwest::Certificate::from_pem(&pem).unwrap()])
             .local_address(address.parse::<IpAddr>().unwrap())
-            .timeout(GUARD)
-            .build()
-            .unwrap()
+            .timeout(GUARD);
+        let builder = match own {
+            Some(own) => builder.identity(own),
+            None => builder,
+        };
+        builder.build().unwrap()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.address)
+    }
+
+    pub(crate) fn validator_url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.server.validator_addresses()[0])
     }
 
     /// The configured firewall with a token.
@@ -309,7 +328,7 @@ fn write_secret(folder: &Path, name: &str, secret: &str) {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-fn config(folder: &Path, point: &str) -> Config {
+fn config(folder: &Path, server: &str, point: &str) -> Config {
     let text = format!(
         r#"
 schema = 1
@@ -318,6 +337,8 @@ name = "test"
 state_dir = "{folder}/state"
 [server]
 listen = ["127.77.4.1:0"]
+validator_listen = ["127.77.4.1:0"]
+{server}
 [[enforcement_point]]
 name = "srx"
 addresses = ["{FIREWALL}", "127.77.4.12"]

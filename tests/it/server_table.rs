@@ -420,7 +420,7 @@ async fn xml_is_given_to_those_who_prefer_it() {
         "{text}"
     );
     assert!(
-        text.contains("<user>alice</user>") && text.contains("<cookie>j1."),
+        text.contains("<user>alice</user>") && text.contains("<cookie>j2."),
         "{text}"
     );
 }

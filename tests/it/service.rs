@@ -84,12 +84,17 @@ impl Service {
 
     #[track_caller]
     fn status(&self) -> serde_json::Value {
+        self.json(&["status", "--json"])
+    }
+
+    #[track_caller]
+    fn json(&self, arguments: &[&str]) -> serde_json::Value {
         let mut command = Command::cargo_bin("jims").expect("binary");
         command
             .arg("--config")
             .arg(self.path("jims.toml"))
-            .args(["status", "--json"]);
-        let output = command.output().expect("jims status");
+            .args(arguments);
+        let output = command.output().expect("jims answers");
         serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
             panic!(
                 "{e}: {} {}",
@@ -121,6 +126,7 @@ domain = "corp.example"
 ldif_file = "directory.ldif"
 [server]
 listen = ["{address}:18443"]
+certificate_names = ["jims1.corp.example"]
 [[enforcement_point]]
 name = "srx"
 addresses = ["{address}"]
@@ -218,6 +224,47 @@ fn what_needs_a_restart_is_refused_by_name() {
         status["attention"].to_string().contains("collector.name"),
         "{status}"
     );
+}
+
+#[tokio::test]
+async fn a_firewall_that_installs_what_is_printed_trusts_the_server() {
+    let service = Service::start("127.77.1.4");
+    service.expect("READY=1");
+    let junos = service.json(&["status", "--junos", "srx", "--json"]);
+    let configuration: Vec<&str> = (junos["configuration"].as_array().expect("commands").iter())
+        .map(|command| command.as_str().expect("text"))
+        .collect();
+    let connection = "set services user-identification identity-management connection";
+    for expected in [
+        format!("{connection} port 18443"),
+        format!("{connection} primary address jims1.corp.example"),
+        format!("{connection} primary client-id srx"),
+        format!("{connection} primary ca-profile jims"),
+    ] {
+        assert!(
+            configuration.contains(&&*expected),
+            "{expected}: {configuration:?}"
+        );
+    }
+    let told = junos.to_string();
+    assert!(!told.contains("firewall-secret"), "{told}");
+
+    let pem = junos["certificate"]["pem"].as_str().expect("PEM");
+    let ca = reqwest::Certificate::from_pem(pem.as_bytes()).expect("a certificate");
+    let client = reqwest::Client::builder()
+        .tls_certs_only([ca])
+        .resolve(
+            "jims1.corp.example",
+            "127.77.1.4:18443".parse().expect("address"),
+        )
+        .timeout(GUARD)
+        .build()
+        .expect("a client");
+    let answer = client
+        .get("https://jims1.corp.example:18443/healthz")
+        .send()
+        .await;
+    assert_eq!(answer.expect("trusted").status(), 200);
 }
 
 #[test]

@@ -24,11 +24,14 @@ pub(super) fn server(root: &Table<'_>) -> Option<Server> {
     let server = Server {
         listen,
         certificate: certificate(&table),
+        client_ca_file: table.read("client_ca_file", Value::certificate_file),
+        certificate_names: table.list("certificate_names", certificate_name),
         token_lifetime: table
             .read("token_lifetime", |value| {
                 value.duration(Duration::from_mins(5)..=Duration::from_hours(7 * 24))
             })
             .unwrap_or(defaults::TOKEN_LIFETIME),
+        validator_listen: table.list("validator_listen", Value::listener),
         debug_http_listen: table.list("debug_http_listen", Value::listener),
     };
     if let Some(value) = table.value("debug_http_listen")
@@ -42,6 +45,28 @@ pub(super) fn server(root: &Table<'_>) -> Option<Server> {
     }
     table.finish();
     table.present().then_some(server)
+}
+
+fn certificate_name(value: &Value<'_>) -> Option<String> {
+    host_or_address(value, value.some_text()?)
+}
+
+fn host_or_address(value: &Value<'_>, name: String) -> Option<String> {
+    let label = |label: &str| {
+        let inside = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        (1..=63).contains(&label.len()) && label.chars().all(inside)
+    };
+    // RFC 1123, section 2.1.
+    let is_host = name.len() <= 253 && name.split('.').all(label);
+    if !is_host && name.parse::<IpAddr>().is_err() {
+        value.spot.error(
+            format!("\"{name}\" is neither a host name nor an address"),
+            "a certificate is for names that the other side can connect to",
+            "write it as in \"jims1.example.com\"",
+        );
+        return None;
+    }
+    Some(name)
 }
 
 /// `certificate_file` and `key_file`: both or neither.
@@ -91,7 +116,7 @@ pub(super) fn points(root: &Table<'_>, known: &KnownDomains) -> Vec<EnforcementP
             names.take(&name, &value.spot);
             Some(name)
         });
-        let caller = asks(&table).then(|| caller(&table, &mut callers, &mut client_ids));
+        let caller = asks(&table).then(|| caller(root, &table, &mut callers, &mut client_ids));
         let filter = point_filter(&table.table("filter"), known);
         let pushed_to = table.table("web_api");
         let web_api = web_api(&pushed_to);
@@ -131,6 +156,7 @@ const NEXT_SECRET: [&str; 4] = [
 
 /// Where a point calls from and what it shows.
 fn caller(
+    root: &Table<'_>,
     table: &Table<'_>,
     callers: &mut BTreeMap<IpNet, String>,
     client_ids: &mut Unique,
@@ -143,8 +169,22 @@ fn caller(
     });
     let secret = table.secret(SECRET);
     let next = table.optional_secret(NEXT_SECRET);
+    let certificate_name = table.read("client_certificate", |value| {
+        host_or_address(value, value.text_or_none()?)
+    });
+    if let Some(value) = table.value("client_certificate")
+        && certificate_name.is_some()
+        && root.table("server").value("client_ca_file").is_none()
+    {
+        value.spot.error(
+            "certificates of clients are not asked for",
+            "[server] names no CA that issues them",
+            "add client_ca_file to [server]",
+        );
+    }
     Some(Caller {
         addresses,
+        certificate_name,
         client_id: client_id?,
         secrets: std::iter::once(secret?).chain(next).collect(),
     })
@@ -249,7 +289,7 @@ pub(super) fn listeners_differ(root: &Table<'_>) {
         of(
             server,
             "server",
-            &["listen", "debug_http_listen"],
+            &["listen", "validator_listen", "debug_http_listen"],
             defaults::SERVER_PORT,
         ),
         of(true, "metrics", &["listen"], 0),

@@ -17,11 +17,11 @@ use super::reading::{Progress, State};
 use super::sending::{Delivered, Sending, Trouble};
 use crate::config::WebApi;
 use crate::config::secret::Secret;
-use crate::enforcement::cookie::{Cookie, Start};
+use crate::enforcement::cookie::{Cookie, Journal, Start};
 use crate::enforcement::filter::{FilterInForce, RequestFilter};
 use crate::enforcement::pass::Pass;
 use crate::enforcement::point::Point;
-use crate::identity::view::{Epoch, Seq};
+use crate::identity::view::Seq;
 use crate::net::resolve::Resolver;
 use crate::runtime::backoff::Backoff;
 use crate::runtime::clock;
@@ -194,14 +194,18 @@ impl Pushing {
             let core = reader.read();
             let own = &self.setup.point.filter;
             let filter = FilterInForce::new(own, &RequestFilter::default(), &core);
-            let (epoch, floor, last) = (core.epoch(), core.floor(), core.last_seq());
-            let start = Start::at(self.place, epoch, floor, last, filter.hash());
-            (start, filter, epoch)
+            let journal = Journal {
+                epoch: core.epoch(),
+                floor: core.floor(),
+                last: core.last_seq(),
+            };
+            let start = journal.at(self.place, filter.hash());
+            (start, filter, core.epoch())
         };
         let document = Document::new(Arc::clone(&self.setup.style));
         let mut pass = Pass::new(start, limit, document);
         while pass.slice(&reader.read(), &filter, now) {}
-        let place = place_after(&pass, epoch, filter.hash());
+        let place = pass.cookie(epoch, filter.hash());
         Next { pass, place }
     }
 
@@ -337,17 +341,6 @@ impl Pushing {
         if users > 0 {
             self.setup.progress.cut(users);
         }
-    }
-}
-
-/// Where the firewall stands once it has the document.
-fn place_after(pass: &Pass<Document>, epoch: Epoch, filter: u64) -> Cookie {
-    Cookie {
-        epoch,
-        position: pass.position,
-        filter,
-        // As in a batch: whatever changed meanwhile was met at the end.
-        clearing: pass.start.clearing && pass.more,
     }
 }
 

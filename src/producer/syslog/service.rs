@@ -18,7 +18,7 @@ use super::{connection, datagram};
 use crate::config;
 use crate::identity::time::UtcMillis;
 use crate::net::listener::{self, Acceptor, ListenError};
-use crate::net::tls::{self, ServerTls, ServerTlsOptions, TlsError};
+use crate::net::tls::{self, ClientCertificates, ServerTls, ServerTlsOptions, TlsError};
 use crate::runtime::clock;
 use crate::runtime::report::{Kind, Reports};
 use crate::runtime::strangers::{Strangers, Tried};
@@ -370,7 +370,10 @@ fn server_tls(
             .certificate
             .clone()
             .ok_or(SyslogError::NoCertificate)?,
-        client_ca_file: config.client_ca_file.clone(),
+        clients: config
+            .client_ca_file
+            .clone()
+            .map_or(ClientCertificates::None, ClientCertificates::Required),
         alpn: tls::ALPN_NONE,
     };
     match in_use {

@@ -1,0 +1,128 @@
+//! `jims status --junos NAME`: puts together what a firewall has to be told about this very Server.
+//!
+//! The commands are made in [`crate::enforcement::junos`]; here is only where name, port, certificate and secrets of the
+//! running configuration are found.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::serve::Inner;
+use crate::config::{Caller, Config, EnforcementPoint, show_network};
+use crate::control::junos::{Junos, JunosCertificate};
+use crate::control::protocol::Refusal;
+use crate::enforcement::Server;
+use crate::enforcement::junos::{self, CA_FILE, Pull};
+use crate::net::self_signed::ca_certificate;
+use crate::net::tls::{Issuer, issuer_of};
+
+/// For the enforcement point of the name.
+pub(super) fn commands(inner: &Inner, name: &str) -> Result<Junos, Refusal> {
+    let config = inner.config.load();
+    let point = config.enforcement_points.iter().find(|p| p.name == name);
+    let (Some(point), Some(server)) = (point, inner.server()) else {
+        return Err(Refusal {
+            message: format!("there is no enforcement point `{name}`"),
+            remedy: "`jims status` lists them".to_owned(),
+        });
+    };
+    let mut made = Junos {
+        name: name.to_owned(),
+        configuration: Vec::new(),
+        fill_in: Vec::new(),
+        certificate: None,
+        check: Vec::new(),
+        notes: Vec::new(),
+    };
+    if let Some(caller) = &point.caller {
+        asks(&mut made, point, caller, &config, &server);
+    }
+    Ok(made)
+}
+
+/// The firewall asks this Server.
+fn asks(
+    made: &mut Junos,
+    point: &EnforcementPoint,
+    caller: &Caller,
+    config: &Config,
+    server: &Server,
+) {
+    let issuer = config.server.as_ref().and_then(|configured| {
+        let file = configured.certificate.as_ref().map_or_else(
+            || ca_certificate(&config.collector.state_dir.join("tls")),
+            |files| files.certificate.clone(),
+        );
+        Some((issuer_of(&file).ok()?, file))
+    });
+    let own = config
+        .server
+        .as_ref()
+        .is_some_and(|s| s.certificate.is_none());
+    let facts = server.certificate();
+    let named = facts.names.iter().find(|name| is_full_name(name));
+    let address = server.addresses().first().copied();
+    let reached = named.cloned().or_else(|| specific(address));
+    if named.is_none() {
+        let key = if own {
+            "certificate_names"
+        } else {
+            "certificate_file"
+        };
+        made.notes.push(format!(
+            "the firewall will not check this Server's certificate, for it names no full host name, which a CA profile asks for; set {key} in [server]"
+        ));
+    }
+    match issuer.filter(|_| named.is_some()) {
+        Some((Issuer::Certificate(pem), file)) => made.certificate = Some(certificate(pem, &file)),
+        Some((Issuer::Named(name), file)) => made.notes.push(format!(
+            "{} does not hold the certificate of its CA ({name}); to have it checked, copy that to {CA_FILE} and add a ca-profile",
+            file.display()
+        )),
+        None => {}
+    }
+    let domains: Vec<String> = point
+        .filter
+        .domains
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let pull = Pull {
+        server: reached.as_deref().unwrap_or("<name of this host>"),
+        port: address.map_or(443, |address| address.port()),
+        client_id: &caller.client_id,
+        checks_certificate: made.certificate.is_some(),
+        domains: &domains,
+    };
+    made.configuration.extend(junos::pull(&pull));
+    if reached.is_none() {
+        let what = "<name of this host>: as the firewall reaches it".to_owned();
+        made.fill_in.push(what);
+    }
+    let newest = caller.secrets.last().map(ToString::to_string);
+    made.fill_in
+        .push(format!("<secret>: {}", newest.unwrap_or_default()));
+    made.check.extend(junos::pull_checks());
+    let from: Vec<String> = caller.addresses.iter().copied().map(show_network).collect();
+    made.notes.push(format!(
+        "it must call from {}; a second Server goes under `connection secondary` in the same way",
+        from.join(" or ")
+    ));
+}
+
+fn certificate(pem: String, file: &Path) -> JunosCertificate {
+    JunosCertificate {
+        file: file.display().to_string(),
+        pem,
+        on_firewall: CA_FILE.to_owned(),
+        load: junos::load_ca(),
+    }
+}
+
+fn is_full_name(name: &str) -> bool {
+    name.contains('.') && name.parse::<std::net::IpAddr>().is_err()
+}
+
+fn specific(address: Option<SocketAddr>) -> Option<String> {
+    let ip = address?.ip();
+    (!ip.is_unspecified()).then(|| ip.to_canonical().to_string())
+}
