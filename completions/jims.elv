@@ -1,0 +1,180 @@
+
+use builtin;
+use str;
+
+set edit:completion:arg-completer[jims] = {|@words|
+    fn spaces {|n|
+        builtin:repeat $n ' ' | str:join ''
+    }
+    fn cand {|text desc|
+        edit:complex-candidate $text &display=$text' '(spaces (- 14 (wcswidth $text)))$desc
+    }
+    var command = 'jims'
+    for word $words[1..-1] {
+        if (str:has-prefix $word '-') {
+            break
+        }
+        set command = $command';'$word
+    }
+    var completions = [
+        &'jims'= {
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand run 'Run the service in the foreground'
+            cand status 'Show totals, directories, producers, firewalls, strangers, and what needs attention'
+            cand probe 'Try configured sources, or ask computers who is signed on, step by step'
+            cand query-user 'Show who is at an address, where a user is, and which evidence says so'
+            cand log-off 'End the sessions of a user, at an address, or at a device'
+            cand refresh 'Tell a firewall that is pushed to (`web_api`) everything again, now'
+            cand syslog-test 'Show which rule matches a syslog line and what it captures, or why none does'
+            cand completions 'Print completions for a shell'
+            cand man 'Print the manual page, or write the pages of all commands'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'jims;run'= {
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand --check 'Check the configuration and the files it names, print every problem, start nothing'
+            cand --connect 'With --check: connect to each event source and directory once, step by step'
+            cand --demo 'Run a self-contained site, whatever is configured: a directory from a file, simulated senders and firewall'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'jims;status'= {
+            cand --junos 'Print what to type on the firewall of this enforcement point instead'
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand --json 'Print JSON'
+            cand --requests 'Show what firewalls asked that was not understood instead; exit code 1 if there is any'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'jims;probe'= {
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand --all 'Every event source and directory of the configuration'
+            cand --json 'Print JSON'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'jims;query-user'= {
+            cand --for 'Show also what this enforcement point would be told'
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand --explain 'Show also sessions that have ended, and why'
+            cand --json 'Print JSON'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'jims;log-off'= {
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand --json 'Print JSON'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'jims;refresh'= {
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand --json 'Print JSON'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'jims;syslog-test'= {
+            cand --source 'Read the line as this configured source would, with its templates, domain and time zone'
+            cand --template 'Try only this template, configured or built in'
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand --json 'Print JSON; one object a line when reading from stdin'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'jims;completions'= {
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'jims;man'= {
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
+        &'jims;help'= {
+            cand run 'Run the service in the foreground'
+            cand status 'Show totals, directories, producers, firewalls, strangers, and what needs attention'
+            cand probe 'Try configured sources, or ask computers who is signed on, step by step'
+            cand query-user 'Show who is at an address, where a user is, and which evidence says so'
+            cand log-off 'End the sessions of a user, at an address, or at a device'
+            cand refresh 'Tell a firewall that is pushed to (`web_api`) everything again, now'
+            cand syslog-test 'Show which rule matches a syslog line and what it captures, or why none does'
+            cand completions 'Print completions for a shell'
+            cand man 'Print the manual page, or write the pages of all commands'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'jims;help;run'= {
+        }
+        &'jims;help;status'= {
+        }
+        &'jims;help;probe'= {
+        }
+        &'jims;help;query-user'= {
+        }
+        &'jims;help;log-off'= {
+        }
+        &'jims;help;refresh'= {
+        }
+        &'jims;help;syslog-test'= {
+        }
+        &'jims;help;completions'= {
+        }
+        &'jims;help;man'= {
+        }
+        &'jims;help;help'= {
+        }
+    ]
+    $completions[$command]
+}

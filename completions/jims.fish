@@ -1,0 +1,132 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_jims_global_optspecs
+    string join \n config= color= v/verbose h/help V/version
+end
+
+function __fish_jims_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_jims_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_jims_using_subcommand
+    set -l cmd (__fish_jims_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c jims -n "__fish_jims_needs_command" -l config -d 'Configuration file [default: /etc/jims/config.toml]' -r -F
+complete -c jims -n "__fish_jims_needs_command" -l color -d 'When to use colour; nothing is said by colour alone' -r -f -a "auto\t'If the output is a terminal and `NO_COLOR` is not set'
+always\t'Always'
+never\t'Never'"
+complete -c jims -n "__fish_jims_needs_command" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+complete -c jims -n "__fish_jims_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jims -n "__fish_jims_needs_command" -s V -l version -d 'Print version'
+complete -c jims -n "__fish_jims_needs_command" -f -a "run" -d 'Run the service in the foreground'
+complete -c jims -n "__fish_jims_needs_command" -f -a "status" -d 'Show totals, directories, producers, firewalls, strangers, and what needs attention'
+complete -c jims -n "__fish_jims_needs_command" -f -a "probe" -d 'Try configured sources, or ask computers who is signed on, step by step'
+complete -c jims -n "__fish_jims_needs_command" -f -a "query-user" -d 'Show who is at an address, where a user is, and which evidence says so'
+complete -c jims -n "__fish_jims_needs_command" -f -a "log-off" -d 'End the sessions of a user, at an address, or at a device'
+complete -c jims -n "__fish_jims_needs_command" -f -a "refresh" -d 'Tell a firewall that is pushed to (`web_api`) everything again, now'
+complete -c jims -n "__fish_jims_needs_command" -f -a "syslog-test" -d 'Show which rule matches a syslog line and what it captures, or why none does'
+complete -c jims -n "__fish_jims_needs_command" -f -a "completions" -d 'Print completions for a shell'
+complete -c jims -n "__fish_jims_needs_command" -f -a "man" -d 'Print the manual page, or write the pages of all commands'
+complete -c jims -n "__fish_jims_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c jims -n "__fish_jims_using_subcommand run" -l config -d 'Configuration file [default: /etc/jims/config.toml]' -r -F
+complete -c jims -n "__fish_jims_using_subcommand run" -l color -d 'When to use colour; nothing is said by colour alone' -r -f -a "auto\t'If the output is a terminal and `NO_COLOR` is not set'
+always\t'Always'
+never\t'Never'"
+complete -c jims -n "__fish_jims_using_subcommand run" -l check -d 'Check the configuration and the files it names, print every problem, start nothing'
+complete -c jims -n "__fish_jims_using_subcommand run" -l connect -d 'With --check: connect to each event source and directory once, step by step'
+complete -c jims -n "__fish_jims_using_subcommand run" -l demo -d 'Run a self-contained site, whatever is configured: a directory from a file, simulated senders and firewall'
+complete -c jims -n "__fish_jims_using_subcommand run" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+complete -c jims -n "__fish_jims_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jims -n "__fish_jims_using_subcommand run" -s V -l version -d 'Print version'
+complete -c jims -n "__fish_jims_using_subcommand status" -l junos -d 'Print what to type on the firewall of this enforcement point instead' -r
+complete -c jims -n "__fish_jims_using_subcommand status" -l config -d 'Configuration file [default: /etc/jims/config.toml]' -r -F
+complete -c jims -n "__fish_jims_using_subcommand status" -l color -d 'When to use colour; nothing is said by colour alone' -r -f -a "auto\t'If the output is a terminal and `NO_COLOR` is not set'
+always\t'Always'
+never\t'Never'"
+complete -c jims -n "__fish_jims_using_subcommand status" -l json -d 'Print JSON'
+complete -c jims -n "__fish_jims_using_subcommand status" -l requests -d 'Show what firewalls asked that was not understood instead; exit code 1 if there is any'
+complete -c jims -n "__fish_jims_using_subcommand status" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+complete -c jims -n "__fish_jims_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jims -n "__fish_jims_using_subcommand status" -s V -l version -d 'Print version'
+complete -c jims -n "__fish_jims_using_subcommand probe" -l config -d 'Configuration file [default: /etc/jims/config.toml]' -r -F
+complete -c jims -n "__fish_jims_using_subcommand probe" -l color -d 'When to use colour; nothing is said by colour alone' -r -f -a "auto\t'If the output is a terminal and `NO_COLOR` is not set'
+always\t'Always'
+never\t'Never'"
+complete -c jims -n "__fish_jims_using_subcommand probe" -l all -d 'Every event source and directory of the configuration'
+complete -c jims -n "__fish_jims_using_subcommand probe" -l json -d 'Print JSON'
+complete -c jims -n "__fish_jims_using_subcommand probe" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+complete -c jims -n "__fish_jims_using_subcommand probe" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jims -n "__fish_jims_using_subcommand probe" -s V -l version -d 'Print version'
+complete -c jims -n "__fish_jims_using_subcommand query-user" -l for -d 'Show also what this enforcement point would be told' -r
+complete -c jims -n "__fish_jims_using_subcommand query-user" -l config -d 'Configuration file [default: /etc/jims/config.toml]' -r -F
+complete -c jims -n "__fish_jims_using_subcommand query-user" -l color -d 'When to use colour; nothing is said by colour alone' -r -f -a "auto\t'If the output is a terminal and `NO_COLOR` is not set'
+always\t'Always'
+never\t'Never'"
+complete -c jims -n "__fish_jims_using_subcommand query-user" -l explain -d 'Show also sessions that have ended, and why'
+complete -c jims -n "__fish_jims_using_subcommand query-user" -l json -d 'Print JSON'
+complete -c jims -n "__fish_jims_using_subcommand query-user" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+complete -c jims -n "__fish_jims_using_subcommand query-user" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jims -n "__fish_jims_using_subcommand query-user" -s V -l version -d 'Print version'
+complete -c jims -n "__fish_jims_using_subcommand log-off" -l config -d 'Configuration file [default: /etc/jims/config.toml]' -r -F
+complete -c jims -n "__fish_jims_using_subcommand log-off" -l color -d 'When to use colour; nothing is said by colour alone' -r -f -a "auto\t'If the output is a terminal and `NO_COLOR` is not set'
+always\t'Always'
+never\t'Never'"
+complete -c jims -n "__fish_jims_using_subcommand log-off" -l json -d 'Print JSON'
+complete -c jims -n "__fish_jims_using_subcommand log-off" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+complete -c jims -n "__fish_jims_using_subcommand log-off" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jims -n "__fish_jims_using_subcommand log-off" -s V -l version -d 'Print version'
+complete -c jims -n "__fish_jims_using_subcommand refresh" -l config -d 'Configuration file [default: /etc/jims/config.toml]' -r -F
+complete -c jims -n "__fish_jims_using_subcommand refresh" -l color -d 'When to use colour; nothing is said by colour alone' -r -f -a "auto\t'If the output is a terminal and `NO_COLOR` is not set'
+always\t'Always'
+never\t'Never'"
+complete -c jims -n "__fish_jims_using_subcommand refresh" -l json -d 'Print JSON'
+complete -c jims -n "__fish_jims_using_subcommand refresh" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+complete -c jims -n "__fish_jims_using_subcommand refresh" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jims -n "__fish_jims_using_subcommand refresh" -s V -l version -d 'Print version'
+complete -c jims -n "__fish_jims_using_subcommand syslog-test" -l source -d 'Read the line as this configured source would, with its templates, domain and time zone' -r
+complete -c jims -n "__fish_jims_using_subcommand syslog-test" -l template -d 'Try only this template, configured or built in' -r
+complete -c jims -n "__fish_jims_using_subcommand syslog-test" -l config -d 'Configuration file [default: /etc/jims/config.toml]' -r -F
+complete -c jims -n "__fish_jims_using_subcommand syslog-test" -l color -d 'When to use colour; nothing is said by colour alone' -r -f -a "auto\t'If the output is a terminal and `NO_COLOR` is not set'
+always\t'Always'
+never\t'Never'"
+complete -c jims -n "__fish_jims_using_subcommand syslog-test" -l json -d 'Print JSON; one object a line when reading from stdin'
+complete -c jims -n "__fish_jims_using_subcommand syslog-test" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+complete -c jims -n "__fish_jims_using_subcommand syslog-test" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jims -n "__fish_jims_using_subcommand syslog-test" -s V -l version -d 'Print version'
+complete -c jims -n "__fish_jims_using_subcommand completions" -l config -d 'Configuration file [default: /etc/jims/config.toml]' -r -F
+complete -c jims -n "__fish_jims_using_subcommand completions" -l color -d 'When to use colour; nothing is said by colour alone' -r -f -a "auto\t'If the output is a terminal and `NO_COLOR` is not set'
+always\t'Always'
+never\t'Never'"
+complete -c jims -n "__fish_jims_using_subcommand completions" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+complete -c jims -n "__fish_jims_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jims -n "__fish_jims_using_subcommand completions" -s V -l version -d 'Print version'
+complete -c jims -n "__fish_jims_using_subcommand man" -l config -d 'Configuration file [default: /etc/jims/config.toml]' -r -F
+complete -c jims -n "__fish_jims_using_subcommand man" -l color -d 'When to use colour; nothing is said by colour alone' -r -f -a "auto\t'If the output is a terminal and `NO_COLOR` is not set'
+always\t'Always'
+never\t'Never'"
+complete -c jims -n "__fish_jims_using_subcommand man" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+complete -c jims -n "__fish_jims_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c jims -n "__fish_jims_using_subcommand man" -s V -l version -d 'Print version'
+complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from run status probe query-user log-off refresh syslog-test completions man help" -f -a "run" -d 'Run the service in the foreground'
+complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from run status probe query-user log-off refresh syslog-test completions man help" -f -a "status" -d 'Show totals, directories, producers, firewalls, strangers, and what needs attention'
+complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from run status probe query-user log-off refresh syslog-test completions man help" -f -a "probe" -d 'Try configured sources, or ask computers who is signed on, step by step'
+complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from run status probe query-user log-off refresh syslog-test completions man help" -f -a "query-user" -d 'Show who is at an address, where a user is, and which evidence says so'
+complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from run status probe query-user log-off refresh syslog-test completions man help" -f -a "log-off" -d 'End the sessions of a user, at an address, or at a device'
+complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from run status probe query-user log-off refresh syslog-test completions man help" -f -a "refresh" -d 'Tell a firewall that is pushed to (`web_api`) everything again, now'
+complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from run status probe query-user log-off refresh syslog-test completions man help" -f -a "syslog-test" -d 'Show which rule matches a syslog line and what it captures, or why none does'
+complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from run status probe query-user log-off refresh syslog-test completions man help" -f -a "completions" -d 'Print completions for a shell'
+complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from run status probe query-user log-off refresh syslog-test completions man help" -f -a "man" -d 'Print the manual page, or write the pages of all commands'
+complete -c jims -n "__fish_jims_using_subcommand help; and not __fish_seen_subcommand_from run status probe query-user log-off refresh syslog-test completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -12,7 +12,7 @@ use crate::identity::time::UtcMillis;
 use crate::identity::view::{Epoch, Seq};
 
 /// Addresses looked at in one hold of the lock.
-const SLICE: usize = 500;
+pub(super) const SLICE: usize = 500;
 /// Addresses looked at for one answer: a filter may hide most of a large table.
 const MAX_EXAMINED: usize = 50_000;
 

@@ -265,10 +265,11 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::enforcement::pass::SLICE;
     use crate::identity::Batch;
     use crate::identity::event::{Logon, Strength};
     use crate::identity::policy::Policy;
-    use crate::identity::view::Epoch;
+    use crate::identity::view::{Epoch, Seq};
 
     const START: UtcMillis = UtcMillis(1_800_000_000_000);
     /// A tombstone's life, and a second.
@@ -458,7 +459,7 @@ mod tests {
             let core = site.reader.read();
             let filter = FilterInForce::new(&own, &filter, &core);
             let start = start(&core, &BatchRequest::default(), filter.hash());
-            (Pass::new(start, 1000, Format::Json), filter)
+            (Pass::new(start, 1000, Answer::new(Format::Json)), filter)
         };
         assert!(pass.slice(&site.reader.read(), &filter, site.now));
         // Told in the first hold of the lock, ended and forgotten before the second.
