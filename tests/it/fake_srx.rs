@@ -22,8 +22,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use jims::net::listener;
-use jims::net::self_signed::{SelfSigned, self_signed};
-use jims::net::tls::{ALPN_NONE, ServerTls, ServerTlsOptions};
+use jims::net::self_signed::{SelfSigned, ca_certificate, self_signed};
+use jims::net::tls::{ALPN_NONE, ClientCertificates, ServerTls, ServerTlsOptions};
 use jims::runtime::clock;
 use jims::runtime::supervisor::Tasks;
 use parking_lot::Mutex;
@@ -145,7 +145,7 @@ impl Srx {
         let files = self_signed(self.folder.path(), &whom, clock::utc_now()).unwrap();
         let tls = ServerTls::load(ServerTlsOptions {
             files,
-            client_ca_file: None,
+            clients: ClientCertificates::None,
             alpn: ALPN_NONE,
         })
         .unwrap();
@@ -166,9 +166,9 @@ impl Srx {
         });
     }
 
-    /// Its certificate.
+    /// The certificate of its issuer.
     pub(crate) fn certificate(&self) -> PathBuf {
-        self.folder.path().join("self-signed.pem")
+        ca_certificate(self.folder.path())
     }
 
     /// Closes listener and connections, as a restart does, and forgets everything.
