@@ -20,6 +20,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use crate::identity::Core;
 use crate::identity::view::{Epoch, Seq};
 
 /// First characters of every cookie, with the version of its layout.
@@ -115,20 +116,30 @@ pub struct Journal {
     pub last: Seq,
 }
 
+impl From<&Core> for Journal {
+    fn from(core: &Core) -> Self {
+        Self {
+            epoch: core.epoch(),
+            floor: core.floor(),
+            last: core.last_seq(),
+        }
+    }
+}
+
 impl Journal {
     /// Where a firewall goes on that shows a cookie (rule 16, 18). One from before the floor, of another epoch, unreadable
     /// or of other filters begins at 0, and then what the firewall holds from before is cleared.
     #[must_use]
     pub fn from_cookie(&self, text: &str, filter: u64) -> Start {
-        self.at(Cookie::decode(text), filter)
+        self.from_place(Cookie::decode(text), filter)
     }
 
-    /// Where a follower goes on that stands there, or does not know; as [`Journal::from_cookie`].
+    /// Where a follower goes on that stands there; as [`Journal::from_cookie`].
     #[must_use]
-    pub fn at(&self, cookie: Option<Cookie>, filter: u64) -> Start {
+    pub fn from_place(&self, place: Option<Cookie>, filter: u64) -> Start {
         // What the firewall was told, under which filters and at which addresses, is not known where this is no cookie
         // of this journal and these filters.
-        let own = cookie
+        let own = place
             .filter(|cookie| cookie.filter == filter && cookie.epoch == self.epoch)
             .filter(|cookie| cookie.position.max(cookie.begun.unwrap_or_default()) <= self.last);
         let Some(cookie) = own else {

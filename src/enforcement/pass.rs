@@ -66,7 +66,7 @@ impl<S: Sink> Pass<S> {
         }
     }
 
-    /// Where the follower stands after this walk.
+    /// Where the follower stands after what was told.
     pub(super) fn cookie(&self, epoch: Epoch, filter: u64) -> Cookie {
         Cookie {
             epoch,

@@ -71,11 +71,7 @@ pub fn batch(
 }
 
 fn start(core: &Core, request: &BatchRequest, filter: u64) -> Start {
-    let journal = Journal {
-        epoch: core.epoch(),
-        floor: core.floor(),
-        last: core.last_seq(),
-    };
+    let journal = Journal::from(core);
     match &request.cookie {
         Some(text) => journal.from_cookie(text, filter),
         // Whoever asks for everything holds nothing yet.
@@ -170,7 +166,13 @@ pub(super) fn users<'a>(core: &'a Core, request: &UserRequest) -> Vec<UserView<'
     if let Some(domain) = request.domain.as_deref() {
         let bare = id.rsplit_once('\\').map_or(id, |(_, name)| name);
         let local = bare.rsplit_once('@').map_or(bare, |(name, _)| name);
-        let found = core.user(bare, Some(domain));
+        // A UPN may have nothing to do with the logon name, nor its suffix with the domain.
+        let meant = core.domain(domain).unwrap_or(domain);
+        let by_upn = |upn: &str| {
+            let found = upn.contains('@').then(|| core.user(upn, None)).flatten();
+            found.filter(|user| user.domain.eq_ignore_ascii_case(meant))
+        };
+        let found = core.user(bare, Some(domain)).or_else(|| by_upn(bare));
         return one(found.or_else(|| core.user(local, Some(domain))));
     }
     if let Some((domain, name)) = id.split_once('\\') {

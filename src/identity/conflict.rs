@@ -23,6 +23,8 @@ pub enum FactKind {
     Expired,
     /// Whoever is here was ended by us (operator, directory, filter) at that instant.
     Closed,
+    /// The subject's machine was seen here, and the subject elsewhere with it (rule 9).
+    Carried,
 }
 
 /// Who is there when a fact comes, as seen from that fact's subject.
@@ -48,7 +50,7 @@ pub(super) enum Effect {
 }
 
 /// The table. Rows are facts, columns who is there.
-const EFFECTS: [(FactKind, [Effect; 4]); 7] = {
+const EFFECTS: [(FactKind, [Effect; 4]); 8] = {
     use Effect::{Empty, Keep, Renew, Take};
     [
         //                  nobody  same   weak   strong
@@ -64,6 +66,9 @@ const EFFECTS: [(FactKind, [Effect; 4]); 7] = {
         (FactKind::Strong, [Take, Renew, Take, Take]),
         (FactKind::Expired, [Keep, Empty, Keep, Keep]),
         (FactKind::Closed, [Keep, Empty, Empty, Empty]),
+        // As weak evidence, but of the machine alone: it renews nobody, or two addresses of one machine would hand its
+        // user to and fro for ever.
+        (FactKind::Carried, [Take, Keep, Take, Keep]),
     ]
 };
 
@@ -76,7 +81,7 @@ pub(super) fn effect(kind: FactKind, holder: Holder) -> Effect {
 pub(super) fn rank(kind: FactKind) -> u8 {
     match kind {
         FactKind::Left | FactKind::AllLeft => 0,
-        FactKind::Weak | FactKind::Seen => 1,
+        FactKind::Weak | FactKind::Seen | FactKind::Carried => 1,
         FactKind::Strong => 2,
         FactKind::Expired | FactKind::Closed => 3,
     }
@@ -86,7 +91,11 @@ pub(super) fn rank(kind: FactKind) -> u8 {
 pub(super) fn settles_all(kind: FactKind) -> bool {
     match kind {
         FactKind::Strong | FactKind::AllLeft | FactKind::Closed => true,
-        FactKind::Left | FactKind::Weak | FactKind::Seen | FactKind::Expired => false,
+        FactKind::Left
+        | FactKind::Weak
+        | FactKind::Seen
+        | FactKind::Expired
+        | FactKind::Carried => false,
     }
 }
 
@@ -108,5 +117,6 @@ mod tests {
         assert_eq!(effect(FactKind::Weak, Holder::WeakOther), Effect::Take);
         assert_eq!(effect(FactKind::Weak, Holder::Same), Effect::Renew);
         assert_eq!(effect(FactKind::Seen, Holder::Nobody), Effect::Keep);
+        assert_eq!(effect(FactKind::Carried, Holder::Same), Effect::Keep);
     }
 }

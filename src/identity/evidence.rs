@@ -1,5 +1,6 @@
 //! What one event does: whom it means, whether it may speak, which slots it changes, and its outcome.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use compact_str::CompactString;
@@ -157,15 +158,26 @@ impl Core {
             .iter()
             .map(|place| &self.table.arena[place])
             .filter(|place| place.address != address && place.device.subject() == Some(device))
-            .filter_map(|place| Some((place.user.last()?.at, place.user.subject()?)))
-            .max();
-        if let Some((_, user)) = carried
+            .filter_map(|place| {
+                let last = place.user.last()?;
+                // Whom the machine alone brought there it brings no further.
+                (last.kind != FactKind::Carried).then_some(())?;
+                Some((last.at, Reverse(place.address), place.user.subject()?))
+            })
+            .max_by_key(|(at, address, _)| (*at, *address));
+        if let Some((_, _, user)) = carried
             && self.admit(event, user).is_ok()
+            && !self.is_user_at(user, address)
         {
-            let fact = self.told(event, Some(user), FactKind::Weak);
+            let fact = self.told(event, Some(user), FactKind::Carried);
             self.seen(address, user, fact, now);
         }
         self.release(device);
+    }
+
+    fn is_user_at(&self, user: Id<Subject>, address: IpAddr) -> bool {
+        let entry = self.table.find(address);
+        entry.is_some_and(|entry| self.table.arena[entry].user.subject() == Some(user))
     }
 
     pub(super) fn seen(

@@ -75,10 +75,15 @@ impl Journal {
         self.order.range(after..).map(|(seq, entry)| (*seq, *entry))
     }
 
+    /// A position with every change at or after the instant behind it; 0 if that is not known.
     pub(super) fn at(&self, instant: UtcMillis) -> Seq {
         let after = self.marks.partition_point(|(at, _)| *at <= instant);
-        let seq = match after.checked_sub(1) {
-            Some(index) => self.marks[index].1,
+        let seq = match after.checked_sub(1).map(|index| self.marks[index]) {
+            // A change that is so much later than a mark has one of its own: up to the next there is none.
+            Some((at, _)) if instant.0 - at.0 >= MARK_EVERY_MS => {
+                self.marks.get(after).map_or(self.last, |next| next.1)
+            }
+            Some((_, before)) => before,
             None => Seq(0),
         };
         if seq < self.floor { Seq(0) } else { seq }
@@ -98,5 +103,37 @@ impl Journal {
 
     pub(super) fn len(&self) -> usize {
         self.order.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::arena::Arena;
+    use super::*;
+
+    #[test]
+    fn rule_16_an_instant_leaves_no_later_change_out_and_tells_no_second_too_much() {
+        let mut arena = Arena::default();
+        let mut journal = Journal::default();
+        let mut changes = Vec::new();
+        for millis in [5_000, 5_400, 5_999, 6_000, 9_000, 9_999, 10_500, 60_000] {
+            let entry = arena.insert(Entry::new("10.0.0.1".parse().expect("an address")));
+            let seq = journal.touch(Seq(0), entry, UtcMillis(millis));
+            changes.push((millis, seq));
+        }
+        for instant in (0..70_000).step_by(50) {
+            let cursor = journal.at(UtcMillis(instant));
+            for (millis, seq) in &changes {
+                assert!(
+                    *millis < instant || *seq > cursor,
+                    "{instant} misses {millis}"
+                );
+                let long_ago = *millis + MARK_EVERY_MS <= instant;
+                assert!(
+                    instant < 5_000 || !long_ago || *seq <= cursor,
+                    "{instant} tells {millis}"
+                );
+            }
+        }
     }
 }

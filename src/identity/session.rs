@@ -150,7 +150,8 @@ impl Slot {
         self.refold(before);
     }
 
-    /// Forgets everything about a subject that is not the session's. Whom it displaced stays displaced.
+    /// Forgets everything about a subject that is not the session's, but when it left: it may come back, and what
+    /// happened before must not sign it on then. Whom it displaced stays displaced.
     pub(super) fn forget(&mut self, subject: Id<Subject>) {
         let Some(newest) = self.facts.iter().rfind(|f| f.subject == Some(subject)) else {
             return;
@@ -167,7 +168,8 @@ impl Slot {
                 (fact.kind, fact.subject, fact.extra) = (FactKind::AllLeft, None, None);
             }
         }
-        self.facts.retain(|fact| fact.subject != Some(subject));
+        self.facts
+            .retain(|fact| fact.subject != Some(subject) || fact.kind == FactKind::Left);
         // Without it somebody would come up whom it had displaced.
         if fold(&self.facts).map(|h| h.subject) != before.map(|h| h.subject) {
             let place = self.facts.partition_point(|fact| fact.at <= closed.at);
@@ -205,7 +207,8 @@ impl Slot {
         }
     }
 
-    /// Of one subject only the newest weak evidence matters, and a renewal only if nothing newer renews.
+    /// Of one subject only the newest weak evidence matters, a renewal only if nothing newer renews, and where its
+    /// machine took it only if nothing newer says so.
     fn prune_superseded(&mut self, before: Option<Hold>) {
         let mut index = 0;
         while index < self.facts.len() {
@@ -213,10 +216,12 @@ impl Slot {
             let newer = self.facts[index + 1..].iter().position(|f| {
                 f.subject == self.facts[index].subject
                     && (f.kind == FactKind::Weak
-                        || (f.kind == FactKind::Seen && kind == FactKind::Seen))
+                        || (f.kind == kind && matches!(kind, FactKind::Seen | FactKind::Carried)))
             });
             match newer {
-                Some(newer) if matches!(kind, FactKind::Weak | FactKind::Seen) => {
+                Some(newer)
+                    if matches!(kind, FactKind::Weak | FactKind::Seen | FactKind::Carried) =>
+                {
                     self.pass_groups(index, index + 1 + newer, before);
                     self.facts.remove(index);
                 }

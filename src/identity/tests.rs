@@ -421,6 +421,60 @@ fn rule_9_follow_device_carries_the_user_and_keeps_the_old_address() {
 }
 
 #[test]
+fn rule_9_a_machine_with_two_addresses_does_not_hand_its_user_to_and_fro() {
+    let b = "10.1.2.4";
+    let mut policy = policy();
+    policy.follow_device = true;
+    let mut w = World::with(policy);
+    w.now += 1000;
+    w.send(device("ws1$", 1, A, true));
+    w.send(strong("alice", 2, A));
+    for hour in 0..10 {
+        let at = 1000 + hour * HOUR;
+        w.advance_to(T0 + at);
+        w.send(device("ws1$", at, b, true));
+        w.send(device("ws1$", at, A, true));
+        assert_eq!(w.user_at(b).is_some(), hour < 8, "{hour}: the logoff time");
+    }
+    assert_eq!(w.user_at(A), None, "nobody but the machine was seen since");
+    assert_eq!(w.user_at(b), None);
+}
+
+#[test]
+fn rule_9_of_two_users_at_one_instant_the_one_at_the_lower_address_is_carried() {
+    let mut policy = policy();
+    policy.follow_device = true;
+    for order in [["alice", "bob"], ["bob", "alice"]] {
+        let mut w = World::with(policy.clone());
+        w.now += 1000;
+        for user in order {
+            let address = if user == "alice" {
+                "10.1.2.4"
+            } else {
+                "10.1.2.5"
+            };
+            w.send(device("ws1$", 1, address, false));
+            w.send(strong(user, 2, address));
+        }
+        w.send(device("ws1$", 3, A, true));
+        assert_eq!(w.user_at(A).as_deref(), Some("alice"), "{order:?}");
+    }
+}
+
+#[test]
+fn rule_14_a_logoff_is_remembered_of_a_user_who_went_and_came_back() {
+    let mut w = World::new();
+    w.now += 100_000;
+    w.directory(DirectoryStep::Poll, vec![user(1, "alice")]);
+    w.send(strong("alice", 10, A));
+    w.send(logoff(Some("alice"), 50, A));
+    w.directory_batch(DirectoryStep::Poll, Vec::new(), vec![id(1)]);
+    w.directory(DirectoryStep::Poll, vec![user(1, "alice")]);
+    w.send(strong("alice", 40, A));
+    assert_eq!(w.user_at(A), None, "she had left after that");
+}
+
+#[test]
 fn rule_17_a_user_gone_is_known_as_long_as_the_address_is() {
     let mut w = World::new();
     w.now += 1000;

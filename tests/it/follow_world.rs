@@ -30,11 +30,11 @@ use parking_lot::RwLock;
 
 use crate::random::Dice;
 
-const BUSY: usize = 300;
-const QUIET: usize = 3000;
-const STEADY: usize = 100;
+const BUSY: usize = 200;
+const QUIET: usize = 700;
+const STEADY: usize = 60;
 const USERS: usize = 80;
-const GROUPS: usize = 12;
+const GROUPS: usize = 6;
 const DEVICES: usize = 40;
 const START: UtcMillis = UtcMillis(1_800_000_000_000);
 
@@ -197,14 +197,14 @@ impl World {
         let busy = busy(self.dice.below(BUSY));
         let quiet = quiet(self.dice.below(QUIET));
         match self.dice.below(1000) {
-            0..380 => self.log_on(busy),
-            380..560 => self.log_off(busy),
-            560..650 => self.device(busy),
-            650..690 => self.device_off(busy),
-            690..770 => self.log_on(quiet),
-            770..840 => self.log_off(quiet),
-            840..860 => self.device(quiet),
-            860..900 => {
+            0..420 => self.log_on(busy),
+            420..630 => self.log_off(busy),
+            630..750 => self.device(busy),
+            750..830 => self.device_off(busy),
+            830..840 => self.log_on(quiet),
+            840..847 => self.log_off(quiet),
+            847..850 => self.device(quiet),
+            850..900 => {
                 let number = self.dice.below(STEADY);
                 self.renew(number);
             }

@@ -20,6 +20,7 @@ mod random;
 #[path = "../common/records.rs"]
 mod records;
 mod server;
+mod server_rules;
 mod server_site;
 mod server_table;
 mod service;

@@ -153,7 +153,10 @@ impl Reference {
         what: What,
         why: Option<&'static str>,
     ) -> Change {
-        let evidence = matches!(what, What::Evidence { .. } | What::Renewal { .. });
+        let evidence = matches!(
+            what,
+            What::Evidence { .. } | What::Renewal { .. } | What::Carried { .. }
+        );
         let fact = self.fact(producer, at, what);
         let sure = self.sure(address);
         let (now, logoff_time) = (self.now, self.logoff_time());

@@ -1,5 +1,6 @@
 //! What one event says, to the naive reference, and what should come of it.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use jims::identity::event::Strength;
@@ -225,18 +226,17 @@ impl Reference {
             .filter(|(other, place)| {
                 **other != address && place.device.hold().is_some_and(|hold| hold.who == device)
             })
-            .filter_map(|(_, place)| place.user.hold())
-            .max_by_key(|hold| hold.last);
-        if let Some(hold) = elsewhere {
-            self.add_user(
-                address,
-                (&said.producer, at),
-                What::Evidence {
-                    who: hold.who,
-                    strength: Strength::Weak,
-                    id: None,
-                },
-            );
+            .filter_map(|(other, place)| Some((other, place.user.hold()?)))
+            .filter(|(_, hold)| !hold.carried)
+            .max_by_key(|(other, hold)| (hold.last, Reverse(**other)));
+        let Some((_, hold)) = elsewhere else { return };
+        let here = self
+            .places
+            .get(&address)
+            .and_then(|place| place.user.hold());
+        if here.is_none_or(|here| here.who != hold.who) {
+            let carried = What::Carried { who: hold.who };
+            self.add_user(address, (&said.producer, at), carried);
         }
     }
 

@@ -36,6 +36,8 @@ pub(crate) enum What {
         strength: Strength,
         id: Option<(String, u64)>,
     },
+    /// The subject's machine is there, and it may be with it.
+    Carried { who: String },
     /// The subject was seen again, if it is there at all.
     Renewal { who: String },
     /// The subject, or whoever it is, left.
@@ -56,6 +58,8 @@ pub(crate) struct Hold {
     pub(crate) heard: At,
     /// The logon of the last evidence.
     pub(crate) last_id: Option<(String, u64)>,
+    /// Its last evidence is that its machine came.
+    pub(crate) carried: bool,
 }
 
 /// All facts of a slot, in the order in which they count.
@@ -72,7 +76,7 @@ impl Fact {
     fn order(&self) -> (At, u8, Strength, Reverse<&str>, u64) {
         let (rank, strength) = match &self.what {
             What::Logoff { .. } => (0, Strength::Weak),
-            What::Renewal { .. } => (1, Strength::Weak),
+            What::Renewal { .. } | What::Carried { .. } => (1, Strength::Weak),
             What::Evidence { strength, .. } => (1, *strength),
             What::End { .. } => (2, Strength::Weak),
         };
@@ -94,7 +98,7 @@ impl Fact {
     fn settles(&self) -> bool {
         match &self.what {
             What::Evidence { strength, .. } => *strength == Strength::Strong,
-            What::Renewal { .. } => false,
+            What::Renewal { .. } | What::Carried { .. } => false,
             What::Logoff { who } | What::End { who } => who.is_none(),
         }
     }
@@ -115,7 +119,7 @@ impl Slot {
         // count or not.
         let tied = |other: &Fact| {
             other.at == fact.at
-                && matches!(fact.what, What::Evidence { .. })
+                && matches!(fact.what, What::Evidence { .. } | What::Carried { .. })
                 && matches!(other.what, What::End { .. })
         };
         self.unsettled |= self.facts.iter().any(tied);
@@ -139,7 +143,9 @@ impl Slot {
         self.facts
             .iter()
             .filter_map(|fact| match &fact.what {
-                What::Evidence { who, .. } | What::Renewal { who } => Some(who.clone()),
+                What::Evidence { who, .. } | What::Renewal { who } | What::Carried { who } => {
+                    Some(who.clone())
+                }
                 What::Logoff { .. } | What::End { .. } => None,
             })
             .collect()
@@ -149,7 +155,9 @@ impl Slot {
     pub(crate) fn rename(&mut self, old: &str, new: &str) {
         for fact in &mut self.facts {
             match &mut fact.what {
-                What::Evidence { who, .. } | What::Renewal { who } if who == old => {
+                What::Evidence { who, .. } | What::Renewal { who } | What::Carried { who }
+                    if who == old =>
+                {
                     *who = new.into()
                 }
                 What::Logoff { who: Some(who) } | What::End { who: Some(who) } if who == old => {
@@ -201,13 +209,28 @@ fn after(hold: Option<Hold>, fact: &Fact) -> Option<Hold> {
                 last_producer: fact.producer.clone(),
                 heard: fact.heard,
                 last_id: id.clone(),
+                carried: false,
             })
         }
+        What::Carried { who } if same(who) => hold,
+        What::Carried { who } => match hold {
+            Some(hold) if hold.strength == Strength::Strong => Some(hold),
+            _ => Some(Hold {
+                who: who.clone(),
+                strength: Strength::Weak,
+                last: fact.at,
+                last_producer: fact.producer.clone(),
+                heard: fact.heard,
+                last_id: None,
+                carried: true,
+            }),
+        },
         What::Renewal { who } if same(who) => hold.map(|hold| Hold {
             last: fact.at,
             last_producer: fact.producer.clone(),
             heard: fact.heard,
             last_id: None,
+            carried: false,
             ..hold
         }),
         What::Renewal { .. } => hold,

@@ -250,6 +250,7 @@ enum FactKindRow {
     Strong,
     Expired,
     Closed,
+    Carried,
 }
 
 impl From<&SnapshotContents> for File {
@@ -376,6 +377,7 @@ impl From<&FactState> for FactRow {
                 FactKind::Strong => FactKindRow::Strong,
                 FactKind::Expired => FactKindRow::Expired,
                 FactKind::Closed => FactKindRow::Closed,
+                FactKind::Carried => FactKindRow::Carried,
             },
             at: fact.at.0,
             received_at: fact.received_at.0,
@@ -544,6 +546,7 @@ impl FactRow {
                 FactKindRow::Strong => FactKind::Strong,
                 FactKindRow::Expired => FactKind::Expired,
                 FactKindRow::Closed => FactKind::Closed,
+                FactKindRow::Carried => FactKind::Carried,
             },
             at: UtcMillis(self.at),
             received_at: UtcMillis(self.received_at),

@@ -194,13 +194,9 @@ impl Pushing {
             let core = reader.read();
             let own = &self.setup.point.filter;
             let filter = FilterInForce::new(own, &RequestFilter::default(), &core);
-            let journal = Journal {
-                epoch: core.epoch(),
-                floor: core.floor(),
-                last: core.last_seq(),
-            };
-            let start = journal.at(self.place, filter.hash());
-            (start, filter, core.epoch())
+            let journal = Journal::from(&*core);
+            let start = journal.from_place(self.place, filter.hash());
+            (start, filter, journal.epoch)
         };
         let document = Document::new(Arc::clone(&self.setup.style));
         let mut pass = Pass::new(start, limit, document);
