@@ -368,6 +368,20 @@ async fn requests_that_nobody_understood_are_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn refresh_says_what_is_done_or_that_nobody_is_pushed_to() {
+    let running = Running::start();
+    let (code, text, _) = running.jims(&["refresh", "srx"]).await;
+    assert_eq!((code, text.as_str()), (0, "srx: as it is\n"));
+    let (code, text, _) = running.jims(&["refresh", "other", "--json"]).await;
+    let answer: Value = serde_json::from_str(&text).expect("json");
+    let expected = json!({ "point": "other", "begun": false, "detail": "as it is" });
+    assert_eq!((code, answer), (1, expected));
+    let (code, _, _) = running.jims(&["refresh"]).await;
+    assert_eq!(code, 2, "no name");
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_known_is_no_and_not_an_error() {
     let running = Running::start();
     let (code, text, _) = running.jims(&["query-user", "nobody"]).await;

@@ -91,6 +91,8 @@ pub(crate) struct State {
     pub(crate) told: Vec<Told>,
     pub(crate) requests: usize,
     pub(crate) connections: usize,
+    /// Requests with another user or password.
+    pub(crate) unauthorized: usize,
     pub(crate) password: String,
     /// For the next requests.
     pub(crate) faults: VecDeque<Fault>,
@@ -275,6 +277,7 @@ async fn answer(request: Request<Incoming>, state: &Mutex<State>) -> Result<Resp
     let expected = base64::engine::general_purpose::STANDARD.encode(expected);
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     if header("authorization") != Some(&format!("Basic {expected}")) {
+        state.unauthorized += 1;
         return Ok(say(401, ""));
     }
     let target = (head.method.as_str(), head.uri.path());
