@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use assert_cmd::cargo::CommandCargoExt;
-use tokio::net::UdpSocket;
+use jims::net::listener;
 
 use crate::fake_srx::Srx;
 
@@ -253,7 +253,8 @@ async fn a_firewall_is_pushed_to_from_a_line_of_syslog_to_its_table() {
     service.expect("RELOADING=1");
     service.expect("READY=1");
 
-    let sender = UdpSocket::bind("127.77.1.6:0").await.expect("a sender");
+    let sender =
+        listener::udp("127.77.1.6:0".parse().expect("an address"), "test").expect("a sender");
     let line = b"<13>Jan 17 15:29:37 gate vpn: user=alice ip=10.1.2.50";
     let sent = sender.send_to(line, "127.77.1.6:18514").await;
     assert_eq!(sent.ok(), Some(line.len()));

@@ -1,5 +1,10 @@
 //! Pushing to firewalls: whatever goes wrong on the way, the firewall's table ends up equal to ours.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that fails has failed its test"
+)]
+
 use std::net::IpAddr;
 use std::time::Duration;
 
