@@ -11,6 +11,7 @@ mod event_log;
 #[path = "../common/evtx.rs"]
 mod evtx_log;
 mod evtx_reencode;
+mod fake_srx;
 mod firewall_push;
 mod firewall_table;
 mod follow_cookie;
@@ -28,3 +29,4 @@ mod syslog;
 mod templates;
 mod tidy;
 mod validator;
+mod web_api;
