@@ -34,6 +34,9 @@ _jims() {
             jims,query-user)
                 cmd="jims__subcmd__query__subcmd__user"
                 ;;
+            jims,refresh)
+                cmd="jims__subcmd__refresh"
+                ;;
             jims,run)
                 cmd="jims__subcmd__run"
                 ;;
@@ -61,6 +64,9 @@ _jims() {
             jims__subcmd__help,query-user)
                 cmd="jims__subcmd__help__subcmd__query__subcmd__user"
                 ;;
+            jims__subcmd__help,refresh)
+                cmd="jims__subcmd__help__subcmd__refresh"
+                ;;
             jims__subcmd__help,run)
                 cmd="jims__subcmd__help__subcmd__run"
                 ;;
@@ -77,7 +83,7 @@ _jims() {
 
     case "${cmd}" in
         jims)
-            opts="-v -h -V --config --color --verbose --help --version run status probe query-user log-off syslog-test completions man help"
+            opts="-v -h -V --config --color --verbose --help --version run status probe query-user log-off refresh syslog-test completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -121,7 +127,7 @@ _jims() {
             return 0
             ;;
         jims__subcmd__help)
-            opts="run status probe query-user log-off syslog-test completions man help"
+            opts="run status probe query-user log-off refresh syslog-test completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -205,6 +211,20 @@ _jims() {
             return 0
             ;;
         jims__subcmd__help__subcmd__query__subcmd__user)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        jims__subcmd__help__subcmd__refresh)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -337,6 +357,28 @@ _jims() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        jims__subcmd__refresh)
+            opts="-v -h -V --json --config --color --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -31,6 +31,7 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand probe 'Try configured sources, or ask computers who is signed on, step by step'
             cand query-user 'Show who is at an address, where a user is, and which evidence says so'
             cand log-off 'End the sessions of a user, at an address, or at a device'
+            cand refresh 'Tell a firewall that is pushed to (`web_api`) everything again, now'
             cand syslog-test 'Show which rule matches a syslog line and what it captures, or why none does'
             cand completions 'Print completions for a shell'
             cand man 'Print the manual page, or write the pages of all commands'
@@ -98,6 +99,17 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'jims;refresh'= {
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand --json 'Print JSON'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
         &'jims;syslog-test'= {
             cand --source 'Read the line as this configured source would, with its templates, domain and time zone'
             cand --template 'Try only this template, configured or built in'
@@ -137,6 +149,7 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand probe 'Try configured sources, or ask computers who is signed on, step by step'
             cand query-user 'Show who is at an address, where a user is, and which evidence says so'
             cand log-off 'End the sessions of a user, at an address, or at a device'
+            cand refresh 'Tell a firewall that is pushed to (`web_api`) everything again, now'
             cand syslog-test 'Show which rule matches a syslog line and what it captures, or why none does'
             cand completions 'Print completions for a shell'
             cand man 'Print the manual page, or write the pages of all commands'
@@ -151,6 +164,8 @@ set edit:completion:arg-completer[jims] = {|@words|
         &'jims;help;query-user'= {
         }
         &'jims;help;log-off'= {
+        }
+        &'jims;help;refresh'= {
         }
         &'jims;help;syslog-test'= {
         }

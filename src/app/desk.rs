@@ -2,24 +2,21 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
 
+use super::points;
 use super::proposals;
 use super::serve::Inner;
 use crate::control::Site;
 use crate::control::junos::Junos;
 use crate::control::kept::KeptRequest;
 use crate::control::protocol::{
-    Attention, PointStatus, Probed, Refusal, RefusedStatus, ServerStatus, timestamp,
+    Attention, PointStatus, Probed, Refreshed, Refusal, ServerStatus, timestamp,
 };
 use crate::control::server::Unparsed;
-use crate::enforcement::{PointReading, UnknownRequest};
+use crate::enforcement::UnknownRequest;
 use crate::runtime::clock;
-
-/// A firewall asks every few seconds (Junos: 1 to 60 s); after this it is called quiet.
-const QUIET_AFTER: Duration = Duration::from_secs(180);
 
 /// The control socket's view of the process.
 #[derive(Clone, Debug)]
@@ -46,8 +43,13 @@ impl Site for Desk {
     }
 
     fn points(&self) -> Vec<PointStatus> {
-        let points = self.0.server().map(|server| server.points());
-        points.into_iter().flatten().map(point_status).collect()
+        let asking = self.0.server().map(|server| server.points());
+        points::points(asking.unwrap_or_default(), self.0.web_apis.read())
+    }
+
+    fn refresh(&self, point: &str) -> Refreshed {
+        let configured = self.0.config.load();
+        points::refreshed(point, self.0.web_apis.refresh(point), &configured)
     }
 
     fn told(&self, point: &str, addresses: &[IpAddr]) -> Option<Vec<Value>> {
@@ -66,6 +68,7 @@ impl Site for Desk {
                 since: None,
             });
         }
+        all.extend(points::attention(self.0.web_apis.read(), clock::utc_now()));
         let config = self.0.config.load();
         let habits = self.0.habits.lock();
         all.extend(proposals::attention(&habits, &config, clock::utc_now()));
@@ -125,38 +128,5 @@ fn kept_request(request: UnknownRequest) -> KeptRequest {
         headers: request.headers,
         body: request.body,
         reason: request.reason,
-    }
-}
-
-fn point_status(reading: PointReading) -> PointStatus {
-    let now = clock::utc_now();
-    let last_query = reading.last_seen.map(|(at, _)| at);
-    let state = match (last_query, reading.last_refused) {
-        (None, None) => "never",
-        (seen, Some((refused, _))) if seen.is_none_or(|seen| refused > seen) => "refused",
-        (Some(seen), _) if now.since(seen) < QUIET_AFTER => "active",
-        _ => "quiet",
-    };
-    PointStatus {
-        name: reading.name,
-        client_id: reading.client_id,
-        addresses: reading.addresses,
-        state: state.into(),
-        last_query: last_query.map(timestamp),
-        last_address: reading.last_seen.map(|(_, address)| address),
-        last_token: reading.last_token.map(timestamp),
-        last_batch: reading.last_batch.map(timestamp),
-        last_ip: reading.last_ip.map(timestamp),
-        last_user: reading.last_user.map(timestamp),
-        last_full: reading.last_full.map(timestamp),
-        behind: reading.behind,
-        answered: reading.answered,
-        entries_sent: reading.entries_sent,
-        refused: reading.refused,
-        last_refused: reading.last_refused.map(|(at, why)| RefusedStatus {
-            at: timestamp(at),
-            reason: why.into(),
-        }),
-        tokens: reading.tokens,
     }
 }

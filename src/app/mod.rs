@@ -7,6 +7,7 @@ mod desk;
 mod junos;
 mod metrics_page;
 mod notices;
+mod points;
 mod probe;
 mod proposals;
 mod reload;

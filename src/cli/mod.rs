@@ -13,6 +13,7 @@ mod log_off;
 mod man;
 mod probe;
 mod query_user;
+mod refresh;
 mod render;
 mod requests;
 mod run;
@@ -71,6 +72,7 @@ enum Command {
     Probe(probe::Args),
     QueryUser(query_user::Args),
     LogOff(log_off::Args),
+    Refresh(refresh::Args),
     SyslogTest(syslog_test::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -123,6 +125,7 @@ fn dispatch(cli: Cli, out: &mut impl Write) -> Result<Exit, Failure> {
         Command::Probe(args) => probe::run(&args, config, out),
         Command::QueryUser(args) => query_user::run(args, config, out),
         Command::LogOff(args) => log_off::run(args, config, out),
+        Command::Refresh(args) => refresh::run(args, config, out),
         Command::SyslogTest(args) => syslog_test::run(&args, config, out),
         Command::Completions(args) => completions::run(&args, out),
         Command::Man(args) => man::run(&args, out),

@@ -8,7 +8,7 @@ use super::ask;
 use super::exit::{Exit, Failure};
 use super::render::{HEADING, WARNING, count, field, paragraph, relative, span, span_ms, table};
 use crate::control::protocol::{
-    Answer, PointStatus, Request, ServerStatus, SourceStatus, Status, StrangerStatus,
+    Answer, PointStatus, Request, ServerStatus, SourceStatus, Status, StrangerStatus, WebApiStatus,
 };
 
 /// Show totals, directories, producers, firewalls, strangers, and what needs attention
@@ -77,6 +77,7 @@ fn render(status: &Status) -> String {
         status.server.as_ref().map(server).unwrap_or_default(),
     );
     group("Enforcement points", points(status));
+    group("Web API", pushed_to(status));
     group("Strangers", strangers(status));
     text.push_str(&attention(status));
     text
@@ -246,10 +247,13 @@ fn server(server: &ServerStatus) -> String {
 }
 
 fn points(status: &Status) -> String {
-    if status.enforcement_points.is_empty() {
+    let asking: Vec<&PointStatus> = (status.enforcement_points.iter())
+        .filter(|p| p.protocol != "web-api")
+        .collect();
+    if asking.is_empty() {
         return String::new();
     }
-    let row = |p: &PointStatus| {
+    let row = |p: &&PointStatus| {
         vec![
             p.name.clone(),
             p.state.clone(),
@@ -260,7 +264,30 @@ fn points(status: &Status) -> String {
         ]
     };
     let heading = ["NAME", "STATE", "ANSWERED", "BEHIND", "REFUSED", "LAST"];
-    table(2, &heading, &rows(&status.enforcement_points, row))
+    table(2, &heading, &rows(&asking, row))
+}
+
+/// Firewalls that are pushed to.
+fn pushed_to(status: &Status) -> String {
+    let pushed: Vec<(&str, &WebApiStatus)> = (status.enforcement_points.iter())
+        .filter_map(|p| Some((p.name.as_str(), p.web_api.as_ref()?)))
+        .collect();
+    if pushed.is_empty() {
+        return String::new();
+    }
+    let row = |(name, web_api): &(&str, &WebApiStatus)| {
+        vec![
+            (*name).to_owned(),
+            web_api.state.clone(),
+            web_api.entries_sent.to_string(),
+            web_api.behind.to_string(),
+            web_api.skipped.to_string(),
+            when(web_api.last_full, status),
+            when(web_api.last_success, status),
+        ]
+    };
+    let heading = ["NAME", "STATE", "SENT", "BEHIND", "SKIPPED", "FULL", "LAST"];
+    table(2, &heading, &rows(&pushed, row))
 }
 
 fn strangers(status: &Status) -> String {
@@ -367,6 +394,7 @@ mod tests {
     fn point() -> PointStatus {
         PointStatus {
             name: "srx-branch-1".into(),
+            protocol: "query".into(),
             client_id: "srx-branch-1".into(),
             addresses: vec!["192.0.2.1".into()],
             state: "active".into(),
@@ -383,7 +411,23 @@ mod tests {
             refused: 0,
             last_refused: None,
             tokens: 1,
+            web_api: None,
         }
+    }
+
+    fn pushed_to() -> PointStatus {
+        let web_api = WebApiStatus {
+            url: "https://192.0.2.2:8443".into(),
+            state: "following".into(),
+            entries_sent: 100_023,
+            skipped: 1,
+            cut: 0,
+            behind: 0,
+            last_success: Some(at(3_595)),
+            last_full: Some(at(2_000)),
+            fault: None,
+        };
+        PointStatus::only_pushed_to("srx-branch-2".into(), web_api)
     }
 
     fn status() -> Status {
@@ -435,7 +479,7 @@ mod tests {
                 debug_http: vec![],
                 not_understood: 2,
             }),
-            enforcement_points: vec![point()],
+            enforcement_points: vec![point(), pushed_to()],
             pushes: vec![],
             collectors: vec![],
             strangers: vec![StrangerStatus {

@@ -8,6 +8,7 @@ pub mod found;
 pub mod junos;
 pub mod kept;
 mod lines;
+mod points;
 pub mod protocol;
 mod query;
 pub mod server;

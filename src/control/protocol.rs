@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::junos::Junos;
 use super::kept::KeptRequest;
+pub use super::points::{PointStatus, Refreshed, RefusedStatus, WebApiStatus};
 use crate::identity::time::UtcMillis;
 
 pub use super::found::{
@@ -78,6 +79,11 @@ pub enum Request {
     },
     /// Reads the configuration again. Answered with [`Answer::Done`] or an error that holds every problem.
     Reload,
+    /// Tells an enforcement point that is pushed to everything again. Answered with [`Answer::Refresh`].
+    Refresh {
+        /// Its name.
+        point: String,
+    },
     /// Streams what happens from now on as [`Answer::Tail`].
     Tail,
     /// Changes what is logged until the next start or reload. Answered with [`Answer::Done`].
@@ -112,6 +118,8 @@ pub enum Answer {
         /// What came of it; its own field `answer` would clash with the tag.
         probed: Probed,
     },
+    /// To [`Request::Refresh`].
+    Refresh(Refreshed),
     /// It is done.
     Done {
         /// What was done, for people.
@@ -212,7 +220,7 @@ pub struct DirectoryTotals {
 pub struct SourceStatus {
     /// Configured name.
     pub name: String,
-    /// `directory`, `event-source`, `syslog` or `pc-probe`.
+    /// `directory`, `event-source`, `syslog`, `firewall-push` or `pc-probe`.
     pub kind: String,
     /// `starting`, `active`, `quiet`, `degraded` or `down`.
     pub state: String,
@@ -306,60 +314,12 @@ pub struct ServerStatus {
     pub not_understood: usize,
 }
 
-/// A firewall.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PointStatus {
-    /// Configured name.
-    pub name: String,
-    /// What it calls itself.
-    pub client_id: String,
-    /// Addresses and networks it may call from.
-    pub addresses: Vec<String>,
-    /// `never` asked, `active`, `quiet` (nothing asked for a while) or `refused` (its last request was).
-    pub state: String,
-    /// When it last got an answer.
-    pub last_query: Option<Timestamp>,
-    /// Where it then called from.
-    pub last_address: Option<IpAddr>,
-    /// When it last got a token.
-    pub last_token: Option<Timestamp>,
-    /// When its last batch query was answered.
-    pub last_batch: Option<Timestamp>,
-    /// When its last IP query was answered.
-    pub last_ip: Option<Timestamp>,
-    /// When its last user query was answered.
-    pub last_user: Option<Timestamp>,
-    /// When its last full report began.
-    pub last_full: Option<Timestamp>,
-    /// Changes it had not fetched yet at its last batch query.
-    pub behind: Option<u64>,
-    /// Requests answered.
-    pub answered: u64,
-    /// Entries sent.
-    pub entries_sent: u64,
-    /// Requests refused.
-    pub refused: u64,
-    /// The last refusal.
-    pub last_refused: Option<RefusedStatus>,
-    /// Tokens that are good now.
-    pub tokens: usize,
-}
-
-/// A request that was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefusedStatus {
-    /// When.
-    pub at: Timestamp,
-    /// The word for why.
-    pub reason: String,
-}
-
 /// An address that asked or sent without being configured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StrangerStatus {
     /// Its address.
     pub address: IpAddr,
-    /// `syslog` or `query`.
+    /// `syslog`, `query` or `push`.
     pub tried: String,
     /// How often.
     pub count: u64,

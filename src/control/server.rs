@@ -19,7 +19,7 @@ use super::kept::KeptRequest;
 use super::lines::{self, LineError};
 use super::protocol::{
     Answer, Attention, Hello, LogOff, MAX_REQUEST_BYTES, PointStatus, PointView, Probed, Query,
-    Refusal, Request, ServerStatus, Tail, VERSION, timestamp,
+    Refreshed, Refusal, Request, ServerStatus, Tail, VERSION, timestamp,
 };
 use super::{query, status};
 use crate::config;
@@ -95,6 +95,8 @@ pub trait Site: Send + Sync + 'static {
     fn junos(&self, point: &str) -> Result<Junos, Refusal>;
     /// Tries a configured source step by step.
     fn probe(&self, target: &str) -> impl Future<Output = Result<Probed, Refusal>> + Send;
+    /// Tells a firewall that is pushed to everything again.
+    fn refresh(&self, point: &str) -> Refreshed;
     /// Reads the configuration again; what was done, for people.
     fn reload(&self) -> impl Future<Output = Result<String, Refusal>> + Send;
     /// Changes what is logged.
@@ -245,6 +247,14 @@ impl<S: Site> Connection<S> {
                     Ok(detail) => Answer::Done { detail },
                     Err(refusal) => Answer::Error(refusal),
                 }
+            }
+            Request::Refresh { point } => {
+                tracing::info!(
+                    uid = self.uid,
+                    point,
+                    "refresh asked for on the control socket"
+                );
+                Answer::Refresh(desk.site.refresh(&point))
             }
             Request::LogLevel { level } => match desk.site.set_log_level(&level) {
                 Ok(()) => {

@@ -12,7 +12,7 @@ use jims::config;
 use jims::control::junos::Junos;
 use jims::control::kept::KeptRequest;
 use jims::control::protocol::{
-    Attention, PointStatus, Probed, ProbedStep, Refusal, ServerStatus, timestamp,
+    Attention, PointStatus, Probed, ProbedStep, Refreshed, Refusal, ServerStatus, timestamp,
 };
 use jims::control::server::Unparsed;
 use jims::control::{ControlServer, Desk, Site};
@@ -108,6 +108,14 @@ impl Site for Fake {
             ok: false,
             steps: vec![step("name", true, ""), step("rights", false, "add it")],
         })
+    }
+
+    fn refresh(&self, point: &str) -> Refreshed {
+        Refreshed {
+            point: point.to_owned(),
+            begun: point == "srx",
+            detail: "as it is".into(),
+        }
     }
 
     async fn reload(&self) -> Result<String, Refusal> {
@@ -356,6 +364,20 @@ async fn requests_that_nobody_understood_are_shown() {
     let (code, text, _) = running.jims(&["status", "--requests", "--json"]).await;
     let answer: Value = serde_json::from_str(&text).expect("json");
     assert_eq!((code, &answer["requests"][0]["method"]), (1, &json!("GET")));
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refresh_says_what_is_done_or_that_nobody_is_pushed_to() {
+    let running = Running::start();
+    let (code, text, _) = running.jims(&["refresh", "srx"]).await;
+    assert_eq!((code, text.as_str()), (0, "srx: as it is\n"));
+    let (code, text, _) = running.jims(&["refresh", "other", "--json"]).await;
+    let answer: Value = serde_json::from_str(&text).expect("json");
+    let expected = json!({ "point": "other", "begun": false, "detail": "as it is" });
+    assert_eq!((code, answer), (1, expected));
+    let (code, _, _) = running.jims(&["refresh"]).await;
+    assert_eq!(code, 2, "no name");
     running.end().await;
 }
 

@@ -13,6 +13,8 @@ mod event_log;
 #[path = "../common/evtx.rs"]
 mod evtx_log;
 mod evtx_reencode;
+mod fake_srx;
+mod firewall_push;
 mod firewall_table;
 mod follow_cookie;
 mod follow_world;
@@ -29,3 +31,4 @@ mod syslog;
 mod templates;
 mod tidy;
 mod validator;
+mod web_api;

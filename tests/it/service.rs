@@ -9,6 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use assert_cmd::cargo::CommandCargoExt;
+use jims::net::listener;
+
+use crate::fake_srx::Srx;
 
 /// Ends a wait that will never be over: far more than any step takes.
 const GUARD: Duration = Duration::from_secs(60);
@@ -224,6 +227,76 @@ fn what_needs_a_restart_is_refused_by_name() {
         status["attention"].to_string().contains("collector.name"),
         "{status}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_firewall_is_pushed_to_from_a_line_of_syslog_to_its_table() {
+    let srx = Srx::start("firewall-secret").await;
+    let mut service = Service::start("127.77.1.6");
+    service.expect("READY=1");
+    let push = format!(
+        "[[enforcement_point]]\nname = \"pushed\"\n[enforcement_point.web_api]\n\
+         url = \"https://{}\"\nuser = \"jims\"\npassword_file = \"secret\"\n\
+         certificate_sha256 = \"{}\"\n",
+        srx.address, srx.fingerprint
+    );
+    let syslog = "[syslog]\nudp = [\"127.77.1.6:18514\"]\ntcp = []\n\
+         [[syslog_source]]\nname = \"vpn\"\nsenders = [\"127.77.1.6\"]\ntemplates = [\"own\"]\n\
+         domain = \"corp.example\"\n[[syslog_template]]\nname = \"own\"\n\
+         [[syslog_template.rule]]\nevent = \"logon\"\npattern = 'user=(?<user>\\S+) ip=(?<address>\\S+)'\n";
+    configure(
+        service.folder.path(),
+        "127.77.1.6",
+        &format!("{push}{syslog}"),
+    );
+    service.signal("HUP");
+    service.expect("RELOADING=1");
+    service.expect("READY=1");
+
+    let sender =
+        listener::udp("127.77.1.6:0".parse().expect("an address"), "test").expect("a sender");
+    let line = b"<13>Jan 17 15:29:37 gate vpn: user=alice ip=10.1.2.50";
+    let sent = sender.send_to(line, "127.77.1.6:18514").await;
+    assert_eq!(sent.ok(), Some(line.len()));
+    srx.until("told", |state| !state.table.is_empty()).await;
+    assert_eq!(srx.holds(), ["10.1.2.50 alice --"]);
+
+    srx.state.lock().table.clear();
+    let refreshed = service.json(&["refresh", "pushed", "--json"]);
+    assert_eq!(refreshed["begun"], true, "{refreshed}");
+    srx.until("told again", |state| !state.table.is_empty())
+        .await;
+    srx.is_content();
+    let asks = service.json(&["refresh", "srx", "--json"]);
+    assert_eq!(asks["begun"], false, "it is not pushed to: {asks}");
+
+    let status = service.status();
+    let point = &status["enforcement_points"][1];
+    let told = (&point["name"], &point["protocol"], &point["state"]);
+    assert_eq!(
+        told,
+        (&"pushed".into(), &"web-api".into(), &"following".into())
+    );
+    assert_eq!(point["web_api"]["behind"], 0);
+    assert_eq!(status["enforcement_points"][0]["protocol"], "query");
+
+    srx.state.lock().password = "another".into();
+    let refreshed = service.json(&["refresh", "pushed", "--json"]);
+    assert_eq!(refreshed["begun"], true);
+    srx.until("refused", |state| state.unauthorized > 0).await;
+    let deadline = std::time::Duration::from_secs(60);
+    let told = tokio::time::timeout(deadline, async {
+        while !service.status()["attention"]
+            .to_string()
+            .contains("cannot push to `pushed`")
+        {
+            tokio::task::yield_now().await;
+        }
+    });
+    told.await.expect("status tells at once");
+    service.signal("TERM");
+    let ended = service.child.wait().expect("status");
+    assert!(ended.success(), "{}", service.log());
 }
 
 #[tokio::test]

@@ -128,7 +128,7 @@ impl Sending {
     pub(super) async fn deliver(&mut self, document: &Document) -> Result<Delivered, Trouble> {
         let mut delivered = Delivered::default();
         // Parts not sent yet, the next one last: what comes first in the journal is told first.
-        let mut waiting = vec![0..document.pieces().len()];
+        let mut waiting: Vec<_> = std::iter::once(0..document.pieces().len()).collect();
         while let Some(part) = waiting.pop() {
             let (body, entries) = document.part(part.clone());
             let verdict = self.send(body).await?;
