@@ -81,7 +81,6 @@ impl FirewallPushes {
     }
 
     /// What answers on the listeners of the Server.
-    #[must_use]
     pub fn router(&self, access: Access) -> Router {
         http::router(self.clone(), access)
     }
