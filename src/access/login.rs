@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_forgets() {
         let logins = FailedLogins::default();
-        for number in 0..5000_u32 {
+        for number in 0..100_000_u32 {
             fail(&logins, IpAddr::from(number.to_be_bytes()), None, 1);
         }
         assert!(logins.0.lock().len() <= MAX_PAIRS);

@@ -6,12 +6,13 @@
 
 mod client;
 mod login;
+mod pace;
 mod token;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use axum::http::{HeaderMap, header};
@@ -22,6 +23,7 @@ pub use self::client::{Client, ClientError, Clients, Role};
 pub use self::token::TokenRecord;
 
 use self::login::FailedLogins;
+use self::pace::Pace;
 use self::token::Tokens;
 use crate::config::Config;
 use crate::identity::time::UtcMillis;
@@ -35,6 +37,7 @@ struct Inner {
     clients: ArcSwap<Clients>,
     tokens: Tokens,
     logins: FailedLogins,
+    pace: Pace,
     token_lifetime_ms: AtomicU64,
 }
 
@@ -124,6 +127,14 @@ impl Access {
                 Err(LoginRefused::Wrong(meant.map(Arc::clone)))
             }
         }
+    }
+
+    /// Takes one request of an address from which so many clients call, before anything of it is looked at.
+    ///
+    /// # Errors
+    /// The address asks more than its clients can need; how long until it may ask again.
+    pub fn admit(&self, address: IpAddr, clients: usize, now: Instant) -> Result<(), Duration> {
+        self.0.pace.take(address, clients, now)
     }
 
     /// A new token for a client that has just shown its secret, and how long it is good.

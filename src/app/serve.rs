@@ -20,6 +20,7 @@ use crate::control::{self, ControlServer};
 use crate::directory::Directory;
 use crate::enforcement::web_api::{self, WebApis};
 use crate::enforcement::{Server, ServerParts};
+use crate::net::http::Limits;
 use crate::net::resolve::Resolver;
 use crate::producer::event_log::{self, EventLogs};
 use crate::producer::firewall_push::{self, FirewallPushes};
@@ -313,6 +314,7 @@ impl Inner {
     /// Binds the HTTPS side.
     pub(super) fn bind_server(&self, config: &Config) -> Result<Server, Error> {
         let parts = ServerParts {
+            limits: Limits::default(),
             reader: self.parts.reader.clone(),
             intake: self.parts.intake.clone(),
             readiness: self.readiness.clone(),

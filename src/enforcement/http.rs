@@ -1,12 +1,12 @@
 //! The HTTPS face of the Server: who may ask, what is asked, with which status it is answered.
 //!
 //! Routes, order of checks and error bodies are here; the answers come from [`super::query`], the names in them from
-//! [`super::shape`], tokens from [`super::oauth`]. Order for a query: known address (403), token (401), understood
-//! (400), ready (503).
+//! [`super::shape`], tokens from [`super::oauth`]. Order for a query: known address (403), not too many (429), token
+//! (401), understood (400), ready (503).
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -16,6 +16,7 @@ use axum::http::{Extensions, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use tower_http::limit::RequestBodyLimitLayer;
 
 use super::oauth;
 use super::point::{Point, client_at};
@@ -69,6 +70,7 @@ fn guarded(
             Arc::clone(&shared),
             clients_only,
         )))
+        .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
         // Load balancers are no enforcement points, so these stand outside (rule 31).
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(ready))
@@ -237,7 +239,11 @@ async fn firewalls_only(
     request: Request,
     next: Next,
 ) -> Response {
-    let known = |address: IpAddr| client_at(&shared.access, address).into_iter().collect();
+    let known = |address: IpAddr| {
+        let clients = shared.access.clients();
+        let firewalls = clients.at(Role::Enforcement, address);
+        firewalls.into_iter().map(Arc::clone).collect()
+    };
     gate(&shared, request, next, known).await
 }
 
@@ -258,6 +264,9 @@ async fn gate(
         return StatusCode::FORBIDDEN.into_response();
     };
     let known = known(address);
+    if let Err(wait) = paced(shared, address, &known) {
+        return too_many(wait, "too many requests");
+    }
     let names = request.extensions().get::<PeerNames>();
     let names = names.map_or(&[][..], |names| &*names.0);
     if known.iter().any(|client| client.is_certified(names)) {
@@ -280,6 +289,25 @@ async fn gate(
     };
     count(Kind::Unknown, outcome);
     StatusCode::FORBIDDEN.into_response()
+}
+
+/// Counts a request of somebody known against what his address may ask.
+fn paced(shared: &Shared, address: IpAddr, known: &[Arc<Client>]) -> Result<(), Duration> {
+    let Some(first) = known.first() else {
+        return Ok(());
+    };
+    let now = clock::monotonic_now();
+    shared
+        .access
+        .admit(address, known.len(), now)
+        .inspect_err(|_| {
+            if first.role == Role::Enforcement {
+                let now = clock::utc_now();
+                let outcome = Outcome::RateLimited;
+                shared.states.refused(&first.name, outcome, now);
+            }
+            count(Kind::Unknown, Outcome::RateLimited);
+        })
 }
 
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
@@ -471,6 +499,14 @@ fn report(format: Format, body: Bytes) -> Response {
 fn not_ready() -> Response {
     let retry = [(header::RETRY_AFTER, RETRY_NOT_READY_S.to_string())];
     (StatusCode::SERVICE_UNAVAILABLE, retry).into_response()
+}
+
+/// 429, and when to come again.
+pub(super) fn too_many(wait: Duration, why: &str) -> Response {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let retry = [(header::RETRY_AFTER, seconds.max(1).to_string())];
+    let body = error_body("temporarily_unavailable", why);
+    (StatusCode::TOO_MANY_REQUESTS, retry, body).into_response()
 }
 
 /// An error as OAuth2 writes it.

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::http::{Call, Refusal, error_body, refusal};
+use super::http::{Call, Refusal, error_body, refusal, too_many};
 use super::reading::Outcome;
 use super::shape::NotUnderstood;
 use crate::access::{Client, LoginRefused, basic};
@@ -54,7 +54,13 @@ pub(super) fn give(
             let answer = given(&token, lifetime);
             (Some(client), Ok(answer))
         }
-        Err(LoginRefused::Delayed(wait)) => (None, Err(refusal(Outcome::Delayed, too_many(wait)))),
+        Err(LoginRefused::Delayed(wait)) => (
+            None,
+            Err(refusal(
+                Outcome::Delayed,
+                too_many(wait, "too many failed logins"),
+            )),
+        ),
         Err(LoginRefused::Wrong(meant)) => {
             tell(call, meant.as_deref());
             (meant, Err(refusal(Outcome::Unauthorized, invalid_client())))
@@ -143,11 +149,4 @@ fn invalid_client() -> Response {
     let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"jims\"")];
     let body = axum::Json(serde_json::json!({ "error": "invalid_client" }));
     (StatusCode::UNAUTHORIZED, challenge, body).into_response()
-}
-
-fn too_many(wait: Duration) -> Response {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    let retry = [(header::RETRY_AFTER, seconds.max(1).to_string())];
-    let body = error_body("temporarily_unavailable", "too many failed logins");
-    (StatusCode::TOO_MANY_REQUESTS, retry, body).into_response()
 }

@@ -41,6 +41,8 @@ pub enum Outcome {
     Uncertified,
     /// Too many failed logins (429).
     Delayed,
+    /// More requests than its clients can need (429).
+    RateLimited,
     /// Not understood (400).
     Invalid,
     /// Not ready yet (503).
@@ -72,6 +74,7 @@ impl Outcome {
             Self::Stranger => "stranger",
             Self::Uncertified => "no-certificate",
             Self::Delayed => "delayed",
+            Self::RateLimited => "rate-limited",
             Self::Invalid => "invalid",
             Self::NotReady => "not-ready",
         }

@@ -24,7 +24,7 @@ use super::requests::{UnknownRequest, UnknownRequests};
 use super::shape::Format;
 use crate::access::{Access, ClientError, Clients};
 use crate::config::{self, CertificateFiles, Config};
-use crate::net::http::{HttpServer, Limits};
+use crate::net::http::{HttpServer, Limits, Regulars};
 use crate::net::listener::{self, ListenError};
 use crate::net::self_signed::{SelfSigned, self_signed};
 use crate::net::tls::{
@@ -94,6 +94,8 @@ pub struct ServerParts {
     pub beside: Router,
     /// How a firewall has a computer asked.
     pub probing: Probing,
+    /// The bounds of its listeners.
+    pub limits: Limits,
     /// Who owns its tasks.
     pub tasks: Tasks,
 }
@@ -121,6 +123,7 @@ struct Inner {
     shared: Arc<Shared>,
     tls: Arc<ServerTls>,
     beside: Router,
+    limits: Limits,
     tasks: Tasks,
     listeners: Mutex<Listeners>,
     /// Reloads happen one after the other.
@@ -184,6 +187,7 @@ impl Server {
             shared: Arc::new(shared),
             tls,
             beside: parts.beside,
+            limits: parts.limits,
             tasks: parts.tasks,
             listeners: Mutex::new(listeners),
             reloading: tokio::sync::Mutex::new(()),
@@ -324,11 +328,16 @@ impl Server {
                 limits: Limits {
                     // Queries read less; what stands beside them has its own bound.
                     body_bytes: MAX_BODY_BYTES.max(MAX_BESIDE_BYTES),
-                    ..Limits::default()
+                    ..self.0.limits
                 },
                 tasks: self.0.tasks.clone(),
             };
-            self.0.tasks.spawn("server listener", server.run(closing));
+            let access = self.0.shared.access.clone();
+            let regulars =
+                Regulars::new(move |address| !access.clients().everyone_at(address).is_empty());
+            self.0
+                .tasks
+                .spawn("server listener", server.run_for(regulars, closing));
         }
     }
 }

@@ -1,12 +1,13 @@
 //! HTTP servers: our own accept loop under an axum router, with every wait and every size bounded.
 //!
 //! A caller cannot hold more than its share: handshake, head, whole request and connection each have a deadline, and
-//! connections are limited in all and for each address. Handlers find who calls in the extension [`Peer`]. What is
+//! connections are limited in all, for each address, and for all strangers together. Handlers find who calls in the extension [`Peer`]. What is
 //! answered is decided by the router's owner.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -44,6 +45,11 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of one address; more are closed at once.
     pub connections_per_address: usize,
+    /// Connections of all addresses that are not [`Regulars`], so that strangers cannot take the places of firewalls;
+    /// more are closed at once.
+    pub guests: usize,
+    /// Connections of one such address.
+    pub connections_per_guest: usize,
     /// Until the TLS handshake must be done.
     pub handshake: Duration,
     /// Until the head of a request must be there, and how long an idle connection is kept.
@@ -63,6 +69,9 @@ impl Default for Limits {
         Self {
             connections: 4096,
             connections_per_address: 128,
+            guests: 512,
+            // A load balancer that asks how we are needs a few.
+            connections_per_guest: 16,
             handshake: Duration::from_secs(10),
             // Longer than the longest interval between two queries of a firewall, so that it keeps its connection.
             head: Duration::from_secs(75),
@@ -78,6 +87,30 @@ impl Default for Limits {
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// Requests at once in one HTTP/2 connection.
 const MAX_STREAMS: u32 = 32;
+
+/// Tells the addresses that are expected from all others; asked once for each connection, so it must be quick.
+#[derive(Clone)]
+pub struct Regulars(Arc<dyn Fn(IpAddr) -> bool + Send + Sync>);
+
+impl Regulars {
+    /// Who is expected.
+    #[must_use]
+    pub fn new(expected: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(expected))
+    }
+
+    /// Nobody is a guest.
+    #[must_use]
+    pub fn everybody() -> Self {
+        Self::new(|_| true)
+    }
+}
+
+impl std::fmt::Debug for Regulars {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Regulars")
+    }
+}
 
 /// An HTTP server on one listener.
 #[derive(Debug)]
@@ -97,6 +130,11 @@ pub struct HttpServer {
 impl HttpServer {
     /// Serves until `stop`; then the listener closes, and open connections finish the request in hand.
     pub async fn run(self, stop: CancellationToken) {
+        self.run_for(Regulars::everybody(), stop).await;
+    }
+
+    /// The same, with less room for guests than for those who are expected.
+    pub async fn run_for(self, regulars: Regulars, stop: CancellationToken) {
         let limits = self.limits;
         let router = self
             .router
@@ -108,11 +146,13 @@ impl HttpServer {
         let acceptor = Acceptor::new(self.listener, limits.connections);
         let shares = Shares::default();
         while let Some(accepted) = stop.run_until_cancelled(acceptor.accept()).await {
-            let Some(share) = shares.take(accepted.peer.ip(), limits.connections_per_address)
-            else {
-                metrics::counter!("jims_http_refused_total", "reason" => "per-address")
-                    .increment(1);
-                continue;
+            let address = accepted.peer.ip();
+            let share = match shares.take(address, !regulars.0(address), &limits) {
+                Ok(share) => share,
+                Err(reason) => {
+                    metrics::counter!("jims_http_refused_total", "reason" => reason).increment(1);
+                    continue;
+                }
             };
             let connection = Connection {
                 tls: self.tls.clone(),
@@ -178,7 +218,10 @@ impl Connection {
         names: PeerNames,
     ) {
         let router = TowerToHyperService::new(self.router.clone());
+        let begun = Arc::new(AtomicBool::new(false));
+        let has_begun = Arc::clone(&begun);
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            begun.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(Peer(peer));
             request.extensions_mut().insert(names.clone());
             router.call(request)
@@ -198,8 +241,19 @@ impl Connection {
             .keep_alive_timeout(self.limits.handshake);
         let mut connection =
             std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        // Until it is known which HTTP is spoken, and in the preface of HTTP/2, hyper itself waits for ever.
+        let silent = async {
+            tokio::time::sleep(self.limits.head).await;
+            if has_begun.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = silent => {
+                metrics::counter!("jims_http_refused_total", "reason" => "silent").increment(1);
+                return;
+            }
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 self.drain(connection).await
@@ -234,27 +288,50 @@ where
     }
 }
 
-/// How many connections each address has; as many entries as connections, so bounded by them.
+/// How many connections each address has, and guests have together; as many entries as connections, so bounded by them.
 #[derive(Clone, Default)]
-struct Shares(Arc<Mutex<HashMap<IpAddr, usize>>>);
+struct Shares(Arc<Mutex<Counts>>);
+
+#[derive(Default)]
+struct Counts {
+    by_address: HashMap<IpAddr, usize>,
+    guests: usize,
+}
 
 /// One connection of an address; dropping it gives the place back.
 struct Share {
     shares: Shares,
     address: IpAddr,
+    is_guest: bool,
 }
 
 impl Shares {
-    fn take(&self, address: IpAddr, limit: usize) -> Option<Share> {
+    /// A place for a connection, or the word for why there is none.
+    fn take(
+        &self,
+        address: IpAddr,
+        is_guest: bool,
+        limits: &Limits,
+    ) -> Result<Share, &'static str> {
         let mut counts = self.0.lock();
-        let count = counts.entry(address).or_default();
+        let limit = if is_guest {
+            limits.connections_per_guest
+        } else {
+            limits.connections_per_address
+        };
+        if is_guest && counts.guests >= limits.guests {
+            return Err("guests");
+        }
+        let count = counts.by_address.entry(address).or_default();
         if *count >= limit {
-            return None;
+            return Err("per-address");
         }
         *count += 1;
-        Some(Share {
+        counts.guests += usize::from(is_guest);
+        Ok(Share {
             shares: self.clone(),
             address,
+            is_guest,
         })
     }
 }
@@ -262,10 +339,11 @@ impl Shares {
 impl Drop for Share {
     fn drop(&mut self) {
         let mut counts = self.shares.0.lock();
-        if let Some(count) = counts.get_mut(&self.address) {
+        counts.guests -= usize::from(self.is_guest);
+        if let Some(count) = counts.by_address.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.address);
+                counts.by_address.remove(&self.address);
             }
         }
     }

@@ -254,14 +254,11 @@ async fn documents_come_at_a_bounded_pace() {
     let site = site().await;
     let client = site.client_from(PORTAL);
     let begin = std::time::Instant::now();
-    // More at once than a burst holds, until the machine is fast enough to have them at once.
+    // Faster than 100 a second, as soon as there are connections.
     let refused = loop {
-        assert!(
-            begin.elapsed() < GUARD,
-            "100 at once and 50 a second were believed"
-        );
+        assert!(begin.elapsed() < GUARD, "more than 200 at once were taken");
         let mut pushes = tokio::task::JoinSet::new();
-        for _ in 0..120 {
+        for _ in 0..100 {
             let request = request(&site, &client, document(&[]));
             pushes.spawn(async move { request.send().await.unwrap() });
         }

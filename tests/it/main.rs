@@ -1,5 +1,7 @@
 //! Integration tests: the library and the binary as users run it.
 
+mod abuse;
+mod abuse_site;
 mod binxml;
 mod cli;
 mod cli_control;

@@ -18,6 +18,7 @@ use jims::identity::name::Name;
 use jims::identity::policy::{DomainPolicy, Policy};
 use jims::identity::view::Epoch;
 use jims::identity::{Batch, Core};
+use jims::net::http::Limits;
 use jims::producer::firewall_push::{self, FirewallPushes};
 use jims::runtime::clock;
 use jims::runtime::probing::Probing;
@@ -79,6 +80,11 @@ impl Site {
 
     /// Not ready yet; `point` is added to the firewall's table.
     pub(crate) async fn start_with(point: &str, core: Core) -> Self {
+        Self::start_within(Limits::default(), point, core).await
+    }
+
+    /// The same with other bounds of its listeners.
+    pub(crate) async fn start_within(limits: Limits, point: &str, core: Core) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write_secret(folder.path(), "secret", SECRET);
         let (tasks, stop) = (Tasks::new(), CancellationToken::new());
@@ -107,6 +113,7 @@ impl Site {
             access: access.clone(),
             beside: pushes.router(access),
             probing: Probing::default(),
+            limits,
             tasks: tasks.clone(),
         };
         let configured = config(folder.path(), "", point);

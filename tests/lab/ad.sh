@@ -27,7 +27,7 @@ make_certificates() (
   openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj "/CN=CORP lab CA" -keyout ca.key -out ca.pem \
     -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign
   openssl req -newkey rsa:2048 -nodes -subj "/CN=$fqdn" -keyout key.pem -out request.pem
-  printf 'subjectAltName=DNS:%s,DNS:localhost,IP:%s,IP:127.77.0.30\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n' "$fqdn" "$ip" >extensions
+  printf 'subjectAltName=DNS:%s,DNS:localhost,IP:%s,IP:127.77.0.30,IP:127.77.0.31\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n' "$fqdn" "$ip" >extensions
   openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 3650 -extfile extensions -out cert.pem
   chmod 600 key.pem ca.key
 )

@@ -20,4 +20,5 @@ mod faults;
 mod pc_probe;
 mod restart;
 mod rpc;
+mod server;
 mod syslog;

@@ -2,6 +2,7 @@
 
 pub(crate) mod peer;
 pub(crate) mod rsyslog;
+pub(crate) mod srx;
 pub(crate) mod wmi;
 
 use std::fs::{self, File};
@@ -15,6 +16,8 @@ use serde_json::Value;
 
 /// Where `jims` listens in every lab test.
 pub(crate) const JIMS: &str = "127.77.0.30";
+/// Where a second, independent `jims` listens.
+pub(crate) const SECOND: &str = "127.77.0.31";
 /// Where the firewall calls from.
 pub(crate) const FIREWALL: &str = "127.77.0.41";
 /// The domain controller.
@@ -84,10 +87,34 @@ pub(crate) fn samba_tool(arguments: &[&str]) -> String {
     )
 }
 
+/// Where a site listens, and what the firewall shows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) address: &'static str,
+    pub(crate) client_id: &'static str,
+    pub(crate) secret: &'static str,
+}
+
+impl Place {
+    /// The one of most tests.
+    pub(crate) const FIRST: Self = Self {
+        address: JIMS,
+        client_id: "srx-lab",
+        secret: "s3cret-firewall",
+    };
+    /// Another one beside it.
+    pub(crate) const SECOND: Self = Self {
+        address: SECOND,
+        client_id: "srx-lab-at-second",
+        secret: "an0ther-secret",
+    };
+}
+
 /// One `jims` process and its folder.
 pub(crate) struct Site {
     /// Holds configuration, secrets, state and log.
     pub(crate) folder: tempfile::TempDir,
+    pub(crate) place: Place,
     /// More keys of `[session]`.
     session: String,
     child: Option<Child>,
@@ -101,17 +128,23 @@ impl Site {
 
     /// The same with keys of `[session]`.
     pub(crate) fn with_session(session: &str, extra: &str) -> Self {
+        Self::at(Place::FIRST, session, extra)
+    }
+
+    /// The same at a place of its own.
+    pub(crate) fn at(place: Place, session: &str, extra: &str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("site.")
             .tempdir_in(lab())
             .expect("folder");
         let site = Self {
             folder,
+            place,
             session: session.to_owned(),
             child: None,
         };
         site.secret("directory.secret", "Svc-Jims!1");
-        site.secret("firewall.secret", "s3cret-firewall");
+        site.secret("firewall.secret", place.secret);
         site.configure(extra);
         site
     }
@@ -139,34 +172,36 @@ state_dir = "state"
 snapshot_interval = "1s"
 {session}
 [server]
-listen = ["{JIMS}:8443"]
+listen = ["{address}:8443"]
 certificate_file = "{tls}/cert.pem"
 key_file = "{tls}/key.pem"
 [control]
 socket = "control.sock"
 [metrics]
-listen = ["{JIMS}:9592"]
+listen = ["{address}:9592"]
 [[enforcement_point]]
 name = "srx-lab"
 addresses = ["{FIREWALL}"]
-client_id = "srx-lab"
+client_id = "{client_id}"
 client_secret_file = "firewall.secret"
 [syslog]
-udp = ["{JIMS}:5514"]
-tcp = ["{JIMS}:5514"]
-tls = ["{JIMS}:6514"]
+udp = ["{address}:5514"]
+tcp = ["{address}:5514"]
+tls = ["{address}:6514"]
 certificate_file = "{tls}/cert.pem"
 key_file = "{tls}/key.pem"
 [[syslog_source]]
 name = "vpn"
-senders = ["127.0.0.1", "{JIMS}"]
+senders = ["127.0.0.1", "{address}"]
 templates = ["juniper-secure-connect"]
 domain = "corp.example.com"
 networks = ["10.0.0.0/8"]
 {extra}
 "#,
             tls = tls.display(),
-            session = self.session
+            session = self.session,
+            address = self.place.address,
+            client_id = self.place.client_id,
         );
         fs::write(self.path("jims.toml"), text).expect("configuration");
     }
@@ -243,7 +278,7 @@ networks = ["10.0.0.0/8"]
 
     /// The Prometheus page.
     pub(crate) fn metrics(&self) -> String {
-        let url = format!("http://{JIMS}:9592/metrics");
+        let url = format!("http://{}:9592/metrics", self.place.address);
         succeed(Command::new("curl").args(["--silent", "--max-time", "20", &url]))
     }
 
@@ -310,7 +345,7 @@ networks = ["10.0.0.0/8"]
             .arg("--cacert")
             .arg(ca_file())
             .args(arguments)
-            .arg(format!("https://{JIMS}:8443{path}"))
+            .arg(format!("https://{}:8443{path}", self.place.address))
             .output()
             .expect("curl starts");
         text(&output.stdout)
@@ -319,8 +354,12 @@ networks = ["10.0.0.0/8"]
     /// An access token.
     #[track_caller]
     pub(crate) fn token(&self) -> String {
-        let form = "grant_type=client_credentials&client_id=srx-lab&client_secret=s3cret-firewall";
-        let answer = self.curl(&["--data", form], "/api/oauth_token/oauth");
+        let Place {
+            client_id, secret, ..
+        } = self.place;
+        let form =
+            format!("grant_type=client_credentials&client_id={client_id}&client_secret={secret}");
+        let answer = self.curl(&["--data", &form], "/api/oauth_token/oauth");
         let answer: Value = serde_json::from_str(&answer)
             .unwrap_or_else(|e| panic!("{e}: {answer}: {}", self.log()));
         answer["access_token"].as_str().expect("token").to_owned()
