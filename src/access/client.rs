@@ -146,8 +146,12 @@ impl Clients {
     /// The first client whose secret cannot be read.
     pub fn from_config(config: &Config) -> Result<Self, ClientError> {
         let points = config.enforcement_points.iter();
+        let points = points
+            .filter_map(|point| Some((&point.name, Role::Enforcement, point.caller.as_ref()?)));
+        let pushes = config.firewall_pushes.iter();
+        let pushes = pushes.map(|push| (&push.name, Role::PushIn, &push.caller));
         points
-            .filter_map(|point| Some((&point.name, Role::Enforcement, point.caller.as_ref()?)))
+            .chain(pushes)
             .map(|(name, role, caller)| read(name, role, caller))
             .collect::<Result<_, _>>()
             .map(Self)

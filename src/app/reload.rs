@@ -86,6 +86,7 @@ async fn attempt(inner: &Arc<Inner>) -> Result<String, Refusal> {
         });
     }
     inner.push_to(pushed_to).await;
+    inner.firewall_pushes.replace(&new.firewall_pushes);
     start_directories(inner, &difference.directories, &new);
     for source in &new.event_sources {
         if is_fresh(&difference.event_sources, &source.name) {
@@ -203,6 +204,7 @@ fn summary(difference: &Difference) -> String {
         ("event sources", &difference.event_sources),
         ("syslog sources", &difference.syslog_sources),
         ("enforcement points", &difference.enforcement_points),
+        ("firewall pushes", &difference.firewall_pushes),
     ] {
         let (added, removed, changed) = count(changes);
         say(what, added, removed, changed);

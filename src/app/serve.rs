@@ -14,6 +14,7 @@ use super::notices::Notices;
 use super::proposals::{self, SharedHabits};
 use super::state::{self, Keeper};
 use super::{Error, reload, watch};
+use crate::access::Access;
 use crate::config::{self, Config, Loaded};
 use crate::control::{self, ControlServer};
 use crate::directory::Directory;
@@ -21,6 +22,7 @@ use crate::enforcement::web_api::{self, WebApis};
 use crate::enforcement::{Server, ServerParts};
 use crate::net::resolve::Resolver;
 use crate::producer::event_log::{self, EventLogs};
+use crate::producer::firewall_push::{self, FirewallPushes};
 use crate::producer::pc_probe::{self, PcProbes};
 use crate::producer::syslog::{Surroundings, SyslogService};
 use crate::runtime::clock;
@@ -80,6 +82,10 @@ pub(super) struct Inner {
     pub(super) notices: Notices,
     /// The HTTPS side.
     pub(super) server: Mutex<Option<Running<Server>>>,
+    /// Who may call over HTTPS.
+    pub(super) access: Access,
+    /// Portals and NACs that push.
+    pub(super) firewall_pushes: FirewallPushes,
     /// The firewalls that are pushed to.
     pub(super) web_apis: WebApis,
     /// The syslog side.
@@ -164,6 +170,7 @@ impl App {
             inner.start_server(server);
         }
         inner.push_to(pushed_to).await;
+        inner.firewall_pushes.replace(&config.firewall_pushes);
         if let Some(syslog) = syslog {
             inner.start_syslog(syslog);
         }
@@ -251,7 +258,7 @@ impl Inner {
             tasks: tasks.intake.clone(),
             resolver: resolver.clone(),
         });
-        let readiness = Readiness::new();
+        let (readiness, strangers) = (Readiness::new(), Strangers::default());
         let web_apis = WebApis::new(web_api::Surroundings {
             reader: parts.reader.clone(),
             changes: parts.changes.clone(),
@@ -272,7 +279,13 @@ impl Inner {
         Arc::new(Self {
             path: path.to_owned(),
             reports: parts.reports.clone(),
-            strangers: Strangers::default(),
+            access: Access::default(),
+            firewall_pushes: FirewallPushes::new(firewall_push::Surroundings {
+                intake: parts.intake.clone(),
+                reports: parts.reports.clone(),
+                strangers: strangers.clone(),
+            }),
+            strangers,
             readiness,
             notices,
             server: Mutex::new(None),
@@ -304,6 +317,8 @@ impl Inner {
             intake: self.parts.intake.clone(),
             readiness: self.readiness.clone(),
             strangers: self.strangers.clone(),
+            access: self.access.clone(),
+            beside: self.firewall_pushes.router(self.access.clone()),
             probing: self.probing.clone(),
             tasks: self.tasks.outputs.clone(),
         };

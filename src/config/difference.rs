@@ -21,6 +21,8 @@ pub struct Difference {
     pub pc_probe: bool,
     /// Enforcement points, by name.
     pub enforcement_points: Changes<String>,
+    /// Names of `[[firewall_push]]`.
+    pub firewall_pushes: Changes<String>,
     /// Listeners; never `changed`.
     pub listeners: Changes<Listener>,
     /// What the table obeys: logoff time, domains, scopes, filters.
@@ -137,6 +139,12 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
             &old.enforcement_points,
             &new.enforcement_points,
             |point| point.name.clone(),
+            |a, b| a == b,
+        ),
+        firewall_pushes: changes(
+            &old.firewall_pushes,
+            &new.firewall_pushes,
+            |push| push.name.clone(),
             |a, b| a == b,
         ),
         listeners: changes(

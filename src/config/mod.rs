@@ -5,6 +5,7 @@
 //! `difference` says what a reload has to do, `secret` is the only code that reads secrets. Nothing here opens a socket
 //! or knows how a room uses its part.
 
+mod clients;
 pub mod defaults;
 pub mod difference;
 mod file;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use self::clients::{Caller, FirewallPush};
 pub use self::difference::{Difference, difference};
 pub use self::problem::{Problem, Problems};
 use self::secret::SecretRef;
@@ -68,6 +70,8 @@ pub struct Config {
     pub server: Option<Server>,
     /// `[[enforcement_point]]`
     pub enforcement_points: Vec<EnforcementPoint>,
+    /// `[[firewall_push]]`
+    pub firewall_pushes: Vec<FirewallPush>,
     /// `[filter]`
     pub filter: Filter,
     /// `[dns]`
@@ -526,19 +530,6 @@ pub struct EnforcementPoint {
     pub web_api: Option<WebApi>,
     /// What it is told.
     pub filter: PointFilter,
-}
-
-/// Somebody who calls us over HTTPS: where from, and what shows that it is he.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// Addresses or networks.
-    pub addresses: Vec<IpNet>,
-    /// Unique over all roles.
-    pub client_id: String,
-    /// The name that its certificate must carry too.
-    pub certificate_name: Option<String>,
-    /// One secret; or two while the first is being replaced, both good.
-    pub secrets: Vec<SecretRef>,
 }
 
 /// `[enforcement_point.filter]`; an empty include means everything.

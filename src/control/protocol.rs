@@ -220,7 +220,7 @@ pub struct DirectoryTotals {
 pub struct SourceStatus {
     /// Configured name.
     pub name: String,
-    /// `directory`, `event-source`, `syslog` or `pc-probe`.
+    /// `directory`, `event-source`, `syslog`, `firewall-push` or `pc-probe`.
     pub kind: String,
     /// `starting`, `active`, `quiet`, `degraded` or `down`.
     pub state: String,
@@ -319,7 +319,7 @@ pub struct ServerStatus {
 pub struct StrangerStatus {
     /// Its address.
     pub address: IpAddr,
-    /// `syslog` or `query`.
+    /// `syslog`, `query` or `push`.
     pub tried: String,
     /// How often.
     pub count: u64,

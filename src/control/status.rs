@@ -62,9 +62,14 @@ pub(super) fn status<S: Site>(desk: &Desk<S>, now: UtcMillis) -> Status {
             groups: totals.groups,
         },
         directories: of_kind(Kind::Directory),
-        producers: [Kind::EventLog, Kind::Syslog, Kind::PcProbe]
-            .map(of_kind)
-            .concat(),
+        producers: [
+            Kind::EventLog,
+            Kind::Syslog,
+            Kind::FirewallPush,
+            Kind::PcProbe,
+        ]
+        .map(of_kind)
+        .concat(),
         server,
         enforcement_points: desk.site.points(),
         pushes: Vec::new(),
@@ -116,6 +121,7 @@ fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::EventLog => "event-source",
         Kind::Syslog => "syslog",
+        Kind::FirewallPush => "firewall-push",
         Kind::Directory => "directory",
         Kind::PcProbe => "pc-probe",
         Kind::Snapshot => "snapshot",
@@ -128,6 +134,7 @@ fn stranger(stranger: &Stranger) -> StrangerStatus {
         tried: match stranger.tried {
             Tried::Syslog => "syslog",
             Tried::Query => "query",
+            Tried::Push => "push",
         }
         .to_owned(),
         count: stranger.count,
@@ -147,6 +154,10 @@ fn paste(tried: Tried, address: IpAddr) -> String {
         Tried::Syslog => format!(
             "[[syslog_source]]\nname = \"sender-{name}\"\nsenders = [\"{address}\"]\n\
              templates = [\"…\"] # `jims syslog-test LINE` says which one reads its lines"
+        ),
+        Tried::Push => format!(
+            "[[firewall_push]]\nname = \"portal-{name}\"\nsenders = [\"{address}\"]\nuser = \"portal-{name}\"\n\
+             password_file = \"/etc/jims/portal-{name}.secret\"\nnetworks = [\"…\"] # the addresses of its users"
         ),
         Tried::Query => format!(
             "[[enforcement_point]]\nname = \"firewall-{name}\"\naddresses = [\"{address}\"]\n\
@@ -218,6 +229,7 @@ fn unknown_addresses(strangers: &[Stranger]) -> Vec<Attention> {
             let did = match s.tried {
                 Tried::Syslog => "sends syslog",
                 Tried::Query => "asks for reports",
+                Tried::Push => "pushes logons",
             };
             Attention {
                 what: format!(

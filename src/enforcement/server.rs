@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use axum::Router;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -35,6 +36,9 @@ use crate::runtime::readiness::Readiness;
 use crate::runtime::strangers::Strangers;
 use crate::runtime::supervisor::Tasks;
 use crate::writer::{Intake, Reader};
+
+/// Largest body of a request to what answers beside queries, in bytes.
+const MAX_BESIDE_BYTES: usize = 1 << 20;
 
 /// Where in `state_dir` a certificate of our own is kept.
 const SELF_SIGNED_FOLDER: &str = "tls";
@@ -84,6 +88,10 @@ pub struct ServerParts {
     pub readiness: Readiness,
     /// Where it notes addresses that are no enforcement point.
     pub strangers: Strangers,
+    /// Who may call; filled from the configuration here.
+    pub access: Access,
+    /// What else answers on its HTTPS listeners, to clients of other roles.
+    pub beside: Router,
     /// How a firewall has a computer asked.
     pub probing: Probing,
     /// Who owns its tasks.
@@ -112,6 +120,7 @@ pub struct Server(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     tls: Arc<ServerTls>,
+    beside: Router,
     tasks: Tasks,
     listeners: Mutex<Listeners>,
     /// Reloads happen one after the other.
@@ -152,20 +161,21 @@ impl Server {
     pub fn bind(config: &Config, parts: ServerParts) -> Result<Self, ServerError> {
         let server = config.server.as_ref().ok_or(ServerError::NotConfigured)?;
         let points = Points::from_config(&config.enforcement_points)?;
-        let access = Access::from_config(config)?;
+        let clients = Clients::from_config(config)?;
         let tls = ServerTls::load(tls_options(server, &config.collector.state_dir)?)?;
         tell_validity(&tls);
         let mut listeners = Listeners::default();
         for key in wanted(server) {
             listeners.bind(key)?;
         }
+        parts.access.replace(clients, config);
         let shared = Shared {
             reader: parts.reader,
             intake: parts.intake,
             readiness: parts.readiness,
             strangers: parts.strangers,
             points: ArcSwap::from_pointee(points),
-            access,
+            access: parts.access,
             states: PointStates::default(),
             requests: UnknownRequests::default(),
             forced: Forced::new(parts.probing),
@@ -173,6 +183,7 @@ impl Server {
         Ok(Self(Arc::new(Inner {
             shared: Arc::new(shared),
             tls,
+            beside: parts.beside,
             tasks: parts.tasks,
             listeners: Mutex::new(listeners),
             reloading: tokio::sync::Mutex::new(()),
@@ -307,11 +318,12 @@ impl Server {
                 listener,
                 tls: (face != Face::DebugHttp).then(|| Arc::clone(&self.0.tls)),
                 router: match face {
-                    Face::Queries | Face::DebugHttp => router(shared),
+                    Face::Queries | Face::DebugHttp => router(shared).merge(self.0.beside.clone()),
                     Face::Validator => validator_router(shared),
                 },
                 limits: Limits {
-                    body_bytes: MAX_BODY_BYTES,
+                    // Queries read less; what stands beside them has its own bound.
+                    body_bytes: MAX_BODY_BYTES.max(MAX_BESIDE_BYTES),
                     ..Limits::default()
                 },
                 tasks: self.0.tasks.clone(),

@@ -1,6 +1,7 @@
 //! Identity producers: each a task, its conversation and an `interpret`.
 
 pub mod event_log;
+pub mod firewall_push;
 pub mod pc_probe;
 pub mod syslog;
 

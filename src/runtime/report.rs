@@ -19,6 +19,8 @@ pub enum Kind {
     EventLog,
     /// A syslog source.
     Syslog,
+    /// A portal or NAC that pushes.
+    FirewallPush,
     /// A directory service.
     Directory,
     /// The PC probe.

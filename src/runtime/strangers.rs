@@ -18,6 +18,8 @@ pub enum Tried {
     Syslog,
     /// Asked the Server.
     Query,
+    /// Pushed logons.
+    Push,
 }
 
 /// One stranger.

@@ -8,11 +8,13 @@ mod metrics;
 mod task;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::identity::outcome::Outcome;
+use crate::identity::event::IdentityEvent;
+use crate::identity::outcome::{Outcome, Verdict};
 use crate::identity::policy::Policy;
 use crate::identity::{Applied, Batch, Core};
 
@@ -30,7 +32,16 @@ pub struct Delivery {
     /// What to apply.
     pub batch: Batch,
     /// Who wants to know what became of it.
-    pub done: Option<oneshot::Sender<Applied>>,
+    pub done: Option<Done>,
+}
+
+/// Where the answer to a [`Delivery`] goes.
+#[derive(Debug)]
+pub enum Done {
+    /// Counts.
+    Counts(oneshot::Sender<Applied>),
+    /// The verdict on each event, in their order.
+    Verdicts(oneshot::Sender<Vec<Verdict>>),
 }
 
 /// Where producers put batches.
@@ -42,10 +53,10 @@ pub struct Intake(mpsc::Sender<Delivery>);
 #[error("the table takes no more events: jims is stopping")]
 pub struct Stopped;
 
-/// Why a batch was not taken at once.
+/// Why a batch was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotTaken {
-    /// The queue is full; the batch is dropped, and its author counts it.
+    /// The queue is full; the batch is dropped, and its author counts it or has it sent again.
     Full,
     /// The process is stopping.
     Stopped,
@@ -92,11 +103,34 @@ impl Intake {
         self.0
             .send(Delivery {
                 batch,
-                done: Some(done),
+                done: Some(Done::Counts(done)),
             })
             .await
             .map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
+    }
+
+    /// Queues events if there is room within the time, and waits for the verdict on each, in their order.
+    ///
+    /// # Errors
+    /// There was no room, and nothing is queued; or the process is stopping.
+    pub async fn judge(
+        &self,
+        events: Vec<IdentityEvent>,
+        within: Duration,
+    ) -> Result<Vec<Verdict>, NotTaken> {
+        let room = tokio::time::timeout(within, self.0.reserve()).await;
+        let room = room.map_err(|_late| NotTaken::Full)?;
+        let room = room.map_err(|_closed| NotTaken::Stopped)?;
+        let (done, answer) = oneshot::channel();
+        room.send(Delivery {
+            batch: Batch::Events {
+                events,
+                bookmark: None,
+            },
+            done: Some(Done::Verdicts(done)),
+        });
+        answer.await.map_err(|_| NotTaken::Stopped)
     }
 }
 

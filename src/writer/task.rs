@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::{EventMetrics, set_totals};
-use super::{Delivery, Intake, OUTCOME_BATCHES, Outcomes, PolicyGate, Reader};
+use super::{Delivery, Done, Intake, OUTCOME_BATCHES, Outcomes, PolicyGate, Reader};
 use crate::identity::outcome::{Outcome, Verdict};
 use crate::identity::policy::Policy;
 use crate::identity::{Applied, Batch, Core};
@@ -136,15 +136,26 @@ impl Writer {
     async fn deliver(&mut self, delivery: Delivery) -> Result<(), Panicked> {
         let Delivery { batch, done } = delivery;
         let mut total = Applied::default();
+        let mut verdicts = Vec::new();
         for slice in slices(batch) {
             let applied = self.apply(slice)?;
             total.applied += applied.applied;
             total.ignored += applied.ignored;
             total.full_read_wanted |= applied.full_read_wanted;
+            if let Some(Done::Verdicts(_)) = done {
+                // An event has exactly one outcome.
+                verdicts.extend(self.written.iter().map(|outcome| outcome.verdict.clone()));
+            }
             tokio::task::yield_now().await;
         }
-        if let Some(done) = done {
-            let _gone = done.send(total);
+        match done {
+            Some(Done::Counts(done)) => {
+                let _gone = done.send(total);
+            }
+            Some(Done::Verdicts(done)) => {
+                let _gone = done.send(verdicts);
+            }
+            None => {}
         }
         Ok(())
     }

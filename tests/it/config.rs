@@ -33,6 +33,8 @@ fn site() -> TempDir {
         "srx-branch-1.next",
         "srx-branch-1.web-api",
         "srx-branch-2",
+        "clearpass",
+        "clearpass.next",
     ] {
         write(&format!("secrets/{secret}"), 0o640, "a secret\n");
     }

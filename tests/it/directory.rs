@@ -18,7 +18,7 @@ use jims::identity::{Applied, Batch, Core};
 use jims::net::resolve::Resolver;
 use jims::runtime::readiness::Readiness;
 use jims::runtime::report::{Fault, Health, Kind, Reading, Report};
-use jims::writer::{Intake, Reader};
+use jims::writer::{Done, Intake, Reader};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -94,7 +94,7 @@ impl Site {
                     held.send_modify(|table| {
                         applied.full_read_wanted = table.take(batch, &mut doubts)
                     });
-                    if let Some(done) = delivery.done {
+                    if let Some(Done::Counts(done)) = delivery.done {
                         let _ = done.send(applied);
                     }
                 }

@@ -94,7 +94,12 @@ fn the_readmes_configurations_can_be_used() {
     for snippet in snippets {
         let folder = tempfile::tempdir().expect("folder");
         let here = snippet.replace("/etc/jims/", &format!("{}/", folder.path().display()));
-        for name in ["directory.secret", "probe.secret", "srx-branch-1.secret"] {
+        for name in [
+            "directory.secret",
+            "probe.secret",
+            "srx-branch-1.secret",
+            "clearpass.secret",
+        ] {
             let path = folder.path().join(name);
             fs::write(&path, "secret").expect("secret");
             let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);

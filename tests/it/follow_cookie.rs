@@ -155,7 +155,7 @@ impl Client {
             145..148 => self.start_anew(),
             _ => {}
         }
-        if fate >= 145 && fate < 148 {
+        if (145..148).contains(&fate) {
             cookie = None;
         }
         let answer = self.ask(world, cookie, entries, asked);
@@ -166,8 +166,9 @@ impl Client {
                 let arrives = 1 + world.dice.below(40);
                 self.on_its_way = Some(Answer { arrives, ..answer });
             }
-            // Done as told, and the cookie is forgotten.
-            380..450 => {
+            // Done as told, and the cookie is forgotten. Without any cookie a firewall asks for everything, and then it
+            // holds nothing.
+            380..450 if self.cookie.is_some() => {
                 asked.again += 1;
                 let before = (self.cookie.clone(), self.cookie_generation);
                 self.take(&answer, world)?;
@@ -296,13 +297,18 @@ impl Client {
             if holds == truth.as_ref() {
                 continue;
             }
-            let forgotten = core.address(address).is_none() && self.excused.contains(&address);
+            // Whatever is told of an address afterwards ends the excuse. Outside the filter nothing is.
+            let forgotten = truth.is_none() && self.excused.contains(&address);
             if forgotten && !self.table.obeys_full {
                 asked.excused += 1;
                 continue;
             }
             return Err(format!(
-                "at {address} it holds {holds:?}, the table says {truth:?}, filters {:?}",
+                "at {address} it holds {holds:?}, the table says {truth:?} (known: {}, ended unheard: {}), \
+                 complete {:?}, filters {:?}",
+                core.address(address).is_some(),
+                self.excused.contains(&address),
+                self.complete,
                 self.filters
             ));
         }

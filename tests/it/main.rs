@@ -12,6 +12,7 @@ mod event_log;
 mod evtx_log;
 mod evtx_reencode;
 mod fake_srx;
+mod firewall_push;
 mod firewall_table;
 mod follow_cookie;
 mod follow_world;

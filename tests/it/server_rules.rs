@@ -1,5 +1,10 @@
 //! Rules 16 to 20 over HTTPS, each sentence by a firewall that does as it is told and then must hold the truth.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that fails has failed its test"
+)]
+
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -408,14 +413,14 @@ async fn rule_17_user_and_device_are_one_login_and_a_new_user_is_one_login() {
 }
 
 #[tokio::test]
-async fn rule_17_a_device_without_user_comes_after_a_logout_whenever_the_firewall_may_hold_one() {
+async fn rule_17_a_device_without_user_comes_after_a_logout() {
     let site = site("", &[]).await;
     let mut srx = Srx::new(&site).await;
     site.claim("10.1.0.1", device("ws-1", "CORP")).await;
     assert_eq!(
         srx.follow(200).await,
-        ["login 10.1.0.1 --"],
-        "no logout for nobody"
+        ["logout 10.1.0.1", "login 10.1.0.1 --"],
+        "it may hold somebody from before a crash"
     );
     site.claim("10.1.0.1", user_logon(1)).await;
     srx.follow(200).await;
@@ -860,11 +865,16 @@ async fn json_and_xml_say_the_same_of_everything() {
         let query = format!("{position}&entry_count=9");
         let (_, json) = firewall.batch(&query).await;
         let xml = xml(&firewall, &query).await;
-        assert_eq!(
-            xml_entries(&xml),
-            *json["report_entries"].as_array().unwrap()
-        );
-        compared += xml_entries(&xml).len();
+        let mut entries = xml_entries(&xml);
+        let wanted = json["report_entries"].as_array().unwrap();
+        for (entry, wanted) in entries.iter_mut().zip(wanted) {
+            // An end that only a filter or sharing makes is dated by the answer.
+            let stamp = |entry: &Value| entry["timestamp"].as_i64().unwrap();
+            assert!((0..60).contains(&(stamp(entry) - stamp(wanted))));
+            entry["timestamp"] = wanted["timestamp"].clone();
+        }
+        assert_eq!(&entries, wanted);
+        compared += entries.len();
         for field in ["cookie", "more", "full"] {
             let wanted = json[field]
                 .as_str()
@@ -879,11 +889,14 @@ async fn json_and_xml_say_the_same_of_everything() {
     assert!(compared > 100, "{compared}");
 }
 
+/// How often a world over HTTPS changes and is followed.
+const ROUNDS: usize = 60;
+/// Changes of a round.
+const CHANGES: usize = 50;
+
 /// The same as `follow_cookie`, over TLS and with the real writer: requests and answers are lost, filters change.
 #[tokio::test]
 async fn firewalls_that_follow_over_https_while_everything_changes_hold_the_truth() {
-    const ROUNDS: usize = 60;
-    const CHANGES: usize = 50;
     let site = site("", &["10.5.0.0/24"]).await;
     let members = |dice: &mut Dice| (0..20).filter(|_| dice.percent(30)).collect::<Vec<u8>>();
     let people = (0..20)

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use jims::access::Access;
 use jims::config::Config;
 use jims::enforcement::{Server, ServerParts};
 use jims::identity::event::{Claim, IdentityEvent, Logon, Qualifier, Strength, UserRef};
@@ -17,6 +18,7 @@ use jims::identity::name::Name;
 use jims::identity::policy::{DomainPolicy, Policy};
 use jims::identity::view::Epoch;
 use jims::identity::{Batch, Core};
+use jims::producer::firewall_push::{self, FirewallPushes};
 use jims::runtime::clock;
 use jims::runtime::probing::Probing;
 use jims::runtime::readiness::{Latch, Readiness};
@@ -43,6 +45,7 @@ pub(crate) struct Site {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) address: SocketAddr,
     latch: Latch,
+    writer_stop: CancellationToken,
     stop: CancellationToken,
     pub(crate) tasks: Tasks,
 }
@@ -80,7 +83,9 @@ impl Site {
         write_secret(folder.path(), "secret", SECRET);
         let (tasks, stop) = (Tasks::new(), CancellationToken::new());
         let (task, writer) = Writer::new(core, Reports::default());
-        let ending = stop.clone();
+        let writer_stop = stop.child_token();
+        let ending = writer_stop.clone();
+        write_secret(folder.path(), "portal.secret", "portal:secret");
         tasks.spawn("writer", async move {
             task.run(ending).await.expect("the core does not panic");
         });
@@ -88,15 +93,25 @@ impl Site {
         let latch = readiness.latch("test");
         readiness.arm();
         let strangers = Strangers::default();
+        let access = Access::default();
+        let pushes = FirewallPushes::new(firewall_push::Surroundings {
+            intake: writer.intake.clone(),
+            reports: writer.reports.clone(),
+            strangers: strangers.clone(),
+        });
         let parts = ServerParts {
             reader: writer.reader.clone(),
             intake: writer.intake.clone(),
             readiness,
             strangers: strangers.clone(),
+            access: access.clone(),
+            beside: pushes.router(access),
             probing: Probing::default(),
             tasks: tasks.clone(),
         };
-        let server = Server::bind(&config(folder.path(), "", point), parts).unwrap();
+        let configured = config(folder.path(), "", point);
+        let server = Server::bind(&configured, parts).unwrap();
+        pushes.replace(&configured.firewall_pushes);
         let (running, ending) = (server.clone(), stop.clone());
         tasks.spawn("server", async move { running.run(ending).await });
         let address = server.addresses()[0];
@@ -107,8 +122,21 @@ impl Site {
             folder,
             address,
             latch,
+            writer_stop,
             stop,
             tasks,
+        }
+    }
+
+    /// Stops the table, as the process does before its servers.
+    pub(crate) async fn stop_writer(&self) {
+        self.writer_stop.cancel();
+        let nothing = || Batch::Events {
+            events: Vec::new(),
+            bookmark: None,
+        };
+        while self.writer.intake.send(nothing()).await.is_ok() {
+            tokio::task::yield_now().await;
         }
     }
 

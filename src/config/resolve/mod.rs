@@ -8,6 +8,7 @@ mod basics;
 mod directory;
 mod events;
 mod probe;
+mod push_in;
 mod server;
 mod syslog;
 mod web_api;
@@ -114,7 +115,9 @@ fn resolve(root: &Table<'_>, environment: &Environment) -> Option<Config> {
     let syslog = syslog::syslog(root, &mut names, &known, conflict);
     let pc_probe = probe::pc_probe(root, &known, session.grace);
     let server = server::server(root);
-    let enforcement_points = server::points(root, &known);
+    let mut client_ids = Unique::new("a client id stands for one client");
+    let enforcement_points = server::points(root, &known, &mut client_ids);
+    let firewall_pushes = push_in::firewall_pushes(root, &known, (&mut names, &mut client_ids));
     let filter = basics::filter(root);
     let dns = basics::dns(root);
     let metrics = basics::metrics(root);
@@ -133,6 +136,7 @@ fn resolve(root: &Table<'_>, environment: &Environment) -> Option<Config> {
         pc_probe,
         server,
         enforcement_points,
+        firewall_pushes,
         filter,
         dns,
         control,
@@ -192,7 +196,17 @@ fn whole(root: &Table<'_>, config: &Config) {
             "add the line [server]",
         );
     }
-    if config.server.is_some() && !present("enforcement_point") {
+    if config.server.is_none()
+        && let Some(value) = root.value("firewall_push")
+    {
+        value.spot.error(
+            "nobody can push",
+            "what is pushed comes to the Server, which runs only if there is a table [server]",
+            "add the line [server]",
+        );
+    }
+    let clients = present("enforcement_point") || present("firewall_push");
+    if config.server.is_some() && !clients {
         root.spot.warning(
             "the Server has nobody to answer",
             "there is no [[enforcement_point]], and only configured ones are answered",
@@ -274,6 +288,12 @@ pub(super) fn policy(config: &Config) -> Policy {
     for source in &config.event_sources {
         let scope = scope(&source.networks, &source.domains, &[]);
         scopes.insert(source.name.as_str().into(), scope);
+    }
+    for push in &config.firewall_pushes {
+        let mut scope = scope(&push.networks, &push.domains, &push.roles);
+        // No scope until one is given (rule 12).
+        scope.networks.get_or_insert_default();
+        scopes.insert(push.name.as_str().into(), scope);
     }
     Policy {
         logoff_time: config.session.logoff_time,

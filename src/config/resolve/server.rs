@@ -104,19 +104,22 @@ pub(super) fn certificate(table: &Table<'_>) -> Option<CertificateFiles> {
     })
 }
 
-pub(super) fn points(root: &Table<'_>, known: &KnownDomains) -> Vec<EnforcementPoint> {
+pub(super) fn points(
+    root: &Table<'_>,
+    known: &KnownDomains,
+    client_ids: &mut Unique,
+) -> Vec<EnforcementPoint> {
     let mut points = Vec::new();
     // The same firewall may be a syslog source of that name, so these names are their own.
     let mut names = Unique::new("commands and status call a point by its name");
-    let mut client_ids = Unique::new("a client id stands for one client");
-    let mut callers: BTreeMap<IpNet, String> = BTreeMap::new();
+    let mut callers = Callers::default();
     for table in root.tables("enforcement_point") {
         let name = table.required("name", "\"srx-branch-1\"", |value| {
             let name = value.entry_name()?;
             names.take(&name, &value.spot);
             Some(name)
         });
-        let caller = asks(&table).then(|| caller(root, &table, &mut callers, &mut client_ids));
+        let caller = asks(&table).then(|| caller(root, &table, &POINT, &mut callers, client_ids));
         let filter = point_filter(&table.table("filter"), known);
         let pushed_to = table.table("web_api");
         let web_api = web_api(&pushed_to);
@@ -137,38 +140,54 @@ pub(super) fn points(root: &Table<'_>, known: &KnownDomains) -> Vec<EnforcementP
 
 /// Whether the point asks: a firewall that is pushed to need not, one that does neither would be there for nothing.
 fn asks(table: &Table<'_>) -> bool {
-    let keys = [&["addresses", "client_id"][..], &SECRET, &NEXT_SECRET];
+    let keys = [&["addresses", "client_id"][..], &POINT.secret, &POINT.next];
     !table.has_any(&["web_api"]) || keys.iter().any(|keys| table.has_any(keys))
 }
 
-const SECRET: [&str; 4] = [
-    "client_secret",
-    "client_secret_file",
-    "client_secret_env",
-    "client_secret_credential",
-];
-const NEXT_SECRET: [&str; 4] = [
-    "next_client_secret",
-    "next_client_secret_file",
-    "next_client_secret_env",
-    "next_client_secret_credential",
-];
+/// Which network belongs to which entry.
+pub(super) type Callers = BTreeMap<IpNet, String>;
 
-/// Where a point calls from and what it shows.
-fn caller(
+/// What the keys of a caller are called.
+pub(super) struct CallerKeys {
+    pub(super) addresses: &'static str,
+    pub(super) client_id: &'static str,
+    pub(super) secret: [&'static str; 4],
+    pub(super) next: [&'static str; 4],
+}
+
+const POINT: CallerKeys = CallerKeys {
+    addresses: "addresses",
+    client_id: "client_id",
+    secret: [
+        "client_secret",
+        "client_secret_file",
+        "client_secret_env",
+        "client_secret_credential",
+    ],
+    next: [
+        "next_client_secret",
+        "next_client_secret_file",
+        "next_client_secret_env",
+        "next_client_secret_credential",
+    ],
+};
+
+/// Where a client calls from and what it shows.
+pub(super) fn caller(
     root: &Table<'_>,
     table: &Table<'_>,
-    callers: &mut BTreeMap<IpNet, String>,
+    keys: &CallerKeys,
+    callers: &mut Callers,
     client_ids: &mut Unique,
 ) -> Option<Caller> {
-    let addresses = addresses(table, callers);
-    let client_id = table.required("client_id", "\"srx-branch-1\"", |value| {
+    let addresses = addresses(table, keys.addresses, callers);
+    let client_id = table.required(keys.client_id, "\"srx-branch-1\"", |value| {
         let id = client_id(value)?;
         client_ids.take(&id, &value.spot);
         Some(id)
     });
-    let secret = table.secret(SECRET);
-    let next = table.optional_secret(NEXT_SECRET);
+    let secret = table.secret(keys.secret);
+    let next = table.optional_secret(keys.next);
     let certificate_name = table.read("client_certificate", |value| {
         host_or_address(value, value.text_or_none()?)
     });
@@ -190,16 +209,16 @@ fn caller(
     })
 }
 
-/// Where a point calls from; an address belongs to one point.
-fn addresses(table: &Table<'_>, callers: &mut BTreeMap<IpNet, String>) -> Vec<IpNet> {
+/// Where a client calls from; an address belongs to one of its kind.
+fn addresses(table: &Table<'_>, key: &'static str, callers: &mut Callers) -> Vec<IpNet> {
     let entries = table
-        .required("addresses", "[\"192.0.2.1\"]", |value| {
+        .required(key, "[\"192.0.2.1\"]", |value| {
             let entries = value.entries()?;
             if entries.is_empty() {
                 value.spot.error(
                     "no address is named",
                     "only known addresses are answered",
-                    "name the address that the firewall calls from",
+                    "name the address that it calls from",
                 );
             }
             Some(entries)
@@ -220,8 +239,8 @@ fn addresses(table: &Table<'_>, callers: &mut BTreeMap<IpNet, String>) -> Vec<Ip
                     show_network(network),
                     show_network(*taken)
                 ),
-                "a query is answered for the one point that its address belongs to",
-                "give each address to one point",
+                "what comes from an address is of the one entry that it belongs to",
+                "give each address to one of them",
             );
         }
         own.push((

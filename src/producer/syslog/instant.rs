@@ -49,10 +49,22 @@ pub fn occurred_at(
     received_at: UtcMillis,
 ) -> Result<UtcMillis, Replaced> {
     let instant = nearest(stamp, zone, received_at).ok_or(Replaced::Impossible)?;
+    believed(instant, stamp.nanosecond.is_none(), received_at)
+}
+
+/// The end of what an instant means, in whole seconds or exactly, never later than `received_at`.
+///
+/// # Errors
+/// Why it cannot be believed; then it happened when it was received.
+pub fn believed(
+    instant: UtcMillis,
+    whole_second: bool,
+    received_at: UtcMillis,
+) -> Result<UtcMillis, Replaced> {
     if instant > received_at.after(MAX_AHEAD) {
         return Err(Replaced::Ahead);
     }
-    let end = if stamp.nanosecond.is_none() {
+    let end = if whole_second {
         instant.after(Duration::from_millis(999))
     } else {
         instant

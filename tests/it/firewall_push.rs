@@ -1,0 +1,290 @@
+//! Portals push over HTTPS, with an independent client; what they are told is what the table did.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jims::identity::address::Networks;
+use jims::identity::policy::{Globs, Policy, Scope};
+use jims::identity::{Core, view::Epoch};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::server_site::{FIREWALL, GUARD, SECRET, Site, login, table};
+
+const PORTAL: &str = "127.77.4.30";
+const PASSWORD: &str = "portal:secret";
+const PATH: &str = "/api/userfw/v1/post-entry";
+
+/// A Server with a firewall and a portal that may speak for 10.8.0.0/16 and assert groups `VPN-*`.
+async fn site() -> Site {
+    let mut policy: Policy = table(1, &[]).policy().clone();
+    let scope = Scope {
+        networks: Some(Networks::new(["10.8.0.0/16".parse().unwrap()])),
+        domains: None,
+        roles: Globs::new(["VPN-*"]).unwrap(),
+    };
+    policy.scopes.insert("portal".into(), scope);
+    let site = Site::start_with(&portal(), Core::new(Epoch(1), policy)).await;
+    site.become_ready();
+    site
+}
+
+fn portal() -> String {
+    format!(
+        "[[firewall_push]]\nname = \"portal\"\nsenders = [\"{PORTAL}\"]\nuser = \"portal\"\n\
+         password_file = \"portal.secret\"\ndomain = \"corp.example.com\"\nnetworks = [\"10.8.0.0/16\"]\n"
+    )
+}
+
+fn entry(operation: &str, address: &str, more: &str) -> String {
+    format!(
+        "<userfw-entry><source>portal</source><operation>{operation}</operation><IP>{address}</IP>{more}</userfw-entry>"
+    )
+}
+
+fn logon(user: &str, address: &str) -> String {
+    entry("logon", address, &format!("<user>{user}</user>"))
+}
+
+fn document(entries: &[String]) -> String {
+    format!("<userfw-entries>{}</userfw-entries>", entries.concat())
+}
+
+fn request(site: &Site, client: &Client, body: String) -> RequestBuilder {
+    client
+        .post(site.url(PATH))
+        .basic_auth("portal", Some(PASSWORD))
+        .header("Content-Type", "application/xml")
+        .body(body)
+}
+
+async fn push(site: &Site, client: &Client, body: String) -> Response {
+    request(site, client, body).send().await.unwrap()
+}
+
+async fn told(answer: Response) -> (u16, Value) {
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn every_entry_is_answered_for_itself_and_what_is_applied_is_there() {
+    let site = site().await;
+    let firewall = site.firewall().await;
+    let client = site.client_from(PORTAL);
+    let roles = "<user>bob</user><role-list><role>VPN-Users</role><role>Admins</role></role-list>";
+    let entries = [
+        logon("alice", "10.8.0.1"),
+        entry("update", "10.8.0.2", ""),
+        logon("carol", "10.9.0.1"),
+        entry("logon", "10.8.0.3", roles),
+        entry("logoff", "10.8.0.4", ""),
+        logon("dave", "nowhere"),
+        logon("erin", "2001:db8::1"),
+    ];
+    let (status, answer) = told(push(&site, &client, document(&entries)).await).await;
+    let expected = json!({
+        "entries": 7, "applied": 2, "ignored": 3, "refused": 2,
+        "not-applied": [
+            { "entry": 2, "outcome": "refused", "reason": "bad-operation" },
+            { "entry": 3, "IP": "10.9.0.1", "outcome": "ignored", "reason": "out-of-scope" },
+            { "entry": 5, "IP": "10.8.0.4", "outcome": "ignored", "reason": "no-session" },
+            { "entry": 6, "outcome": "refused", "reason": "bad-address" },
+            { "entry": 7, "IP": "2001:db8::1", "outcome": "ignored", "reason": "out-of-scope" },
+        ]
+    });
+    assert_eq!((status, answer), (200, expected));
+    let (now, report) = firewall.batch("begintime=0").await;
+    assert_eq!(now, ["login 10.8.0.1 alice", "login 10.8.0.3 bob"]);
+    assert_eq!(report["report_entries"][1]["roles"], json!(["VPN-Users"]));
+
+    let (status, answer) =
+        told(push(&site, &client, document(&[entry("logoff", "10.8.0.1", "")])).await).await;
+    assert_eq!((status, &answer["applied"]), (200, &json!(1)));
+    assert_eq!(firewall.resume(&report).await.0, ["logout 10.8.0.1"]);
+
+    let reading = site.writer.reports.read();
+    let portal = reading
+        .iter()
+        .find(|r| r.name == "portal")
+        .expect("a report");
+    assert_eq!((portal.received, portal.interpreted), (8, 6));
+    assert_eq!(portal.ignored.get("out-of-scope"), Some(&2));
+    assert_eq!(portal.ignored.get("bad-operation"), Some(&1));
+}
+
+#[tokio::test]
+async fn the_answer_is_xml_for_whoever_prefers_it() {
+    let site = site().await;
+    let client = site.client_from(PORTAL);
+    let answer = client
+        .post(site.url("/userfw/v1/post-entry"))
+        .basic_auth("portal", Some(PASSWORD))
+        .header("Accept", "application/xml")
+        .body(document(&[
+            logon("alice", "10.8.0.1"),
+            logon("bob", "10.9.0.1"),
+        ]))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/xml");
+    let text = answer.text().await.unwrap();
+    assert!(text.contains("<applied>1</applied>"), "{text}");
+    assert!(text.contains("<entry>2</entry><IP>10.9.0.1</IP><outcome>ignored</outcome><reason>out-of-scope</reason>"), "{text}");
+}
+
+#[tokio::test]
+async fn a_document_that_is_none_changes_nothing() {
+    let site = site().await;
+    let firewall = site.firewall().await;
+    let client = site.client_from(PORTAL);
+    let bomb = format!(
+        "<!DOCTYPE a [<!ENTITY x \"{}\">]>{}",
+        "x".repeat(1000),
+        document(&[logon("&x;", "10.8.0.1")])
+    );
+    let cut = document(&[logon("alice", "10.8.0.1")]).replace("</userfw-entries>", "");
+    let many = document(&vec![logon("alice", "10.8.0.1"); 1001]);
+    for (body, why) in [
+        (bomb, "DOCTYPE"),
+        (cut, "well-formed"),
+        (many, "more than 1000"),
+    ] {
+        let (status, answer) = told(push(&site, &client, body).await).await;
+        assert_eq!((status, &answer["error"]), (400, &json!("invalid_request")));
+        assert!(
+            answer["error_description"].as_str().unwrap().contains(why),
+            "{answer}"
+        );
+    }
+    let huge = format!("<userfw-entries>{}</userfw-entries>", " ".repeat(1 << 20));
+    assert_eq!(push(&site, &client, huge).await.status(), 413);
+    let nothing_understood = document(&[entry("update", "10.8.0.1", "")]);
+    assert_eq!(push(&site, &client, nothing_understood).await.status(), 400);
+    let json = client
+        .post(site.url(PATH))
+        .basic_auth("portal", Some(PASSWORD))
+        .json(&json!({}));
+    assert_eq!(json.send().await.unwrap().status(), 415);
+    assert_eq!(push(&site, &client, document(&[])).await.status(), 200);
+    assert!(firewall.batch("begintime=0").await.0.is_empty());
+}
+
+#[tokio::test]
+async fn rule_23_a_credential_is_for_one_role_and_rule_31_strangers_learn_nothing() {
+    let site = site().await;
+    let body = || document(&[logon("alice", "10.8.0.1")]);
+    let stranger = site.client_from("127.77.4.99");
+    let refused = push(&site, &stranger, body()).await;
+    assert_eq!(refused.status(), 403);
+    assert_eq!(refused.bytes().await.unwrap().len(), 0);
+    let noted = site.strangers.read();
+    assert_eq!(noted[0].address, "127.77.4.99".parse::<IpAddr>().unwrap());
+
+    let portal = site.client_from(PORTAL);
+    let without = portal
+        .post(site.url(PATH))
+        .body(body())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(without.status(), 401);
+    assert_eq!(
+        without.headers()["www-authenticate"],
+        "Basic realm=\"jims\""
+    );
+    let wrong = portal
+        .post(site.url(PATH))
+        .basic_auth("portal", Some("wrong"))
+        .body(body());
+    assert_eq!(wrong.send().await.unwrap().status(), 401);
+
+    let firewall = site.firewall().await;
+    let token = portal
+        .post(site.url(PATH))
+        .bearer_auth(&firewall.token)
+        .body(body());
+    assert_eq!(
+        token.send().await.unwrap().status(),
+        401,
+        "a firewall's token"
+    );
+    let at_firewall = site.client_from(FIREWALL);
+    assert_eq!(
+        push(&site, &at_firewall, body()).await.status(),
+        403,
+        "a firewall's address"
+    );
+
+    let form = "grant_type=client_credentials&client_id=portal&client_secret=portal%3Asecret";
+    let given = portal
+        .post(site.url("/oauth_token/oauth"))
+        .body(form)
+        .send()
+        .await
+        .unwrap();
+    let given: Value = given.json().await.unwrap();
+    let token = given["access_token"].as_str().unwrap();
+    let asked = portal
+        .get(site.url("/user_query/v2/users/endpoints"))
+        .bearer_auth(token);
+    assert_eq!(
+        asked.send().await.unwrap().status(),
+        403,
+        "a portal does not ask"
+    );
+    let pushed = portal
+        .post(site.url(PATH))
+        .bearer_auth(token)
+        .body(body())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(told(pushed).await.1["applied"], json!(1));
+    let as_firewall = login(&site, &portal, SECRET).await;
+    assert_eq!(
+        as_firewall.status(),
+        401,
+        "a firewall's secret from elsewhere"
+    );
+}
+
+#[tokio::test]
+async fn documents_come_at_a_bounded_pace() {
+    let site = site().await;
+    let client = site.client_from(PORTAL);
+    let begin = std::time::Instant::now();
+    // More at once than a burst holds, until the machine is fast enough to have them at once.
+    let refused = loop {
+        assert!(
+            begin.elapsed() < GUARD,
+            "100 at once and 50 a second were believed"
+        );
+        let mut pushes = tokio::task::JoinSet::new();
+        for _ in 0..120 {
+            let request = request(&site, &client, document(&[]));
+            pushes.spawn(async move { request.send().await.unwrap() });
+        }
+        let answers = pushes.join_all().await.into_iter();
+        let mut refused = answers.filter(|a| a.status() == StatusCode::TOO_MANY_REQUESTS);
+        if let Some(refused) = refused.next() {
+            break refused;
+        }
+    };
+    assert_eq!(refused.headers()["retry-after"], "1");
+    while push(&site, &client, document(&[])).await.status() != 200 {
+        assert!(begin.elapsed() < GUARD, "it recovers");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_by_a_service_that_stops() {
+    let site = site().await;
+    let client = site.client_from(PORTAL);
+    assert_eq!(push(&site, &client, document(&[])).await.status(), 200);
+    site.stop_writer().await;
+    let answer = push(&site, &client, document(&[logon("alice", "10.8.0.1")])).await;
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+}
