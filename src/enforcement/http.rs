@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Extensions, StatusCode, header};
@@ -479,6 +479,10 @@ fn understood<T>(call: &Call<'_>, read: Result<T, NotUnderstood>) -> Result<T, R
 }
 
 async fn read_body(body: Body) -> Result<Bytes, Refusal> {
+    // What is announced as too large is not waited for.
+    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+        return Err(refusal(Outcome::Invalid, StatusCode::PAYLOAD_TOO_LARGE));
+    }
     axum::body::to_bytes(body, MAX_BODY_BYTES)
         .await
         .map_err(|_| refusal(Outcome::Invalid, StatusCode::PAYLOAD_TOO_LARGE))

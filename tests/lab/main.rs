@@ -22,3 +22,4 @@ mod restart;
 mod rpc;
 mod server;
 mod syslog;
+mod web_api;
