@@ -136,7 +136,7 @@ async fn measure(options: Options) -> bool {
     println!("  {changed} sessions changed meanwhile; load {}", load());
 
     let size = ours.median_bytes();
-    let baseline = Baseline::start(&site.certificate(), &site.key(), size);
+    let baseline = Baseline::start(&site.certificate(), size);
     let target = Target {
         address: baseline.address,
         ..target
@@ -168,7 +168,7 @@ async fn measure(options: Options) -> bool {
 fn target(site: &Site, address: SocketAddr) -> Target {
     Target {
         address,
-        tls: Arc::new(trusting(&site.certificate())),
+        tls: Arc::new(trusting(&site.authority())),
     }
 }
 
@@ -343,11 +343,11 @@ async fn poll(target: &Target, pid: u32, options: Options, counts_full: bool) ->
         let percent = ratio(processor_time(pid).saturating_sub(used), at.elapsed()) * 100.0;
         figures.samples.push((percent, memory_kib(pid)));
     }
+    figures.took = begun.elapsed();
+    figures.processor = processor_time(pid).saturating_sub(before);
     while let Some(done) = polling.join_next().await {
         figures.add(done.expect("a point does not panic"));
     }
-    figures.took = begun.elapsed();
-    figures.processor = processor_time(pid).saturating_sub(before);
     figures
 }
 

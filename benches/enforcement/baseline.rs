@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
@@ -32,10 +32,10 @@ pub(crate) struct Baseline {
 
 impl Baseline {
     /// Starts it with a certificate and the size of its answer.
-    pub(crate) fn start(certificate: &Path, key: &Path, bytes: usize) -> Self {
+    pub(crate) fn start(certificate: &[PathBuf; 2], bytes: usize) -> Self {
         let mut child = Command::new(std::env::current_exe().expect("this program"))
             .arg(ROLE)
-            .args([certificate, key])
+            .args(certificate)
             .arg(bytes.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -66,12 +66,14 @@ impl Site {
     }
 
     /// Who signed the Server's certificate.
-    pub(crate) fn certificate(&self) -> PathBuf {
+    pub(crate) fn authority(&self) -> PathBuf {
         self.folder.path().join("state/tls/self-signed.pem")
     }
 
-    pub(crate) fn key(&self) -> PathBuf {
-        self.folder.path().join("state/tls/self-signed.key")
+    /// The Server's certificate and its key.
+    pub(crate) fn certificate(&self) -> [PathBuf; 2] {
+        let tls = self.folder.path().join("state/tls");
+        [tls.join("server.pem"), tls.join("server.key")]
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_taken_then_so_many_a_second_and_others_are_not_touched() {
-        let (pace, now) = (Pace::default(), Instant::now());
+        let (pace, now) = (Pace::default(), crate::runtime::clock::monotonic_now());
         assert_eq!(taken(&pace, address(1), 1, 1000, now), 200);
         let wait = pace.take(address(1), 1, now).unwrap_err();
         assert!(wait <= Duration::from_millis(10), "{wait:?}");
@@ -116,14 +116,14 @@ mod tests {
 
     #[test]
     fn several_clients_behind_one_address_have_several_times_the_room() {
-        let (pace, now) = (Pace::default(), Instant::now());
+        let (pace, now) = (Pace::default(), crate::runtime::clock::monotonic_now());
         assert_eq!(taken(&pace, address(1), 5, 5000, now), 1000);
         assert_eq!(taken(&pace, address(1), 5, 5000, now + SECOND), 500);
     }
 
     #[test]
     fn memory_is_bounded() {
-        let (pace, now) = (Pace::default(), Instant::now());
+        let (pace, now) = (Pace::default(), crate::runtime::clock::monotonic_now());
         for number in 0..10_000 {
             assert!(pace.take(address(number), 1, now).is_ok());
         }

@@ -132,3 +132,82 @@ fn asking(reading: PointReading, now: UtcMillis) -> PointStatus {
         web_api: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::report::Fault;
+
+    const NOW: UtcMillis = UtcMillis(1_800_000_000_000);
+
+    fn pushed(name: &str, state: State, failing_for: Option<Duration>) -> WebApiReading {
+        WebApiReading {
+            name: name.into(),
+            url: "https://192.0.2.1:8443".into(),
+            state,
+            entries_sent: 5,
+            skipped: 0,
+            cut: 0,
+            behind: 0,
+            last_success: Some(NOW),
+            last_full: Some(NOW),
+            fault: failing_for.map(|age| Fault {
+                message: "cannot connect".into(),
+                remedy: "look".into(),
+                since: NOW.before(age),
+            }),
+        }
+    }
+
+    fn asks(name: &str, client_id: &str) -> PointReading {
+        PointReading {
+            name: name.into(),
+            client_id: client_id.into(),
+            addresses: Vec::new(),
+            last_seen: None,
+            last_token: None,
+            last_batch: None,
+            last_ip: None,
+            last_user: None,
+            behind: None,
+            last_full: None,
+            answered: 0,
+            entries_sent: 0,
+            refused: 0,
+            last_refused: None,
+            tokens: 0,
+        }
+    }
+
+    #[test]
+    fn a_firewall_is_shown_once_with_what_it_does() {
+        let asking = vec![asks("both", "id"), asks("pulls", "id2"), asks("known", "")];
+        let pushing = ["both", "known", "alone"];
+        let pushing = pushing.map(|name| pushed(name, State::Following, None));
+        let all = points(asking, pushing.into());
+        let shown: Vec<_> = all
+            .iter()
+            .map(|p| (p.name.as_str(), p.protocol.as_str(), p.state.as_str()))
+            .collect();
+        let expected = [
+            ("both", "both", "never"),
+            ("pulls", "query", "never"),
+            ("known", "web-api", "following"),
+            ("alone", "web-api", "following"),
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_short_outage_wants_nobody_and_a_refused_password_at_once() {
+        let all = vec![
+            pushed("well", State::Following, None),
+            pushed("short", State::Failing, Some(Duration::from_secs(59))),
+            pushed("long", State::Failing, Some(Duration::from_secs(60))),
+            pushed("refused", State::Refused, Some(Duration::ZERO)),
+        ];
+        let told: Vec<String> = attention(all, NOW).map(|a| a.what).collect();
+        let expected = ["long", "refused"].map(|n| format!("cannot push to `{n}`: cannot connect"));
+        assert_eq!(told, expected);
+    }
+}

@@ -16,6 +16,7 @@ use axum::http::{Extensions, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use tower_http::limit::RequestBodyLimitLayer;
 
 use super::oauth;
 use super::point::{Point, client_at};
@@ -69,6 +70,7 @@ fn guarded(
             Arc::clone(&shared),
             clients_only,
         )))
+        .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
         // Load balancers are no enforcement points, so these stand outside (rule 31).
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(ready))

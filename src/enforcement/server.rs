@@ -122,8 +122,8 @@ pub struct Server(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     tls: Arc<ServerTls>,
-    limits: Limits,
     beside: Router,
+    limits: Limits,
     tasks: Tasks,
     listeners: Mutex<Listeners>,
     /// Reloads happen one after the other.
@@ -186,8 +186,8 @@ impl Server {
         Ok(Self(Arc::new(Inner {
             shared: Arc::new(shared),
             tls,
-            limits: parts.limits,
             beside: parts.beside,
+            limits: parts.limits,
             tasks: parts.tasks,
             listeners: Mutex::new(listeners),
             reloading: tokio::sync::Mutex::new(()),

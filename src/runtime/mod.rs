@@ -2,7 +2,6 @@
 //!
 //! Tokio is used here and in `net/`; nothing here knows what an identity is.
 
-pub mod allowance;
 pub mod backoff;
 pub mod clock;
 pub mod preflight;

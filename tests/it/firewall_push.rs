@@ -1,5 +1,10 @@
 //! Portals push over HTTPS, with an independent client; what they are told is what the table did.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that fails has failed its test"
+)]
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -171,7 +176,7 @@ async fn a_document_that_is_none_changes_nothing() {
 }
 
 #[tokio::test]
-async fn rule_23_a_credential_is_for_one_role_and_rule_31_strangers_learn_nothing() {
+async fn rule_31_strangers_learn_nothing_and_a_portal_must_show_its_password() {
     let site = site().await;
     let body = || document(&[logon("alice", "10.8.0.1")]);
     let stranger = site.client_from("127.77.4.99");
@@ -198,7 +203,13 @@ async fn rule_23_a_credential_is_for_one_role_and_rule_31_strangers_learn_nothin
         .basic_auth("portal", Some("wrong"))
         .body(body());
     assert_eq!(wrong.send().await.unwrap().status(), 401);
+}
 
+#[tokio::test]
+async fn rule_23_tokens_of_portals_and_firewalls_are_of_no_use_to_each_other() {
+    let site = site().await;
+    let body = || document(&[logon("alice", "10.8.0.1")]);
+    let portal = site.client_from(PORTAL);
     let firewall = site.firewall().await;
     let token = portal
         .post(site.url(PATH))
@@ -253,15 +264,12 @@ async fn rule_23_a_credential_is_for_one_role_and_rule_31_strangers_learn_nothin
 async fn documents_come_at_a_bounded_pace() {
     let site = site().await;
     let client = site.client_from(PORTAL);
-    let begin = std::time::Instant::now();
-    // More at once than a burst holds, until the machine is fast enough to have them at once.
+    let begin = jims::runtime::clock::monotonic_now();
+    // Faster than 100 a second, as soon as there are connections.
     let refused = loop {
-        assert!(
-            begin.elapsed() < GUARD,
-            "100 at once and 50 a second were believed"
-        );
+        assert!(begin.elapsed() < GUARD, "more than 200 at once were taken");
         let mut pushes = tokio::task::JoinSet::new();
-        for _ in 0..120 {
+        for _ in 0..100 {
             let request = request(&site, &client, document(&[]));
             pushes.spawn(async move { request.send().await.unwrap() });
         }

@@ -428,19 +428,20 @@ struct ClientCa(rcgen::Issuer<'static, rcgen::KeyPair>);
 
 impl ClientCa {
     fn new(file: &std::path::Path) -> Self {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        let key = rcgen::KeyPair::generate().expect("made");
+        let mut ca = rcgen::CertificateParams::new(Vec::new()).expect("made");
         ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        std::fs::write(file, ca.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(file, ca.self_signed(&key).expect("made").pem()).expect("made");
         Self(rcgen::Issuer::new(ca, key))
     }
 
     /// Certificate and key in PEM form.
     fn identity(&self, name: &str) -> reqwest::Identity {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
-        reqwest::Identity::from_pem((certificate.pem() + &key.serialize_pem()).as_bytes()).unwrap()
+        let key = rcgen::KeyPair::generate().expect("made");
+        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("made");
+        let certificate = params.signed_by(&key, &self.0).expect("made");
+        reqwest::Identity::from_pem((certificate.pem() + &key.serialize_pem()).as_bytes())
+            .expect("made")
     }
 }
 

@@ -1,5 +1,10 @@
 //! The validator over HTTPS, with the tokens of a firewall, before a table that a directory filled.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that fails has failed its test"
+)]
+
 use jims::identity::Batch;
 use jims::identity::directory::{
     DirectoryBatch, DirectoryObject, DirectoryStep, ObjectId, ObjectKind,

@@ -89,10 +89,12 @@ impl Gate {
             sender.report.count_dropped("no-certificate", 1);
             return Err(forbidden());
         }
-        if !sender.allowance.take(clock::monotonic_now()) {
+        let everyone = clients.everyone_at(address).len();
+        let admitted = (self.access).admit(address, everyone, clock::monotonic_now());
+        admitted.map_err(|wait| {
             sender.report.count_dropped("too-fast", 1);
-            return Err(too_many(Duration::from_secs(1)));
-        }
+            too_many(wait)
+        })?;
         Ok(sender)
     }
 

@@ -27,16 +27,10 @@ pub use self::http::MAX_BODY_BYTES;
 use self::interpret::Settings;
 use crate::access::Access;
 use crate::config;
-use crate::runtime::allowance::Allowance;
 use crate::runtime::clock;
 use crate::runtime::report::{Kind, Report, Reports};
 use crate::runtime::strangers::Strangers;
 use crate::writer::Intake;
-
-/// Documents a second of one sender: a NAC that reauthenticates a campus sends some ten, of many entries each.
-const DOCUMENTS_PER_SECOND: u32 = 50;
-/// Documents at once.
-const DOCUMENTS_AT_ONCE: u32 = 100;
 
 /// What senders need of the process.
 #[derive(Clone, Debug)]
@@ -65,7 +59,6 @@ struct Sender {
     name: Arc<str>,
     settings: Settings,
     report: Arc<Report>,
-    allowance: Arc<Allowance>,
     /// Whether it ever pushed.
     has_pushed: AtomicBool,
 }
@@ -109,16 +102,12 @@ impl FirewallPushes {
 }
 
 impl Sender {
-    /// A sender as configured, with the report and pace that it had before, if it had.
+    /// A sender as configured, with the report that it had before, if it had.
     fn new(push: &config::FirewallPush, before: Option<&Self>) -> Self {
         let name: Arc<str> = push.name.as_str().into();
         let report = before.map_or_else(
             || Report::new(Kind::FirewallPush, &*name),
             |before| Arc::clone(&before.report),
-        );
-        let allowance = before.map_or_else(
-            || Arc::new(Allowance::new(DOCUMENTS_PER_SECOND, DOCUMENTS_AT_ONCE)),
-            |before| Arc::clone(&before.allowance),
         );
         Self {
             settings: Settings {
@@ -126,7 +115,6 @@ impl Sender {
                 domain: push.domain.clone(),
             },
             report,
-            allowance,
             has_pushed: AtomicBool::new(
                 before.is_some_and(|b| b.has_pushed.load(Ordering::Relaxed)),
             ),
