@@ -318,7 +318,7 @@ async fn what_the_standard_has_a_server_take_is_an_ordinary_request() {
         ),
         (
             format!(
-                "GET {ENDPOINTS} HTTP/1.1\nHost: x\nConnection: close\n{}\n",
+                "GET {ENDPOINTS} HTTP/1.1\nHost: x\nConnection: close\n{}\n\n",
                 token.trim_end()
             ),
             400,
