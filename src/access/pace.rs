@@ -79,10 +79,6 @@ fn make_room(all: &mut HashMap<IpAddr, Bucket>, now: Instant) {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "time is handed in, and this is where a test gets one"
-)]
 mod tests {
     use super::*;
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::serve::Inner;
-use crate::config::{Caller, Config, EnforcementPoint, show_network};
+use crate::config::{Caller, Config, EnforcementPoint, WebApi, show_network};
 use crate::control::junos::{Junos, JunosCertificate};
 use crate::control::protocol::Refusal;
 use crate::enforcement::Server;
@@ -19,12 +19,10 @@ use crate::net::tls::{Issuer, issuer_of};
 pub(super) fn commands(inner: &Inner, name: &str) -> Result<Junos, Refusal> {
     let config = inner.config.load();
     let point = config.enforcement_points.iter().find(|p| p.name == name);
-    let (Some(point), Some(server)) = (point, inner.server()) else {
-        return Err(Refusal {
-            message: format!("there is no enforcement point `{name}`"),
-            remedy: "`jims status` lists them".to_owned(),
-        });
-    };
+    let point = point.ok_or_else(|| Refusal {
+        message: format!("there is no enforcement point `{name}`"),
+        remedy: "`jims status` lists them".to_owned(),
+    })?;
     let mut made = Junos {
         name: name.to_owned(),
         configuration: Vec::new(),
@@ -33,10 +31,40 @@ pub(super) fn commands(inner: &Inner, name: &str) -> Result<Junos, Refusal> {
         check: Vec::new(),
         notes: Vec::new(),
     };
-    if let Some(caller) = &point.caller {
+    if let (Some(caller), Some(server)) = (&point.caller, inner.server()) {
         asks(&mut made, point, caller, &config, &server);
     }
+    if let Some(web_api) = &point.web_api {
+        is_pushed_to(&mut made, web_api);
+    }
     Ok(made)
+}
+
+/// The firewall takes what this process pushes.
+fn is_pushed_to(made: &mut Junos, web_api: &WebApi) {
+    let port = web_api.url.parse::<axum::http::Uri>().ok();
+    let commands = junos::web_api(&junos::WebApi {
+        user: &web_api.user,
+        port: port.and_then(|uri| uri.port_u16()).unwrap_or(443),
+        refresh: web_api.refresh_interval,
+    });
+    if !made.configuration.is_empty() {
+        made.notes.push(
+            "a firewall either asks or is pushed to: Junos refuses identity-management and aruba-clearpass in one configuration, so take one half of these commands"
+                .to_owned(),
+        );
+    }
+    made.configuration.extend(commands);
+    made.fill_in.extend([
+        format!("<password>: {}", web_api.password),
+        "<address of this host>: as the firewall sees it; it takes at most 20 clients".to_owned(),
+        "<zone>: where this host is reached from".to_owned(),
+    ]);
+    made.check.extend(junos::web_api_checks());
+    made.notes.push(
+        "everything is pushed again every refresh_interval, and at once by `jims refresh`; an entry that is not, ends on the firewall after its timeout"
+            .to_owned(),
+    );
 }
 
 /// The firewall asks this Server.

@@ -4,6 +4,7 @@
 //! where they are. Nothing here reads files or the table.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::shape::MAX_ENTRIES;
 
@@ -86,6 +87,14 @@ pub struct WebApi<'a> {
     pub user: &'a str,
     /// Its HTTPS port.
     pub port: u16,
+    /// How often everything is told again; `None`: never.
+    pub refresh: Option<Duration>,
+}
+
+/// How long an entry may live on the firewall, in minutes: two refreshes, so that nobody stays who is not told again
+/// when this host is gone. Junos takes 10 to 1440, or 0 for ever.
+fn entry_timeout(refresh: Option<Duration>) -> u64 {
+    refresh.map_or(0, |interval| (interval.as_secs() / 30).clamp(10, 1440))
 }
 
 /// Configuration of a firewall whose Web API we push to; `<…>` is to be filled in.
@@ -101,7 +110,10 @@ pub fn web_api(web_api: &WebApi<'_>) -> Vec<String> {
         format!("{base} client <address of this host>"),
         format!("{base} https port {}", web_api.port),
         format!("{base} https default-certificate"),
-        format!("{source} authentication-entry-timeout 0"),
+        format!(
+            "{source} authentication-entry-timeout {}",
+            entry_timeout(web_api.refresh)
+        ),
         "set security zones security-zone <zone> host-inbound-traffic system-services webapi-ssl"
             .to_owned(),
     ]
@@ -167,6 +179,25 @@ mod tests {
                 .all(|line| !line.contains("pki") && !line.contains("ca-profile"))
         );
         assert!(lines.iter().all(|line| !line.contains("filter")));
+    }
+
+    #[test]
+    fn a_firewall_that_is_pushed_to_lets_go_of_entries_that_nobody_refreshes() {
+        let told = |refresh: Option<u64>| {
+            let refresh = refresh.map(Duration::from_secs);
+            let lines = web_api(&WebApi {
+                user: "jims",
+                port: 8443,
+                refresh,
+            });
+            assert!(lines.iter().all(|line| line.starts_with("set ")));
+            lines.join("\n")
+        };
+        insta::assert_snapshot!(told(Some(1800)));
+        for (refresh, timeout) in [(Some(60), 10), (Some(86_400), 1440), (None, 0)] {
+            let ends = format!("authentication-entry-timeout {timeout}\n");
+            assert!(told(refresh).contains(&ends), "{refresh:?}");
+        }
     }
 
     #[test]

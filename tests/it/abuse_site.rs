@@ -140,6 +140,6 @@ impl Wire {
 
 /// The status of every answer in what came.
 pub(crate) fn statuses(text: &str) -> Vec<u16> {
-    let heads = text.split("HTTP/1.1 ").skip(1);
-    heads.map(|rest| rest[..3].parse().unwrap()).collect()
+    let heads = text.split("HTTP/1.").skip(1);
+    heads.map(|rest| rest[2..5].parse().unwrap()).collect()
 }
