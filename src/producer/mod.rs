@@ -4,6 +4,7 @@ pub mod event_log;
 pub mod firewall_push;
 pub mod pc_probe;
 pub mod syslog;
+mod wording;
 
 /// Domains of accounts that every Windows has.
 fn is_system_domain(domain: &str) -> bool {

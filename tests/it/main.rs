@@ -18,6 +18,7 @@ mod firewall_push;
 mod firewall_table;
 mod follow_cookie;
 mod follow_world;
+mod push_documents;
 #[path = "../sim/random.rs"]
 mod random;
 #[path = "../common/records.rs"]

@@ -3,6 +3,9 @@
 //! A logon of a portal or NAC is strong evidence (rule 6). Which roles count, and for which addresses and domains the
 //! sender may speak, is its scope, which the table keeps (rules 12, 13). `posture`, `source` and the device's system are
 //! read over: the table keeps no posture, and a device's system is the directory's to say.
+//!
+//! A NAC says of a computer that signed on for itself (802.1X) that its user is `host/NAME` or `NAME$`. That is a device,
+//! and says nothing of the user.
 
 use jiff::Timestamp;
 
@@ -14,6 +17,7 @@ use crate::identity::event::{
 use crate::identity::name::Name;
 use crate::identity::time::UtcMillis;
 use crate::producer::syslog::instant::{Replaced, believed};
+use crate::producer::wording::{is_computer, is_hardware_or_address, is_nothing, without_host};
 
 /// What a sender's entries are interpreted with.
 #[derive(Clone, Debug)]
@@ -70,12 +74,10 @@ pub fn interpret(
     received_at: UtcMillis,
 ) -> Result<Interpreted, Refused> {
     let address = entry.address.parse().map_err(|_| Refused::Address)?;
+    let subject = Subject::of(settings, entry)?;
     let claim = match entry.operation.to_ascii_lowercase().as_str() {
-        "logon" | "login" => logon(settings, entry)?,
-        "logoff" | "logout" => Claim::Logoff {
-            user: user(settings, entry)?,
-            logon_id: None,
-        },
+        "logon" | "login" => subject.logon(&entry.roles)?,
+        "logoff" | "logout" => subject.logoff(),
         _ => return Err(Refused::Operation),
     };
     let (occurred_at, replaced) = when(&entry.timestamp, received_at);
@@ -92,53 +94,112 @@ pub fn interpret(
     })
 }
 
-fn logon(settings: &Settings, entry: &Entry) -> Result<Claim, Refused> {
-    let device = device(settings, entry)?;
-    let Some(user) = user(settings, entry)? else {
-        return Ok(Claim::DeviceLogon {
-            device: device.ok_or(Refused::NoUser)?,
+/// Who an entry is about.
+enum Subject {
+    /// A user, and the device that he sits at.
+    User(UserRef, Option<DeviceRef>),
+    /// A computer that signed on for itself.
+    Machine(DeviceRef),
+    /// No user is named.
+    Nobody(Option<DeviceRef>),
+}
+
+impl Subject {
+    fn of(settings: &Settings, entry: &Entry) -> Result<Self, Refused> {
+        // A user may be called so; a logoff of nobody would end whoever is there.
+        let user = entry.user.as_str();
+        let domain = if is_nothing(&entry.domain) {
+            ""
+        } else {
+            &entry.domain
+        };
+        let (name, suffix) = match user.rsplit_once('@') {
+            Some((name, suffix)) => (name, Some(suffix)),
+            None => (user, None),
+        };
+        if is_computer(name) {
+            let name = without_host(name).unwrap_or(name);
+            let (qualifier, name) = match name.rsplit_once('\\') {
+                Some((qualifier, name)) => (Some(qualifier), name),
+                None => (None, name),
+            };
+            let domains = [qualifier, suffix, Some(domain)];
+            return device_ref(settings, name, &domains).map(Self::Machine);
+        }
+        let device = device(settings, entry, domain)?;
+        if user.is_empty() {
+            return Ok(Self::Nobody(device));
+        }
+        // A domain of its own says more than the suffix of a name that looks like a mail address.
+        let text = if domain.is_empty() { user } else { name };
+        let user = user_ref(text, Some(domain), settings.domain.as_ref());
+        Ok(Self::User(user.ok_or(Refused::BadName)?, device))
+    }
+
+    fn logon(self, roles: &[String]) -> Result<Claim, Refused> {
+        let (user, device) = match self {
+            Self::User(user, device) => (user, device),
+            Self::Machine(device) | Self::Nobody(Some(device)) => {
+                return Ok(Claim::DeviceLogon {
+                    device,
+                    strength: Strength::Strong,
+                    own_kerberos: false,
+                });
+            }
+            Self::Nobody(None) => return Err(Refused::NoUser),
+        };
+        let groups = roles.iter().filter(|role| !role.is_empty());
+        let groups: Result<_, _> = groups.map(|role| Name::new(role)).collect();
+        Ok(Claim::Logon(Logon {
+            user,
+            device,
+            groups: groups.map_err(|_| Refused::BadName)?,
             strength: Strength::Strong,
-            own_kerberos: false,
-        });
-    };
-    let groups = entry.roles.iter().filter(|role| !role.is_empty());
-    let groups: Result<_, _> = groups.map(|role| Name::new(role)).collect();
-    Ok(Claim::Logon(Logon {
-        user,
-        device,
-        groups: groups.map_err(|_| Refused::BadName)?,
-        strength: Strength::Strong,
-        logon_id: None,
-    }))
+            logon_id: None,
+        }))
+    }
+
+    fn logoff(self) -> Claim {
+        let user = match self {
+            Self::User(user, _) => Some(user),
+            Self::Nobody(_) => None,
+            Self::Machine(device) => {
+                return Claim::DeviceLogoff {
+                    device: Some(device),
+                };
+            }
+        };
+        Claim::Logoff {
+            user,
+            logon_id: None,
+        }
+    }
 }
 
-fn user(settings: &Settings, entry: &Entry) -> Result<Option<UserRef>, Refused> {
-    if entry.user.is_empty() {
+/// The device beside a user, if it has a name.
+fn device(settings: &Settings, entry: &Entry, domain: &str) -> Result<Option<DeviceRef>, Refused> {
+    let name = entry.device.rsplit('\\').next().unwrap_or_default();
+    if is_nothing(name) || is_hardware_or_address(name) {
         return Ok(None);
     }
-    // A domain of its own says more than the suffix of a name that looks like a mail address.
-    let text = match entry.user.rsplit_once('@') {
-        Some((user, _)) if !entry.domain.is_empty() => user,
-        _ => &entry.user,
-    };
-    let user = user_ref(text, Some(&entry.domain), settings.domain.as_ref());
-    user.map(Some).ok_or(Refused::BadName)
+    device_ref(settings, name, &[Some(domain)]).map(Some)
 }
 
-fn device(settings: &Settings, entry: &Entry) -> Result<Option<DeviceRef>, Refused> {
-    let text = entry.device.rsplit('\\').next().unwrap_or_default();
-    if text.is_empty() {
-        return Ok(None);
-    }
+/// A device by its name, in the domain that the name itself carries, else in the first that is said.
+fn device_ref(
+    settings: &Settings,
+    name: &str,
+    domains: &[Option<&str>],
+) -> Result<DeviceRef, Refused> {
     let bad = |_| Refused::BadName;
-    let suffix = text.split_once('.').map(|(_, domain)| domain);
-    let own = [suffix, Some(entry.domain.as_str())].into_iter().flatten();
-    let qualifier = match own.map(str::trim).find(|domain| !domain.is_empty()) {
+    let own = name.split_once('.').map(|(_, domain)| domain);
+    let mut all = std::iter::once(&own).chain(domains).copied().flatten();
+    let qualifier = match all.find(|domain| !domain.is_empty()) {
         Some(domain) => Qualifier::Domain(Name::new(domain).map_err(bad)?),
         None => (settings.domain.clone()).map_or(Qualifier::Missing, Qualifier::Domain),
     };
-    let name = Name::new(text).map_err(bad)?;
-    Ok(Some(DeviceRef { name, qualifier }))
+    let name = Name::new(name).map_err(bad)?;
+    Ok(DeviceRef { name, qualifier })
 }
 
 /// The entry's time, else the arrival (rule 5).
@@ -306,5 +367,68 @@ mod tests {
         let made = event(&entry).unwrap();
         assert_eq!(made.address, Some("10.1.2.50".parse().unwrap()));
         assert!(matches!(made.claim, Claim::Logoff { user: None, .. }));
+    }
+
+    #[test]
+    fn a_machine_that_signs_on_is_a_device_and_no_user() {
+        let domain = |text: &str| Qualifier::Domain(Name::new(text).unwrap());
+        let machine = |user: &str, of: &str, operation: &str| {
+            let entry = Entry {
+                user: user.into(),
+                domain: of.into(),
+                operation: operation.into(),
+                ..entry()
+            };
+            event(&entry).unwrap().claim
+        };
+        for (user, of, name, expected) in [
+            (
+                "host/ws-0042.lab.example",
+                "CORP",
+                "ws-0042.lab.example",
+                "lab.example",
+            ),
+            ("HOST/ws-0042", "CORP", "ws-0042", "CORP"),
+            ("WS-0042$", "", "WS-0042$", "corp.example.com"),
+            ("LAB\\WS-0042$", "CORP", "WS-0042$", "LAB"),
+            ("WS-0042$@lab.example", "", "WS-0042$", "lab.example"),
+            ("host/WS-0042@lab.example", "", "WS-0042", "lab.example"),
+        ] {
+            let device = match machine(user, of, "logon") {
+                Claim::DeviceLogon { device, .. } => device,
+                other => panic!("{user}: {other:?}"),
+            };
+            assert_eq!(
+                (device.name.as_str(), &device.qualifier),
+                (name, &domain(expected))
+            );
+            let off = machine(user, of, "logoff");
+            assert_eq!(
+                off,
+                Claim::DeviceLogoff {
+                    device: Some(device)
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn words_for_nothing_are_nothing() {
+        let nothing = Entry {
+            domain: "null".into(),
+            device: "00:11:22:33:44:55".into(),
+            ..entry()
+        };
+        let logon = logon_of(&nothing);
+        assert_eq!(
+            logon.user.qualifier,
+            Qualifier::Domain(Name::new("corp.example.com").unwrap())
+        );
+        assert_eq!(logon.device, None);
+        let called_so = Entry {
+            user: "none".into(),
+            ..entry()
+        };
+        assert_eq!(logon_of(&called_so).user.name.as_str(), "none");
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::config::Unescape;
 use crate::identity::address::canonical;
+use crate::producer::wording::{is_computer, is_hardware_or_address, is_nothing};
 
 /// Most groups that are taken from one line.
 const MAX_GROUPS: usize = 64;
@@ -90,28 +91,6 @@ fn unquoted(text: &str) -> &str {
         .map_or(text, str::trim)
 }
 
-fn is_nothing(text: &str) -> bool {
-    const NOTHING: [&str; 16] = [
-        "",
-        "-",
-        "--",
-        "*",
-        "n/a",
-        "na",
-        "none",
-        "null",
-        "nil",
-        "unknown",
-        "(none)",
-        "(null)",
-        "<unknown>",
-        "not-applicable",
-        "not applicable",
-        "not available",
-    ];
-    text.len() <= 14 && NOTHING.iter().any(|word| word.eq_ignore_ascii_case(text))
-}
-
 /// An address; `A-A`, `A/32`, `A/128` are one too, any other range or network is nothing, and so is "unspecified".
 fn address_of(text: Cow<'_, str>) -> Option<Result<IpAddr, Cow<'_, str>>> {
     let inner = text.trim_start_matches('[').trim_end_matches(']');
@@ -136,26 +115,6 @@ fn address_of(text: Cow<'_, str>) -> Option<Result<IpAddr, Cow<'_, str>>> {
         return (whole(address, prefix) && !address.is_unspecified()).then_some(Ok(address));
     }
     Some(Err(text))
-}
-
-/// A machine account or a host's Kerberos or EAP name: not a user.
-fn is_computer(user: &str) -> bool {
-    user.ends_with('$')
-        || user
-            .get(..5)
-            .is_some_and(|p| p.eq_ignore_ascii_case("host/"))
-}
-
-/// `00:11:22:33:44:55`, `0011.2233.4455`, `001122334455`, or an address: no host name.
-fn is_hardware_or_address(device: &str) -> bool {
-    let digits = device.bytes().filter(u8::is_ascii_hexdigit).count();
-    let others = device.len() - digits;
-    let separators = device
-        .bytes()
-        .filter(|b| matches!(b, b':' | b'-' | b'.'))
-        .count();
-    let hardware = digits == 12 && others == separators && matches!(others, 0 | 2 | 5);
-    hardware || device.parse::<IpAddr>().is_ok()
 }
 
 fn is_distinguished(text: &str) -> bool {
