@@ -287,6 +287,41 @@ async fn documents_come_at_a_bounded_pace() {
 }
 
 #[tokio::test]
+async fn rule_32_only_so_many_documents_of_a_portal_are_held_at_once() {
+    let site = site().await;
+    let client = site.client_from(PORTAL);
+    let mut held = Vec::new();
+    for _ in 0..jims::producer::firewall_push::MAX_AT_ONCE {
+        let mut wire = crate::abuse_site::Wire::open(&site, PORTAL).await;
+        // base64 of portal:portal:secret
+        let head = format!(
+            "POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic cG9ydGFsOnBvcnRhbDpzZWNyZXQ=\r\n\
+             Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n"
+        );
+        wire.write(head.as_bytes()).await;
+        // Said as soon as the document is being read.
+        assert_eq!(wire.answer().await, "HTTP/1.1 100 Continue\r\n\r\n");
+        held.push(wire);
+    }
+    let body = || document(&[logon("alice", "10.8.0.1")]);
+    let refused = push(&site, &client, body()).await;
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    let firewall = site.firewall().await;
+    assert!(firewall.batch("begintime=0").await.0.is_empty());
+
+    drop(held);
+    let begin = jims::runtime::clock::monotonic_now();
+    while push(&site, &client, body()).await.status() != 200 {
+        assert!(begin.elapsed() < GUARD, "there is room again");
+    }
+    let readings = site.writer.reports.read();
+    let portal = readings.iter().find(|r| r.name == "portal");
+    let dropped = &portal.expect("a report").dropped;
+    assert!(dropped.contains_key("too-many-at-once"), "{dropped:?}");
+}
+
+#[tokio::test]
 async fn nothing_is_acknowledged_by_a_service_that_stops() {
     let site = site().await;
     let client = site.client_from(PORTAL);

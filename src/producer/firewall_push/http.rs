@@ -29,7 +29,7 @@ use crate::writer::NotTaken;
 
 /// Largest document, in bytes (rule 32).
 pub const MAX_BODY_BYTES: usize = 1 << 20;
-/// How long a document waits for room in the queue.
+/// How long a document waits for its turn to be read, and then for room in the queue.
 const ROOM_WITHIN: Duration = Duration::from_secs(2);
 /// When a sender that came too early should come again, in seconds.
 const RETRY_BUSY_S: u64 = 5;
@@ -132,6 +132,12 @@ async fn taken(
     if !is_xml(&parts.headers) {
         return Err(Box::new(StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response()));
     }
+    // Nothing is read before there is room, so what waits takes no memory.
+    let room = tokio::time::timeout(ROOM_WITHIN, sender.room.acquire()).await;
+    let Ok(Ok(_room)) = room else {
+        sender.report.count_dropped("too-many-at-once", 1);
+        return Err(busy());
+    };
     let body: Bytes = axum::body::to_bytes(body, MAX_BODY_BYTES)
         .await
         .map_err(|_| Box::new(StatusCode::PAYLOAD_TOO_LARGE.into_response()))?;
@@ -199,8 +205,7 @@ async fn judged(
         if not_taken == NotTaken::Full {
             sender.report.count_dropped("queue-full", understood);
         }
-        let retry = [(header::RETRY_AFTER, RETRY_BUSY_S.to_string())];
-        Box::new((StatusCode::SERVICE_UNAVAILABLE, retry).into_response())
+        busy()
     })?;
     sender.report.count_interpreted(understood);
     for ((number, address), verdict) in numbers.into_iter().zip(&verdicts) {
@@ -245,6 +250,11 @@ fn refused_login(sender: &Sender) -> Refusal {
 fn unauthorized() -> Refusal {
     let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"jims\"")];
     Box::new((StatusCode::UNAUTHORIZED, challenge).into_response())
+}
+
+fn busy() -> Refusal {
+    let retry = [(header::RETRY_AFTER, RETRY_BUSY_S.to_string())];
+    Box::new((StatusCode::SERVICE_UNAVAILABLE, retry).into_response())
 }
 
 fn too_many(wait: Duration) -> Refusal {

@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use axum::Router;
+use tokio::sync::Semaphore;
 
 pub use self::http::MAX_BODY_BYTES;
 
@@ -31,6 +32,9 @@ use crate::runtime::clock;
 use crate::runtime::report::{Kind, Report, Reports};
 use crate::runtime::strangers::Strangers;
 use crate::writer::Intake;
+
+/// Documents of one sender that are read or judged at once; the next waits.
+pub const MAX_AT_ONCE: usize = 32;
 
 /// What senders need of the process.
 #[derive(Clone, Debug)]
@@ -61,6 +65,8 @@ struct Sender {
     report: Arc<Report>,
     /// Whether it ever pushed.
     has_pushed: AtomicBool,
+    /// Room for [`MAX_AT_ONCE`] documents, so that a sender gone mad cannot fill the memory.
+    room: Arc<Semaphore>,
 }
 
 impl FirewallPushes {
@@ -117,6 +123,10 @@ impl Sender {
             report,
             has_pushed: AtomicBool::new(
                 before.is_some_and(|b| b.has_pushed.load(Ordering::Relaxed)),
+            ),
+            room: before.map_or_else(
+                || Arc::new(Semaphore::new(MAX_AT_ONCE)),
+                |before| Arc::clone(&before.room),
             ),
             name,
         }
