@@ -33,6 +33,8 @@ pub enum Refused {
     Address,
     /// A logon of nobody and nothing.
     NoUser,
+    /// A value is given twice in different ways, or has elements inside.
+    Ambiguous,
     /// A name is too long or holds characters that no name may hold.
     BadName,
 }
@@ -45,6 +47,7 @@ impl Refused {
             Self::Operation => "bad-operation",
             Self::Address => "bad-address",
             Self::NoUser => "no-user",
+            Self::Ambiguous => "ambiguous",
             Self::BadName => "bad-name",
         }
     }
@@ -69,6 +72,9 @@ pub fn interpret(
     number: usize,
     received_at: UtcMillis,
 ) -> Result<Interpreted, Refused> {
+    if entry.is_ambiguous {
+        return Err(Refused::Ambiguous);
+    }
     let address = entry.address.parse().map_err(|_| Refused::Address)?;
     let claim = match entry.operation.to_ascii_lowercase().as_str() {
         "logon" | "login" => logon(settings, entry)?,
@@ -286,6 +292,7 @@ mod tests {
         assert_eq!(refused(&|e| e.address = "here".into()), Refused::Address);
         assert_eq!(refused(&|e| e.address.clear()), Refused::Address);
         assert_eq!(refused(&|e| e.user.clear()), Refused::NoUser);
+        assert_eq!(refused(&|e| e.is_ambiguous = true), Refused::Ambiguous);
         assert_eq!(
             refused(&|e| e.user = "al\u{202e}ice".into()),
             Refused::BadName
