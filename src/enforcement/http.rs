@@ -28,7 +28,7 @@ use super::shape::{Format, MAX_ENTRIES, NotUnderstood, Parameters, address_of};
 use super::validator;
 use crate::access::{Client, Role, bearer};
 use crate::identity::Batch;
-use crate::net::http::{Peer, PeerNames};
+use crate::net::http::{Peer, PeerNames, prefers_xml};
 use crate::runtime::clock;
 use crate::runtime::strangers::Tried;
 
@@ -160,8 +160,11 @@ impl<'a> Call<'a> {
     }
 
     fn format(&self) -> Format {
-        let accept = self.parts.headers.get(header::ACCEPT);
-        Format::preferred(accept.and_then(|value| value.to_str().ok()))
+        if prefers_xml(&self.parts.headers) {
+            Format::Xml
+        } else {
+            Format::Json
+        }
     }
 
     /// Keeps the request for the operator and refuses it.

@@ -136,6 +136,19 @@ async fn the_answer_is_xml_for_whoever_prefers_it() {
     let text = answer.text().await.unwrap();
     assert!(text.contains("<applied>1</applied>"), "{text}");
     assert!(text.contains("<entry>2</entry><IP>10.9.0.1</IP><outcome>ignored</outcome><reason>out-of-scope</reason>"), "{text}");
+
+    let kind = async |accept: &str| {
+        let asked = request(&site, &client, document(&[])).header("Accept", accept);
+        let answer = asked.send().await.unwrap();
+        answer.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
+    let (json, xml) = ("application/json", "application/xml");
+    assert_eq!(kind("*/*").await, json);
+    assert_eq!(kind("application/json;q=0.5, application/xml").await, xml);
+    assert_eq!(kind("application/xml;q=0.1, application/json").await, json);
 }
 
 #[tokio::test]
@@ -295,4 +308,22 @@ async fn nothing_is_acknowledged_by_a_service_that_stops() {
     let answer = push(&site, &client, document(&[logon("alice", "10.8.0.1")])).await;
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn rule_31_a_stranger_learns_nothing_by_any_method_or_size() {
+    let site = site().await;
+    let stranger = site.client_from("127.77.4.99");
+    for method in ["GET", "HEAD", "PUT", "OPTIONS", "POST"] {
+        let method: reqwest::Method = method.parse().unwrap();
+        let answer = stranger.request(method.clone(), site.url(PATH));
+        let answer = answer.send().await.unwrap();
+        assert_eq!(answer.status(), 403, "{method}");
+        assert!(!answer.headers().contains_key("allow"), "{method}");
+        assert_eq!(answer.bytes().await.unwrap().len(), 0, "{method}");
+    }
+    let portal = site.client_from(PORTAL);
+    let answer = portal.get(site.url(PATH)).send().await.unwrap();
+    assert_eq!(answer.status(), 405);
+    assert_eq!(answer.headers()["allow"], "POST");
 }

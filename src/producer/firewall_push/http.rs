@@ -1,7 +1,7 @@
 //! `POST /userfw/v1/post-entry`: who may push, what is read, with which status it is answered.
 //!
-//! Order: known address and certificate (403), pace (429), credential (401), content type (415), size (413), document
-//! (400), room in the queue (503). Only then an entry's fate is decided, by the table, and told. A status of success
+//! Order: known address and certificate (403), pace (429), method (405), credential (401), content type (415), size
+//! (413), document (400), room in the queue (503). Only then an entry's fate is decided, by the table, and told. A status of success
 //! without that would lose logoffs silently.
 
 use std::net::IpAddr;
@@ -12,9 +12,9 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::any;
 
 use super::answer::Answer;
 use super::document::{self, Entry};
@@ -22,7 +22,7 @@ use super::interpret::interpret;
 use super::{FirewallPushes, Sender};
 use crate::access::{Access, Client, LoginRefused, Role, basic, bearer};
 use crate::identity::event::IdentityEvent;
-use crate::net::http::{Peer, PeerNames};
+use crate::net::http::{Peer, PeerNames, prefers_xml};
 use crate::runtime::clock;
 use crate::runtime::strangers::Tried;
 use crate::writer::NotTaken;
@@ -38,7 +38,7 @@ const RETRY_BUSY_S: u64 = 5;
 pub(super) fn router(pushes: FirewallPushes, access: Access) -> Router {
     let mut router = Router::new();
     for prefix in ["", "/api"] {
-        router = router.route(&format!("{prefix}/userfw/v1/post-entry"), post(push));
+        router = router.route(&format!("{prefix}/userfw/v1/post-entry"), any(push));
     }
     router.with_state(Gate { pushes, access })
 }
@@ -98,8 +98,15 @@ impl Gate {
         Ok(sender)
     }
 
-    /// Whether the credential is the sender's: name and password each time, or a token.
+    /// Whether it pushes, and the credential is the sender's: name and password each time, or a token.
     fn authorised(&self, parts: &Parts, sender: &Sender) -> Result<(), Refusal> {
+        // Not by the router, which would tell strangers too.
+        if parts.method != Method::POST {
+            let allowed = [(header::ALLOW, "POST")];
+            return Err(Box::new(
+                (StatusCode::METHOD_NOT_ALLOWED, allowed).into_response(),
+            ));
+        }
         let now = clock::utc_now();
         let address = peer(parts).ok_or_else(unauthorized)?;
         let owns = |client: &Client| client.name == sender.name;
@@ -224,16 +231,6 @@ fn is_xml(headers: &HeaderMap) -> bool {
     ["application/xml", "text/xml"]
         .iter()
         .any(|xml| xml.eq_ignore_ascii_case(kind))
-}
-
-fn prefers_xml(headers: &HeaderMap) -> bool {
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok());
-    let mut ranges = accept.unwrap_or_default().split(',').map(str::trim);
-    ranges
-        .next()
-        .is_some_and(|first| first.starts_with("application/xml") || first.starts_with("text/xml"))
 }
 
 fn refused_login(sender: &Sender) -> Refusal {
