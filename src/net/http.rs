@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::{RequestExt as _, Router, extract, middleware};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,7 +22,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::listener::{Accepted, Acceptor};
@@ -162,7 +161,11 @@ impl HttpServer {
         let limits = self.limits;
         let router = self
             .router
-            .layer(RequestBodyLimitLayer::new(limits.body_bytes))
+            // Only cuts off what is read: an answer of its own would come before the router looks at who calls.
+            .layer(middleware::map_request(
+                async |request: extract::Request| request.with_limited_body(),
+            ))
+            .layer(extract::DefaultBodyLimit::max(limits.body_bytes))
             .layer(TimeoutLayer::with_status_code(
                 StatusCode::REQUEST_TIMEOUT,
                 limits.request,

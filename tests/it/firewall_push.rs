@@ -14,6 +14,7 @@ use jims::identity::{Core, view::Epoch};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::abuse_site::{Wire, statuses};
 use crate::server_site::{FIREWALL, GUARD, SECRET, Site, login, table};
 
 const PORTAL: &str = "127.77.4.30";
@@ -321,6 +322,18 @@ async fn rule_31_a_stranger_learns_nothing_by_any_method_or_size() {
         assert_eq!(answer.status(), 403, "{method}");
         assert!(!answer.headers().contains_key("allow"), "{method}");
         assert_eq!(answer.bytes().await.unwrap().len(), 0, "{method}");
+    }
+    // Announced and never sent, so that only what is said of it can be the answer.
+    for path in [PATH, "/user_query/v2/users/endpoints", "/oauth_token/oauth"] {
+        for length in ["65537", "1048577", "1000000000000"] {
+            let mut wire = Wire::open(&site, "127.77.4.99").await;
+            let head =
+                format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+            wire.write(head.as_bytes()).await;
+            let answer = wire.answer().await;
+            assert_eq!(statuses(&answer), [403], "{path} {length}");
+            assert!(answer.ends_with("\r\n\r\n"), "{path} {length}: {answer}");
+        }
     }
     let portal = site.client_from(PORTAL);
     let answer = portal.get(site.url(PATH)).send().await.unwrap();
