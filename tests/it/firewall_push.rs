@@ -340,3 +340,47 @@ async fn rule_31_a_stranger_learns_nothing_by_any_method_or_size() {
     assert_eq!(answer.status(), 405);
     assert_eq!(answer.headers()["allow"], "POST");
 }
+
+#[tokio::test]
+async fn a_portal_whose_scope_the_table_does_not_have_yet_comes_again() {
+    let site = Site::start().await;
+    let client = site.client_from(PORTAL);
+    let body = || document(&[logon("alice", "10.8.0.1")]);
+    assert_eq!(push(&site, &client, body()).await.status(), 403);
+    // The Server takes a configuration before the table and the senders do.
+    site.reload(&portal()).await;
+    let answer = push(&site, &client, body()).await;
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+    let firewall = site.firewall().await;
+    assert!(firewall.batch("begintime=0").await.0.is_empty());
+}
+
+#[tokio::test]
+async fn verdicts_keep_the_order_of_a_large_document() {
+    let site = site().await;
+    let client = site.client_from(PORTAL);
+    // More than the writer applies at once; every third is not the portal's to say.
+    let address = |n: usize| {
+        let net = if n.is_multiple_of(3) { 9 } else { 8 };
+        format!("10.{net}.{}.{}", n / 250, n % 250 + 1)
+    };
+    let entries: Vec<_> = (1..=1000)
+        .map(|n| logon(&format!("user{n}"), &address(n)))
+        .collect();
+    let (status, answer) = told(push(&site, &client, document(&entries)).await).await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        (&answer["applied"], &answer["ignored"]),
+        (&json!(667), &json!(333))
+    );
+    let not_applied = answer["not-applied"].as_array().unwrap();
+    let expected = (1..=1000).filter(|n: &usize| n.is_multiple_of(3));
+    let expected: Vec<_> = expected.map(|n| (n, address(n))).collect();
+    let said = |entry: &Value| {
+        let number = entry["entry"].as_u64().unwrap();
+        let address = entry["IP"].as_str().unwrap().to_owned();
+        (usize::try_from(number).unwrap(), address)
+    };
+    assert_eq!(not_applied.iter().map(said).collect::<Vec<_>>(), expected);
+}

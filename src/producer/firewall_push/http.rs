@@ -83,7 +83,8 @@ impl Gate {
             strangers.note(Tried::Push, address, clock::utc_now());
             return Err(forbidden());
         };
-        let sender = self.pushes.named(&client.name).ok_or_else(forbidden)?;
+        // A reload lets it call before the table has its scope.
+        let sender = self.pushes.named(&client.name).ok_or_else(busy)?;
         let names = parts.extensions.get::<PeerNames>();
         if !client.is_certified(names.map_or(&[][..], |names| &*names.0)) {
             sender.report.count_dropped("no-certificate", 1);
@@ -206,8 +207,7 @@ async fn judged(
         if not_taken == NotTaken::Full {
             sender.report.count_dropped("queue-full", understood);
         }
-        let retry = [(header::RETRY_AFTER, RETRY_BUSY_S.to_string())];
-        Box::new((StatusCode::SERVICE_UNAVAILABLE, retry).into_response())
+        busy()
     })?;
     sender.report.count_interpreted(understood);
     for ((number, address), verdict) in numbers.into_iter().zip(&verdicts) {
@@ -242,6 +242,11 @@ fn refused_login(sender: &Sender) -> Refusal {
 fn unauthorized() -> Refusal {
     let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"jims\"")];
     Box::new((StatusCode::UNAUTHORIZED, challenge).into_response())
+}
+
+fn busy() -> Refusal {
+    let retry = [(header::RETRY_AFTER, RETRY_BUSY_S.to_string())];
+    Box::new((StatusCode::SERVICE_UNAVAILABLE, retry).into_response())
 }
 
 fn too_many(wait: Duration) -> Refusal {
