@@ -15,6 +15,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::abuse_site::{Wire, statuses};
+use crate::server::ClientCa;
 use crate::server_site::{FIREWALL, GUARD, SECRET, Site, login, table};
 
 const PORTAL: &str = "127.77.4.30";
@@ -383,4 +384,68 @@ async fn verdicts_keep_the_order_of_a_large_document() {
         (usize::try_from(number).unwrap(), address)
     };
     assert_eq!(not_applied.iter().map(said).collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn a_portal_with_a_client_certificate_must_show_it() {
+    let site = site().await;
+    let ca_file = site.folder.path().join("clients-ca.pem");
+    let ca = ClientCa::new(&ca_file);
+    let server = format!("client_ca_file = \"{}\"", ca_file.display());
+    let portal = portal() + "client_certificate = \"portal.example.com\"\n";
+    site.reload_server(&server, &portal).await;
+    let status = async |client: &Client| {
+        let answer = push(&site, client, document(&[logon("alice", "10.8.0.1")])).await;
+        answer.status().as_u16()
+    };
+    let with = |name: &str| site.client_with(PORTAL, Some(ca.identity(name)));
+    assert_eq!(status(&site.client_from(PORTAL)).await, 403, "none");
+    assert_eq!(
+        status(&with("other.example.com")).await,
+        403,
+        "another name"
+    );
+    assert_eq!(status(&with("portal.example.com")).await, 200);
+    let readings = site.writer.reports.read();
+    let portal = readings.iter().find(|r| r.name == "portal");
+    let dropped = &portal.expect("a report").dropped;
+    assert_eq!(dropped.get("no-certificate"), Some(&2));
+    assert!(site.strangers.read().is_empty(), "it is no stranger");
+}
+
+#[tokio::test]
+async fn rule_31_failed_logins_delay_the_portal_at_that_address_alone() {
+    let site = site().await;
+    let client = site.client_from(PORTAL);
+    let guess = async |password: &str| {
+        let asked = client
+            .post(site.url(PATH))
+            .basic_auth("portal", Some(password));
+        asked.body(document(&[])).send().await.unwrap()
+    };
+    let mut guesses = 0;
+    let delayed = loop {
+        let answer = guess("guess").await;
+        if answer.status() == 429 {
+            break answer;
+        }
+        assert_eq!(answer.status(), 401);
+        guesses += 1;
+        assert!(guesses < 20, "guesses are never delayed");
+    };
+    let wait = delayed.headers()["retry-after"].to_str().unwrap();
+    assert!((1..=60).contains(&wait.parse::<u64>().unwrap()), "{wait}");
+    assert_eq!(
+        guess(PASSWORD).await.status(),
+        429,
+        "even the right one waits"
+    );
+    assert_eq!(
+        site.firewall()
+            .await
+            .ask("/user_query/v2/users/endpoints")
+            .await
+            .status(),
+        200
+    );
 }
