@@ -12,7 +12,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
@@ -31,6 +31,9 @@ use crate::writer::NotTaken;
 pub const MAX_BODY_BYTES: usize = 1 << 20;
 /// How long a document waits for room in the queue.
 const ROOM_WITHIN: Duration = Duration::from_secs(2);
+/// How much a sender that is refused may finish sending, and how long that may take.
+const FINISH_BYTES: usize = 64 * 1024;
+const FINISH_WITHIN: Duration = Duration::from_millis(250);
 /// When a sender that came too early should come again, in seconds.
 const RETRY_BUSY_S: u64 = 5;
 
@@ -59,7 +62,10 @@ async fn push(State(gate): State<Gate>, request: Request) -> Response {
     };
     let answered = match gate.authorised(&parts, &sender) {
         Ok(()) => taken(&gate.pushes, &sender, &parts, body).await,
-        Err(refused) => Err(refused),
+        Err(refused) => {
+            let_finish(&parts, body).await;
+            Err(refused)
+        }
     };
     let answer = answered.unwrap_or_else(|refused| *refused);
     metrics::counter!(
@@ -130,6 +136,15 @@ impl Gate {
     }
 }
 
+/// Lets a sender that is about to be refused finish over HTTP/2. An answer may come before the request is whole (RFC 9113,
+/// section 8.1), but curl of version 7.88 takes it for a broken stream, and nobody would see that the password is wrong.
+async fn let_finish(parts: &Parts, body: Body) {
+    if parts.version == Version::HTTP_2 {
+        let read = axum::body::to_bytes(body, FINISH_BYTES);
+        let _whatever_it_was = tokio::time::timeout(FINISH_WITHIN, read).await;
+    }
+}
+
 /// Reads a document and has the table judge it.
 async fn taken(
     pushes: &FirewallPushes,
@@ -138,6 +153,7 @@ async fn taken(
     body: Body,
 ) -> Result<Response, Refusal> {
     if !is_xml(&parts.headers) {
+        let_finish(parts, body).await;
         return Err(Box::new(StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response()));
     }
     let body: Bytes = axum::body::to_bytes(body, MAX_BODY_BYTES)
