@@ -10,6 +10,7 @@ use crate::config::{Config, Loaded};
 use crate::control::protocol::Refusal;
 use crate::enforcement::Server;
 use crate::enforcement::web_api;
+use crate::identity::policy::Policy;
 use crate::producer::syslog::SyslogService;
 use crate::runtime::report::Kind;
 use crate::runtime::{service, supervisor, telemetry};
@@ -79,7 +80,8 @@ async fn attempt(inner: &Arc<Inner>) -> Result<String, Refusal> {
     if difference.pc_probe {
         inner.pc_probes.stop().await;
     }
-    if inner.parts.policy.replace(new.policy()).await.is_err() {
+    let policy = keeping_scopes(new.policy(), inner.parts.reader.read().policy());
+    if inner.parts.policy.replace(policy).await.is_err() {
         return Err(Refusal {
             message: "jims is stopping".into(),
             remedy: String::new(),
@@ -98,6 +100,16 @@ async fn attempt(inner: &Arc<Inner>) -> Result<String, Refusal> {
     }
     inner.config.store(Arc::new(new));
     Ok(summary(&difference))
+}
+
+/// The new policy, with the scopes of sources that are gone: what they sent before may still be on its way to the table,
+/// and what comes of a source without a scope would count everywhere (rule 12).
+fn keeping_scopes(mut new: Policy, old: &Policy) -> Policy {
+    for (producer, scope) in &old.scopes {
+        let gone = new.scopes.entry(producer.clone());
+        gone.or_insert_with(|| scope.clone());
+    }
+    new
 }
 
 /// Server and syslog take the new configuration over; if the second cannot, the first goes back.
@@ -225,5 +237,37 @@ fn summary(difference: &Difference) -> String {
         "nothing to change in the table or its sources".into()
     } else {
         parts.join("; ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::address::Networks;
+    use crate::identity::policy::Scope;
+
+    fn policy(scopes: &[(&str, &str)]) -> Policy {
+        let scope = |network: &str| Scope {
+            networks: Some(Networks::new([network.parse().unwrap()])),
+            ..Scope::default()
+        };
+        let scopes = scopes.iter();
+        Policy {
+            scopes: scopes.map(|(name, n)| ((*name).into(), scope(n))).collect(),
+            ..Policy::default()
+        }
+    }
+
+    #[test]
+    fn rule_12_a_source_that_is_gone_keeps_its_scope_and_others_get_the_new_one() {
+        let old = policy(&[("gone", "10.1.0.0/16"), ("stays", "10.2.0.0/16")]);
+        let new = policy(&[("stays", "10.3.0.0/16"), ("new", "10.4.0.0/16")]);
+        let kept = keeping_scopes(new, &old);
+        let expected = policy(&[
+            ("gone", "10.1.0.0/16"),
+            ("stays", "10.3.0.0/16"),
+            ("new", "10.4.0.0/16"),
+        ]);
+        assert_eq!(kept.scopes, expected.scopes);
     }
 }

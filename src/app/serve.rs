@@ -167,11 +167,11 @@ impl App {
             inner.start_pc_probe(probe);
         }
         inner.start_habits();
+        inner.firewall_pushes.replace(&config.firewall_pushes);
         if let Some(server) = server {
             inner.start_server(server);
         }
         inner.push_to(pushed_to).await;
-        inner.firewall_pushes.replace(&config.firewall_pushes);
         if let Some(syslog) = syslog {
             inner.start_syslog(syslog);
         }

@@ -190,7 +190,10 @@ impl<'a> Table<'a> {
 
     /// The value of a key, if it is there.
     pub(super) fn value(&self, key: &'static str) -> Option<Value<'a>> {
-        self.asked.borrow_mut().push(key);
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
         let inner = self.map?.get(key)?;
         Some(Value {
             spot: Spot {

@@ -28,7 +28,7 @@ use super::shape::{Format, MAX_ENTRIES, NotUnderstood, Parameters, address_of};
 use super::validator;
 use crate::access::{Client, Role, bearer};
 use crate::identity::Batch;
-use crate::net::http::{Peer, PeerNames};
+use crate::net::http::{Peer, PeerNames, prefers_xml};
 use crate::runtime::clock;
 use crate::runtime::strangers::Tried;
 
@@ -59,9 +59,13 @@ fn guarded(
     tokens: Router<Arc<Shared>>,
     shared: Arc<Shared>,
 ) -> Router {
+    // Inside of the gates: a stranger is not told what is too large either (rule 31).
+    let limit = RequestBodyLimitLayer::new(MAX_BODY_BYTES);
+    let tokens = tokens.layer(limit);
     router
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
+        .layer(limit)
         .layer(middleware::from_fn_with_state(
             Arc::clone(&shared),
             firewalls_only,
@@ -70,7 +74,6 @@ fn guarded(
             Arc::clone(&shared),
             clients_only,
         )))
-        .layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES))
         // Load balancers are no enforcement points, so these stand outside (rule 31).
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(ready))
@@ -160,8 +163,11 @@ impl<'a> Call<'a> {
     }
 
     fn format(&self) -> Format {
-        let accept = self.parts.headers.get(header::ACCEPT);
-        Format::preferred(accept.and_then(|value| value.to_str().ok()))
+        if prefers_xml(&self.parts.headers) {
+            Format::Xml
+        } else {
+            Format::Json
+        }
     }
 
     /// Keeps the request for the operator and refuses it.

@@ -348,25 +348,6 @@ pub enum Format {
 }
 
 impl Format {
-    /// What the request's `Accept` prefers; JSON if it does not say.
-    #[must_use]
-    pub fn preferred(accept: Option<&str>) -> Self {
-        let (mut json, mut xml) = (0.0_f32, 0.0_f32);
-        for range in accept.unwrap_or_default().split(',').take(32) {
-            let mut parts = range.split(';').map(str::trim);
-            let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
-            let weight = parts
-                .find_map(|p| p.strip_prefix("q="))
-                .map_or(1.0, |q| q.parse().unwrap_or(0.0));
-            match kind.as_str() {
-                "application/xml" | "text/xml" => xml = xml.max(weight),
-                "application/json" | "application/*" | "*/*" => json = json.max(weight),
-                _ => {}
-            }
-        }
-        if xml > json { Self::Xml } else { Self::Json }
-    }
-
     /// The `Content-Type`.
     #[must_use]
     pub fn content_type(self) -> &'static str {
@@ -716,24 +697,6 @@ mod tests {
     fn foreign_text_in_a_sentence_is_short_and_escaped() {
         let error = address_of(&format!("\u{1b}[31m{}", "x".repeat(500))).unwrap_err();
         assert!(error.0.len() < 80 && !error.0.contains('\u{1b}'), "{error}");
-    }
-
-    #[test]
-    fn xml_only_where_accept_prefers_it() {
-        let format = |accept: &str| Format::preferred(Some(accept));
-        assert_eq!(Format::preferred(None), Format::Json);
-        assert_eq!(format("*/*"), Format::Json);
-        assert_eq!(format("application/xml"), Format::Xml);
-        assert_eq!(format("application/xml, application/json"), Format::Json);
-        assert_eq!(
-            format("application/json;q=0.5, application/xml;q=0.9"),
-            Format::Xml
-        );
-        assert_eq!(format("application/xml;q=0, */*"), Format::Json);
-        assert_eq!(
-            format("text/html, application/xml;q=0.9, */*;q=0.8"),
-            Format::Xml
-        );
     }
 
     fn login() -> Login<'static> {

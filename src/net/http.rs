@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::{Request, StatusCode};
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::{RequestExt as _, Router, extract, middleware};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,7 +22,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::listener::{Accepted, Acceptor};
@@ -37,6 +36,28 @@ pub struct Peer(pub SocketAddr);
 /// none was shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerNames(pub Arc<[String]>);
+
+/// Whether the request's `Accept` prefers XML to JSON (RFC 9110, section 12.5.1); not if it does not say.
+#[must_use]
+pub fn prefers_xml(headers: &HeaderMap) -> bool {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    let (mut json, mut xml) = (0.0_f32, 0.0_f32);
+    for range in accept.unwrap_or_default().split(',').take(MAX_RANGES) {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let weight = parts
+            .find_map(|part| part.strip_prefix("q="))
+            .map_or(1.0, |q| q.parse().unwrap_or(0.0));
+        match kind.as_str() {
+            "application/xml" | "text/xml" => xml = xml.max(weight),
+            "application/json" | "application/*" | "*/*" => json = json.max(weight),
+            _ => {}
+        }
+    }
+    xml > json
+}
 
 /// The bounds of an HTTP server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +106,8 @@ impl Default for Limits {
 
 /// Largest head of a request, in bytes.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// Media ranges of an `Accept` that are looked at.
+const MAX_RANGES: usize = 32;
 /// Requests at once in one HTTP/2 connection.
 const MAX_STREAMS: u32 = 32;
 
@@ -138,7 +161,11 @@ impl HttpServer {
         let limits = self.limits;
         let router = self
             .router
-            .layer(RequestBodyLimitLayer::new(limits.body_bytes))
+            // Only cuts off what is read: an answer of its own would come before the router looks at who calls.
+            .layer(middleware::map_request(
+                async |request: extract::Request| request.with_limited_body(),
+            ))
+            .layer(extract::DefaultBodyLimit::max(limits.body_bytes))
             .layer(TimeoutLayer::with_status_code(
                 StatusCode::REQUEST_TIMEOUT,
                 limits.request,
@@ -355,6 +382,21 @@ mod tests {
     use axum::Extension;
     use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[test]
+    fn xml_only_where_accept_prefers_it() {
+        let xml = |accept: &str| {
+            let headers = [(header::ACCEPT, accept.parse().unwrap())];
+            prefers_xml(&HeaderMap::from_iter(headers))
+        };
+        assert!(!prefers_xml(&HeaderMap::new()));
+        assert!(!xml("*/*"));
+        assert!(xml("application/xml"));
+        assert!(!xml("application/xml, application/json"));
+        assert!(xml("application/json;q=0.5, application/xml;q=0.9"));
+        assert!(!xml("application/xml;q=0, */*"));
+        assert!(xml("text/html, application/xml;q=0.9, */*;q=0.8"));
+    }
 
     const GUARD: Duration = Duration::from_secs(30);
 

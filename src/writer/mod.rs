@@ -184,3 +184,40 @@ impl PolicyGate {
         answer.await.map_err(|_| Stopped)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(10);
+
+    fn nothing() -> Batch {
+        Batch::Events {
+            events: Vec::new(),
+            bookmark: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn without_room_nothing_is_queued_to_be_judged() {
+        let (intake, mut queue) = Intake::channel();
+        while intake.try_send(nothing()).is_ok() {}
+        assert_eq!(intake.judge(Vec::new(), SOON).await, Err(NotTaken::Full));
+        for _ in 0..QUEUE_BATCHES {
+            let delivery = queue.try_recv().expect("a batch");
+            assert!(delivery.done.is_none(), "nobody waits for a verdict");
+        }
+        assert!(queue.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn what_the_writer_did_not_judge_has_no_verdict() {
+        let (intake, mut queue) = Intake::channel();
+        let (verdicts, ()) = tokio::join!(intake.judge(Vec::new(), SOON), async {
+            drop(queue.recv().await);
+            queue.close();
+        });
+        assert_eq!(verdicts, Err(NotTaken::Stopped));
+        assert_eq!(intake.judge(Vec::new(), SOON).await, Err(NotTaken::Stopped));
+    }
+}

@@ -201,6 +201,28 @@ fn rule_12_a_udp_source_that_may_speak_for_all_is_worth_a_warning() {
 }
 
 #[test]
+fn rule_12_a_push_speaks_for_no_address_until_some_are_named() {
+    let site = site();
+    let push = "schema = 1\n[server]\n[[firewall_push]]\nname = \"portal\"\nsenders = [\"10.0.0.9\"]\n\
+                user = \"portal\"\npassword_file = \"secrets/clearpass\"\n";
+    let bare = good(push, &site);
+    assert!(
+        bare.warnings
+            .iter()
+            .any(|warning| warning.what.contains("nothing that it pushes counts"))
+    );
+    let scopes = bare.config.policy().scopes;
+    let networks = scopes["portal"].networks.as_ref().expect("a scope");
+    assert!(!networks.contains("10.8.1.2".parse().unwrap()));
+
+    let named = good(&format!("{push}networks = [\"10.8.0.0/16\"]"), &site);
+    assert!(named.warnings.is_empty(), "{:?}", named.warnings);
+    let changes = difference(&bare.config, &named.config);
+    assert_eq!(changes.firewall_pushes.changed, ["portal"]);
+    assert!(changes.policy);
+}
+
+#[test]
 fn policy_takes_scopes_from_the_sources() {
     let site = site();
     let policy = good(&uncommented(EXAMPLE), &site).config.policy();
@@ -208,6 +230,15 @@ fn policy_takes_scopes_from_the_sources() {
     let networks = scope.networks.as_ref().expect("a scope");
     assert!(networks.contains("10.8.1.2".parse().unwrap()));
     assert!(!networks.contains("10.9.1.2".parse().unwrap()));
+    let scope = &policy.scopes["clearpass"];
+    let networks = scope.networks.as_ref().expect("a scope");
+    assert!(networks.contains("10.8.1.2".parse().unwrap()));
+    assert!(!networks.contains("10.9.1.2".parse().unwrap()));
+    assert_eq!(scope.domains.as_ref().expect("a scope").len(), 1);
+    assert!(
+        !scope.roles.matches("VPN-Users"),
+        "none until some are named"
+    );
     assert!(policy.filter.exclude_users.matches("SVC-backup"));
     assert_eq!(policy.directories.len(), 2);
 }

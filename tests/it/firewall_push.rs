@@ -14,6 +14,8 @@ use jims::identity::{Core, view::Epoch};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::abuse_site::{Wire, statuses};
+use crate::server::ClientCa;
 use crate::server_site::{FIREWALL, GUARD, SECRET, Site, login, table};
 
 const PORTAL: &str = "127.77.4.30";
@@ -136,6 +138,19 @@ async fn the_answer_is_xml_for_whoever_prefers_it() {
     let text = answer.text().await.unwrap();
     assert!(text.contains("<applied>1</applied>"), "{text}");
     assert!(text.contains("<entry>2</entry><IP>10.9.0.1</IP><outcome>ignored</outcome><reason>out-of-scope</reason>"), "{text}");
+
+    let kind = async |accept: &str| {
+        let asked = request(&site, &client, document(&[])).header("Accept", accept);
+        let answer = asked.send().await.unwrap();
+        answer.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
+    let (json, xml) = ("application/json", "application/xml");
+    assert_eq!(kind("*/*").await, json);
+    assert_eq!(kind("application/json;q=0.5, application/xml").await, xml);
+    assert_eq!(kind("application/xml;q=0.1, application/json").await, json);
 }
 
 #[tokio::test]
@@ -330,4 +345,142 @@ async fn nothing_is_acknowledged_by_a_service_that_stops() {
     let answer = push(&site, &client, document(&[logon("alice", "10.8.0.1")])).await;
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn rule_31_a_stranger_learns_nothing_by_any_method_or_size() {
+    let site = site().await;
+    let stranger = site.client_from("127.77.4.99");
+    for method in ["GET", "HEAD", "PUT", "OPTIONS", "POST"] {
+        let method: reqwest::Method = method.parse().unwrap();
+        let answer = stranger.request(method.clone(), site.url(PATH));
+        let answer = answer.send().await.unwrap();
+        assert_eq!(answer.status(), 403, "{method}");
+        assert!(!answer.headers().contains_key("allow"), "{method}");
+        assert_eq!(answer.bytes().await.unwrap().len(), 0, "{method}");
+    }
+    // Announced and never sent, so that only what is said of it can be the answer.
+    for path in [PATH, "/user_query/v2/users/endpoints", "/oauth_token/oauth"] {
+        for length in ["65537", "1048577", "1000000000000"] {
+            let mut wire = Wire::open(&site, "127.77.4.99").await;
+            let head =
+                format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+            wire.write(head.as_bytes()).await;
+            let answer = wire.answer().await;
+            assert_eq!(statuses(&answer), [403], "{path} {length}");
+            assert!(answer.ends_with("\r\n\r\n"), "{path} {length}: {answer}");
+        }
+    }
+    let portal = site.client_from(PORTAL);
+    let answer = portal.get(site.url(PATH)).send().await.unwrap();
+    assert_eq!(answer.status(), 405);
+    assert_eq!(answer.headers()["allow"], "POST");
+}
+
+#[tokio::test]
+async fn a_portal_whose_scope_the_table_does_not_have_yet_comes_again() {
+    let site = Site::start().await;
+    let client = site.client_from(PORTAL);
+    let body = || document(&[logon("alice", "10.8.0.1")]);
+    assert_eq!(push(&site, &client, body()).await.status(), 403);
+    // The Server takes a configuration before the table and the senders do.
+    site.reload(&portal()).await;
+    let answer = push(&site, &client, body()).await;
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+    let firewall = site.firewall().await;
+    assert!(firewall.batch("begintime=0").await.0.is_empty());
+}
+
+#[tokio::test]
+async fn verdicts_keep_the_order_of_a_large_document() {
+    let site = site().await;
+    let client = site.client_from(PORTAL);
+    // More than the writer applies at once; every third is not the portal's to say.
+    let address = |n: usize| {
+        let net = if n.is_multiple_of(3) { 9 } else { 8 };
+        format!("10.{net}.{}.{}", n / 250, n % 250 + 1)
+    };
+    let entries: Vec<_> = (1..=1000)
+        .map(|n| logon(&format!("user{n}"), &address(n)))
+        .collect();
+    let (status, answer) = told(push(&site, &client, document(&entries)).await).await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        (&answer["applied"], &answer["ignored"]),
+        (&json!(667), &json!(333))
+    );
+    let not_applied = answer["not-applied"].as_array().unwrap();
+    let expected = (1..=1000).filter(|n: &usize| n.is_multiple_of(3));
+    let expected: Vec<_> = expected.map(|n| (n, address(n))).collect();
+    let said = |entry: &Value| {
+        let number = entry["entry"].as_u64().unwrap();
+        let address = entry["IP"].as_str().unwrap().to_owned();
+        (usize::try_from(number).unwrap(), address)
+    };
+    assert_eq!(not_applied.iter().map(said).collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn a_portal_with_a_client_certificate_must_show_it() {
+    let site = site().await;
+    let ca_file = site.folder.path().join("clients-ca.pem");
+    let ca = ClientCa::new(&ca_file);
+    let server = format!("client_ca_file = \"{}\"", ca_file.display());
+    let portal = portal() + "client_certificate = \"portal.example.com\"\n";
+    site.reload_server(&server, &portal).await;
+    let status = async |client: &Client| {
+        let answer = push(&site, client, document(&[logon("alice", "10.8.0.1")])).await;
+        answer.status().as_u16()
+    };
+    let with = |name: &str| site.client_with(PORTAL, Some(ca.identity(name)));
+    assert_eq!(status(&site.client_from(PORTAL)).await, 403, "none");
+    assert_eq!(
+        status(&with("other.example.com")).await,
+        403,
+        "another name"
+    );
+    assert_eq!(status(&with("portal.example.com")).await, 200);
+    let readings = site.writer.reports.read();
+    let portal = readings.iter().find(|r| r.name == "portal");
+    let dropped = &portal.expect("a report").dropped;
+    assert_eq!(dropped.get("no-certificate"), Some(&2));
+    assert!(site.strangers.read().is_empty(), "it is no stranger");
+}
+
+#[tokio::test]
+async fn rule_31_failed_logins_delay_the_portal_at_that_address_alone() {
+    let site = site().await;
+    let client = site.client_from(PORTAL);
+    let guess = async |password: &str| {
+        let asked = client
+            .post(site.url(PATH))
+            .basic_auth("portal", Some(password));
+        asked.body(document(&[])).send().await.unwrap()
+    };
+    let mut guesses = 0;
+    let delayed = loop {
+        let answer = guess("guess").await;
+        if answer.status() == 429 {
+            break answer;
+        }
+        assert_eq!(answer.status(), 401);
+        guesses += 1;
+        assert!(guesses < 20, "guesses are never delayed");
+    };
+    let wait = delayed.headers()["retry-after"].to_str().unwrap();
+    assert!((1..=60).contains(&wait.parse::<u64>().unwrap()), "{wait}");
+    assert_eq!(
+        guess(PASSWORD).await.status(),
+        429,
+        "even the right one waits"
+    );
+    assert_eq!(
+        site.firewall()
+            .await
+            .ask("/user_query/v2/users/endpoints")
+            .await
+            .status(),
+        200
+    );
 }

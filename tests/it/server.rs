@@ -424,10 +424,10 @@ async fn another_certificate_is_used_without_a_restart() {
 }
 
 /// A CA of the clients, in a file, and what it issues.
-struct ClientCa(rcgen::Issuer<'static, rcgen::KeyPair>);
+pub(crate) struct ClientCa(rcgen::Issuer<'static, rcgen::KeyPair>);
 
 impl ClientCa {
-    fn new(file: &std::path::Path) -> Self {
+    pub(crate) fn new(file: &std::path::Path) -> Self {
         let key = rcgen::KeyPair::generate().expect("made");
         let mut ca = rcgen::CertificateParams::new(Vec::new()).expect("made");
         ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -436,7 +436,7 @@ impl ClientCa {
     }
 
     /// Certificate and key in PEM form.
-    fn identity(&self, name: &str) -> reqwest::Identity {
+    pub(crate) fn identity(&self, name: &str) -> reqwest::Identity {
         let key = rcgen::KeyPair::generate().expect("made");
         let params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("made");
         let certificate = params.signed_by(&key, &self.0).expect("made");

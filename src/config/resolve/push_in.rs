@@ -36,16 +36,13 @@ pub(super) fn firewall_pushes(
             Some(name)
         });
         let caller = caller(root, &table, &KEYS, &mut callers, client_ids);
-        let domain = |value: &Value<'_>| known_domain(value, known);
-        let push = caller.map(|caller| FirewallPush {
-            name: String::new(),
-            caller,
-            domain: table.read("domain", domain),
-            networks: table.list("networks", Value::network),
-            domains: table.list("domains", domain),
-            roles: table.list("roles", Value::glob),
-        });
-        if push.as_ref().is_some_and(|push| push.networks.is_empty()) {
+        let known_domain = |value: &Value<'_>| known_domain(value, known);
+        // All keys are read whatever is wrong with the caller, so that none of them is called unknown.
+        let domain = table.read("domain", known_domain);
+        let networks = table.list("networks", Value::network);
+        let domains = table.list("domains", known_domain);
+        let roles = table.list("roles", Value::glob);
+        if networks.is_empty() {
             table.spot.warning(
                 "nothing that it pushes counts",
                 "it may speak for no address until some are named",
@@ -53,8 +50,15 @@ pub(super) fn firewall_pushes(
             );
         }
         table.finish();
-        if let (Some(name), Some(push)) = (name, push) {
-            pushes.push(FirewallPush { name, ..push });
+        if let (Some(name), Some(caller)) = (name, caller) {
+            pushes.push(FirewallPush {
+                name,
+                caller,
+                domain,
+                networks,
+                domains,
+                roles,
+            });
         }
     }
     pushes

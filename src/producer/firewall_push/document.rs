@@ -63,6 +63,23 @@ pub struct Entry {
     pub roles: Vec<String>,
     /// Name of the device.
     pub device: String,
+    /// A value is given twice in different ways, or has elements inside: nobody can tell which is meant.
+    pub is_ambiguous: bool,
+}
+
+impl Entry {
+    /// The value at a path inside the entry, for those that stand there once.
+    fn value(&mut self, path: &[&str]) -> Option<&mut String> {
+        match path {
+            ["operation"] => Some(&mut self.operation),
+            ["ip"] => Some(&mut self.address),
+            ["timestamp"] => Some(&mut self.timestamp),
+            ["domain"] => Some(&mut self.domain),
+            ["user"] => Some(&mut self.user),
+            ["end-user-attribute", "device-identity", "value"] => Some(&mut self.device),
+            _ => None,
+        }
+    }
 }
 
 /// Reads a document.
@@ -133,6 +150,19 @@ fn resolved(reference: &BytesRef<'_>) -> Result<String, DocumentError> {
     Ok(text.to_owned())
 }
 
+/// Where a role stands in an entry.
+const ROLE: [&str; 2] = ["role-list", "role"];
+
+/// The names below `userfw-entry`, if an entry is open.
+fn path_in_entry(path: &[String]) -> Option<Vec<&str>> {
+    match path {
+        [_root, entry, inside @ ..] if entry == "userfw-entry" => {
+            Some(inside.iter().map(String::as_str).collect())
+        }
+        _ => None,
+    }
+}
+
 #[derive(Default)]
 struct Reading {
     entries: Vec<Entry>,
@@ -149,6 +179,12 @@ impl Reading {
             return Err(DocumentError::TooDeep);
         }
         let name = name.to_ascii_lowercase();
+        let path = path_in_entry(&self.path);
+        if let (Some(path), Some(entry)) = (path, self.entries.last_mut())
+            && (path == ROLE || entry.value(&path).is_some())
+        {
+            entry.is_ambiguous = true;
+        }
         if self.path.is_empty() {
             if self.seen_root || name != "userfw-entries" {
                 return Err(DocumentError::Root);
@@ -182,27 +218,18 @@ impl Reading {
     }
 
     fn end(&mut self) -> Result<(), DocumentError> {
-        let inside: Vec<&str> = self.path.iter().skip(1).map(String::as_str).collect();
         let value = self.text.trim();
-        if let (["userfw-entry", inside @ ..], Some(entry)) = (&*inside, self.entries.last_mut()) {
-            let field = match inside {
-                ["operation"] => Some(&mut entry.operation),
-                ["ip"] => Some(&mut entry.address),
-                ["timestamp"] => Some(&mut entry.timestamp),
-                ["domain"] => Some(&mut entry.domain),
-                ["user"] => Some(&mut entry.user),
-                ["end-user-attribute", "device-identity", "value"] => Some(&mut entry.device),
-                ["role-list", "role"] if entry.roles.len() == MAX_ROLES => {
+        let path = path_in_entry(&self.path);
+        if let (Some(path), Some(entry)) = (path, self.entries.last_mut()) {
+            if path == ROLE {
+                if entry.roles.len() == MAX_ROLES {
                     return Err(DocumentError::TooLong("role-list".to_owned()));
                 }
-                ["role-list", "role"] => {
-                    entry.roles.push(value.to_owned());
-                    None
-                }
-                _ => None,
-            };
-            if let Some(field) = field {
-                value.clone_into(field);
+                entry.roles.push(value.to_owned());
+            } else if let Some(before) = entry.value(&path) {
+                let differs = !before.is_empty() && before != value;
+                value.clone_into(before);
+                entry.is_ambiguous |= differs;
             }
         }
         self.path.pop();
@@ -264,6 +291,7 @@ mod tests {
             user: "al&ice".into(),
             roles: vec!["Engineering".into(), "VPN".into()],
             device: "ws-0042".into(),
+            is_ambiguous: false,
         };
         assert_eq!(entries[0], first);
         assert_eq!(
@@ -291,6 +319,28 @@ mod tests {
         assert_eq!(one("<user>al<!-- x -->ice</user>").unwrap().user, "alice");
         assert_eq!(one("<user/>").unwrap(), Entry::default());
         assert_eq!(read(b"\xef\xbb\xbf<userfw-entries/>").unwrap(), []);
+    }
+
+    #[test]
+    fn values_that_could_mean_two_things_are_marked() {
+        for text in [
+            "<user>al<b/>ice</user>",
+            "<user><b>x</b>alice</user>",
+            "<user>alice</user><user>bob</user>",
+            "<user>alice</user><user/>",
+            "<IP>10.1.2.50</IP><ip>10.1.2.51</ip>",
+            "<role-list><role>Eng<b/>ineering</role></role-list>",
+        ] {
+            assert!(one(text).unwrap().is_ambiguous, "{text}");
+        }
+        for text in [
+            "<user>alice</user><user>alice</user>",
+            "<user/><user>alice</user>",
+            "<new>a<b/>c</new><new/><role-list> x <role>r</role></role-list>",
+            "<role-list><role>a</role></role-list><role-list><role>b</role></role-list>",
+        ] {
+            assert!(!one(text).unwrap().is_ambiguous, "{text}");
+        }
     }
 
     #[test]

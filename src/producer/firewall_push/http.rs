@@ -1,7 +1,7 @@
 //! `POST /userfw/v1/post-entry`: who may push, what is read, with which status it is answered.
 //!
-//! Order: known address and certificate (403), pace (429), credential (401), content type (415), size (413), document
-//! (400), room in the queue (503). Only then an entry's fate is decided, by the table, and told. A status of success
+//! Order: known address and certificate (403), pace (429), method (405), credential (401), content type (415), size
+//! (413), document (400), room in the queue (503). Only then an entry's fate is decided, by the table, and told. A status of success
 //! without that would lose logoffs silently.
 
 use std::net::IpAddr;
@@ -12,9 +12,9 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::any;
 
 use super::answer::Answer;
 use super::document::{self, Entry};
@@ -22,7 +22,7 @@ use super::interpret::interpret;
 use super::{FirewallPushes, Sender};
 use crate::access::{Access, Client, LoginRefused, Role, basic, bearer};
 use crate::identity::event::IdentityEvent;
-use crate::net::http::{Peer, PeerNames};
+use crate::net::http::{Peer, PeerNames, prefers_xml};
 use crate::runtime::clock;
 use crate::runtime::strangers::Tried;
 use crate::writer::NotTaken;
@@ -31,6 +31,9 @@ use crate::writer::NotTaken;
 pub const MAX_BODY_BYTES: usize = 1 << 20;
 /// How long a document waits for its turn to be read, and then for room in the queue.
 const ROOM_WITHIN: Duration = Duration::from_secs(2);
+/// How much a sender that is refused may finish sending, and how long that may take.
+const FINISH_BYTES: usize = 64 * 1024;
+const FINISH_WITHIN: Duration = Duration::from_millis(250);
 /// When a sender that came too early should come again, in seconds.
 const RETRY_BUSY_S: u64 = 5;
 
@@ -38,7 +41,7 @@ const RETRY_BUSY_S: u64 = 5;
 pub(super) fn router(pushes: FirewallPushes, access: Access) -> Router {
     let mut router = Router::new();
     for prefix in ["", "/api"] {
-        router = router.route(&format!("{prefix}/userfw/v1/post-entry"), post(push));
+        router = router.route(&format!("{prefix}/userfw/v1/post-entry"), any(push));
     }
     router.with_state(Gate { pushes, access })
 }
@@ -59,7 +62,10 @@ async fn push(State(gate): State<Gate>, request: Request) -> Response {
     };
     let answered = match gate.authorised(&parts, &sender) {
         Ok(()) => taken(&gate.pushes, &sender, &parts, body).await,
-        Err(refused) => Err(refused),
+        Err(refused) => {
+            let_finish(&parts, body).await;
+            Err(refused)
+        }
     };
     let answer = answered.unwrap_or_else(|refused| *refused);
     metrics::counter!(
@@ -83,7 +89,8 @@ impl Gate {
             strangers.note(Tried::Push, address, clock::utc_now());
             return Err(forbidden());
         };
-        let sender = self.pushes.named(&client.name).ok_or_else(forbidden)?;
+        // A reload lets it call before the table has its scope.
+        let sender = self.pushes.named(&client.name).ok_or_else(busy)?;
         let names = parts.extensions.get::<PeerNames>();
         if !client.is_certified(names.map_or(&[][..], |names| &*names.0)) {
             sender.report.count_dropped("no-certificate", 1);
@@ -98,8 +105,15 @@ impl Gate {
         Ok(sender)
     }
 
-    /// Whether the credential is the sender's: name and password each time, or a token.
+    /// Whether it pushes, and the credential is the sender's: name and password each time, or a token.
     fn authorised(&self, parts: &Parts, sender: &Sender) -> Result<(), Refusal> {
+        // Not by the router, which would tell strangers too.
+        if parts.method != Method::POST {
+            let allowed = [(header::ALLOW, "POST")];
+            return Err(Box::new(
+                (StatusCode::METHOD_NOT_ALLOWED, allowed).into_response(),
+            ));
+        }
         let now = clock::utc_now();
         let address = peer(parts).ok_or_else(unauthorized)?;
         let owns = |client: &Client| client.name == sender.name;
@@ -122,6 +136,15 @@ impl Gate {
     }
 }
 
+/// Lets a sender that is about to be refused finish over HTTP/2. An answer may come before the request is whole (RFC 9113,
+/// section 8.1), but curl of version 7.88 takes it for a broken stream, and nobody would see that the password is wrong.
+async fn let_finish(parts: &Parts, body: Body) {
+    if parts.version == Version::HTTP_2 {
+        let read = axum::body::to_bytes(body, FINISH_BYTES);
+        let _whatever_it_was = tokio::time::timeout(FINISH_WITHIN, read).await;
+    }
+}
+
 /// Reads a document and has the table judge it.
 async fn taken(
     pushes: &FirewallPushes,
@@ -130,6 +153,7 @@ async fn taken(
     body: Body,
 ) -> Result<Response, Refusal> {
     if !is_xml(&parts.headers) {
+        let_finish(parts, body).await;
         return Err(Box::new(StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response()));
     }
     // Nothing is read before there is room, so what waits takes no memory.
@@ -229,16 +253,6 @@ fn is_xml(headers: &HeaderMap) -> bool {
     ["application/xml", "text/xml"]
         .iter()
         .any(|xml| xml.eq_ignore_ascii_case(kind))
-}
-
-fn prefers_xml(headers: &HeaderMap) -> bool {
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok());
-    let mut ranges = accept.unwrap_or_default().split(',').map(str::trim);
-    ranges
-        .next()
-        .is_some_and(|first| first.starts_with("application/xml") || first.starts_with("text/xml"))
 }
 
 fn refused_login(sender: &Sender) -> Refusal {

@@ -37,6 +37,8 @@ pub enum Refused {
     Address,
     /// A logon of nobody and nothing.
     NoUser,
+    /// A value is given twice in different ways, or has elements inside.
+    Ambiguous,
     /// A name is too long or holds characters that no name may hold.
     BadName,
 }
@@ -49,6 +51,7 @@ impl Refused {
             Self::Operation => "bad-operation",
             Self::Address => "bad-address",
             Self::NoUser => "no-user",
+            Self::Ambiguous => "ambiguous",
             Self::BadName => "bad-name",
         }
     }
@@ -73,6 +76,9 @@ pub fn interpret(
     number: usize,
     received_at: UtcMillis,
 ) -> Result<Interpreted, Refused> {
+    if entry.is_ambiguous {
+        return Err(Refused::Ambiguous);
+    }
     let address = entry.address.parse().map_err(|_| Refused::Address)?;
     let subject = Subject::of(settings, entry)?;
     let claim = match entry.operation.to_ascii_lowercase().as_str() {
@@ -347,6 +353,7 @@ mod tests {
         assert_eq!(refused(&|e| e.address = "here".into()), Refused::Address);
         assert_eq!(refused(&|e| e.address.clear()), Refused::Address);
         assert_eq!(refused(&|e| e.user.clear()), Refused::NoUser);
+        assert_eq!(refused(&|e| e.is_ambiguous = true), Refused::Ambiguous);
         assert_eq!(
             refused(&|e| e.user = "al\u{202e}ice".into()),
             Refused::BadName
