@@ -51,16 +51,6 @@ pub enum LoginRefused {
 }
 
 impl Access {
-    /// The gate of a configuration; its secrets are read now.
-    ///
-    /// # Errors
-    /// The first client whose secret cannot be read.
-    pub fn from_config(config: &Config) -> Result<Self, ClientError> {
-        let access = Self::default();
-        access.replace(Clients::from_config(config)?, config);
-        Ok(access)
-    }
-
     /// Takes over the clients of a changed configuration; tokens of secrets that are gone end (rule 23).
     pub fn replace(&self, new: Clients, config: &Config) {
         for (client, secret) in self.clients().secrets_gone(&new) {

@@ -10,9 +10,8 @@ use super::serve::Inner;
 use crate::config::{Caller, Config, EnforcementPoint, WebApi, show_network};
 use crate::control::junos::{Junos, JunosCertificate};
 use crate::control::protocol::Refusal;
-use crate::enforcement::Server;
 use crate::enforcement::junos::{self, CA_FILE, Pull};
-use crate::net::self_signed::ca_certificate;
+use crate::enforcement::server::{Server, ca_file};
 use crate::net::tls::{Issuer, issuer_of};
 
 /// For the enforcement point of the name.
@@ -36,6 +35,12 @@ pub(super) fn commands(inner: &Inner, name: &str) -> Result<Junos, Refusal> {
     }
     if let Some(web_api) = &point.web_api {
         is_pushed_to(&mut made, web_api);
+    }
+    if made.configuration.is_empty() {
+        return Err(Refusal {
+            message: format!("`{name}` is not answered: the Server does not run"),
+            remedy: "add the table [server]".to_owned(),
+        });
     }
     Ok(made)
 }
@@ -75,17 +80,12 @@ fn asks(
     config: &Config,
     server: &Server,
 ) {
-    let issuer = config.server.as_ref().and_then(|configured| {
-        let file = configured.certificate.as_ref().map_or_else(
-            || ca_certificate(&config.collector.state_dir.join("tls")),
-            |files| files.certificate.clone(),
-        );
+    let configured = config.server.as_ref();
+    let issuer = configured.and_then(|configured| {
+        let file = ca_file(configured, &config.collector.state_dir);
         Some((issuer_of(&file).ok()?, file))
     });
-    let own = config
-        .server
-        .as_ref()
-        .is_some_and(|s| s.certificate.is_none());
+    let own = configured.is_some_and(|server| server.certificate.is_none());
     let facts = server.certificate();
     let named = facts.names.iter().find(|name| is_full_name(name));
     let address = server.addresses().first().copied();

@@ -27,7 +27,7 @@ pub use self::difference::{Difference, difference};
 pub use self::problem::{Problem, Problems};
 use self::secret::SecretRef;
 pub use self::value::show_network;
-pub use self::web_api::WebApi;
+pub use self::web_api::{POST_ENTRY, WebApi};
 use crate::identity::name::Name;
 use crate::identity::policy::{DomainPolicy, Filter};
 use crate::identity::worth::Conflict;

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::secret::SecretRef;
 
+/// What follows `url`: documented by Juniper.
+pub const POST_ENTRY: &str = "/api/userfw/v1/post-entry";
+
 /// `[enforcement_point.web_api]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebApi {

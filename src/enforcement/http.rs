@@ -28,7 +28,7 @@ use super::shape::{Format, MAX_ENTRIES, NotUnderstood, Parameters, address_of};
 use super::validator;
 use crate::access::{Client, Role, bearer};
 use crate::identity::Batch;
-use crate::net::http::{Peer, PeerNames, prefers_xml};
+use crate::net::http::{Peer, PeerNames, prefers_xml, retry_after};
 use crate::runtime::clock;
 use crate::runtime::strangers::Tried;
 
@@ -513,8 +513,7 @@ fn not_ready() -> Response {
 
 /// 429, and when to come again.
 pub(super) fn too_many(wait: Duration, why: &str) -> Response {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    let retry = [(header::RETRY_AFTER, seconds.max(1).to_string())];
+    let retry = [(header::RETRY_AFTER, retry_after(wait))];
     let body = error_body("temporarily_unavailable", why);
     (StatusCode::TOO_MANY_REQUESTS, retry, body).into_response()
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::forced::Forced;
-use super::http::{MAX_BODY_BYTES, router, validator_router};
+use super::http::{router, validator_router};
 use super::point::{PointError, Points};
 use super::query;
 use super::reading::{PointReading, PointStates};
@@ -26,7 +26,7 @@ use crate::access::{Access, ClientError, Clients};
 use crate::config::{self, CertificateFiles, Config};
 use crate::net::http::{HttpServer, Limits, Regulars};
 use crate::net::listener::{self, ListenError};
-use crate::net::self_signed::{SelfSigned, self_signed};
+use crate::net::self_signed::{SelfSigned, ca_certificate, self_signed};
 use crate::net::tls::{
     ALPN_HTTP, CertificateFacts, ClientCertificates, ServerTls, ServerTlsOptions, TlsError,
 };
@@ -74,6 +74,15 @@ impl ServerError {
             Self::Tls(error) => error.remedy(),
             Self::Listen(error) => error.remedy(),
         }
+    }
+}
+
+/// The file at whose end the certificate of the Server's CA stands, if it is there at all.
+#[must_use]
+pub fn ca_file(server: &config::Server, state_dir: &Path) -> PathBuf {
+    match &server.certificate {
+        Some(files) => files.certificate.clone(),
+        None => ca_certificate(&state_dir.join(SELF_SIGNED_FOLDER)),
     }
 }
 
@@ -326,8 +335,8 @@ impl Server {
                     Face::Validator => validator_router(shared),
                 },
                 limits: Limits {
-                    // Queries read less; what stands beside them has its own bound.
-                    body_bytes: MAX_BODY_BYTES.max(MAX_BESIDE_BYTES),
+                    // Queries read less, see their router.
+                    body_bytes: MAX_BESIDE_BYTES,
                     ..self.0.limits
                 },
                 tasks: self.0.tasks.clone(),

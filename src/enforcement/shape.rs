@@ -509,12 +509,6 @@ impl Answer {
         self.entries
     }
 
-    /// Its form.
-    #[must_use]
-    pub fn format(&self) -> Format {
-        self.format
-    }
-
     /// Adds an entry.
     pub fn push(&mut self, entry: Entry<'_>) {
         match self.format {

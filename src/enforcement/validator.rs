@@ -13,7 +13,7 @@ use super::filter::{FilterInForce, OwnFilter, RequestFilter};
 use super::query::users;
 use super::shape::{NotUnderstood, Parameters, UserRequest, ValidateName};
 use crate::identity::Core;
-use crate::identity::view::{DeviceView, Standing, UserView};
+use crate::identity::view::Standing;
 
 /// One kind of question: from the parameters to the answer.
 pub(super) type Question =
@@ -88,11 +88,9 @@ pub(super) fn user(
         domain: asked.domain,
         address: None,
     };
-    let heard_of =
-        |user: &UserView<'_>| user.standing != Standing::Gone && filter.holds_domain(user.domain);
-    let found = users(core, &request).into_iter().find(heard_of);
-    let found = found.map(|user| Existence::yes(user.name, user.domain, user.standing));
-    Ok(Validated::One(found.unwrap_or_default()))
+    let found = users(core, &request).into_iter();
+    let found = found.map(|user| (user.name, user.domain, user.standing));
+    Ok(first_heard_of(found, &filter))
 }
 
 /// Whether there is such a device, by its first label. One that the directory lost or has disabled is none.
@@ -104,12 +102,20 @@ pub(super) fn device(
     let asked = parameters.validate_name()?;
     let filter = in_force(core, own);
     let (domain, name) = qualified(&asked);
-    let heard_of = |device: &DeviceView<'_>| {
-        device.standing != Standing::Gone && filter.holds_domain(device.domain)
-    };
-    let found = core.devices_named(name, domain).into_iter().find(heard_of);
-    let found = found.map(|device| Existence::yes(device.name, device.domain, device.standing));
-    Ok(Validated::One(found.unwrap_or_default()))
+    let found = core.devices_named(name, domain).into_iter();
+    let found = found.map(|device| (device.name, device.domain, device.standing));
+    Ok(first_heard_of(found, &filter))
+}
+
+/// The first of those found, as name, domain and standing, that the point may hear of.
+fn first_heard_of<'a>(
+    mut found: impl Iterator<Item = (&'a str, &'a str, Standing)>,
+    filter: &FilterInForce<'_>,
+) -> Validated {
+    let heard_of = found
+        .find(|(_, domain, standing)| *standing != Standing::Gone && filter.holds_domain(domain));
+    let one = heard_of.map(|(name, domain, standing)| Existence::yes(name, domain, standing));
+    Validated::One(one.unwrap_or_default())
 }
 
 /// Whether the domain has such a group.

@@ -1,8 +1,8 @@
 //! HTTP servers: our own accept loop under an axum router, with every wait and every size bounded.
 //!
 //! A caller cannot hold more than its share: handshake, head, whole request and connection each have a deadline, and
-//! connections are limited in all, for each address, and for all strangers together. Handlers find who calls in the extension [`Peer`]. What is
-//! answered is decided by the router's owner.
+//! connections are limited in all, for each address, and for all strangers together. Handlers find who calls in the
+//! extension [`Peer`]. What is answered is decided by the router's owner.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -57,6 +57,13 @@ pub fn prefers_xml(headers: &HeaderMap) -> bool {
         }
     }
     xml > json
+}
+
+/// The value of `Retry-After` (RFC 9110, section 10.2.3) for a wait: whole seconds, at least one.
+#[must_use]
+pub fn retry_after(wait: Duration) -> String {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    seconds.max(1).to_string()
 }
 
 /// The bounds of an HTTP server.

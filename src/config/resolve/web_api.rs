@@ -5,14 +5,11 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use crate::config::WebApi;
-use crate::config::defaults;
 use crate::config::file::{Table, Value};
+use crate::config::{POST_ENTRY, WebApi, defaults};
 
 /// Longest `source` in bytes: it is in every entry.
 const MAX_SOURCE_BYTES: usize = 64;
-/// What jims itself adds to `url`.
-const PATH: &str = "/api/userfw/v1/post-entry";
 
 /// The table, if it is there and right.
 pub(super) fn web_api(table: &Table<'_>) -> Option<WebApi> {
@@ -107,7 +104,7 @@ fn url(value: &Value<'_>) -> Option<String> {
         );
     }
     let base = url.as_str().trim_end_matches('/');
-    if let Some(base) = base.strip_suffix(PATH) {
+    if let Some(base) = base.strip_suffix(POST_ENTRY) {
         return refuse(
             format!("\"{text}\" names the path already"),
             "jims adds it",

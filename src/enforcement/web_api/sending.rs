@@ -16,12 +16,11 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use super::answer::Verdict;
 use super::document::{Document, Piece};
-use crate::config::WebApi;
 use crate::config::secret::Secret;
+use crate::config::{POST_ENTRY, WebApi};
 use crate::net::https_client::{HttpsClient, HttpsError, Post, Trust};
 use crate::net::resolve::Resolver;
 
-const PATH: &str = "/api/userfw/v1/post-entry";
 /// So many pieces refused one after the other, endings among them, mean that nothing is taken.
 const MAX_REFUSED_IN_A_ROW: u32 = 16;
 
@@ -108,7 +107,7 @@ impl Sending {
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
             client: HttpsClient::new(trust, resolver)?,
-            url: format!("{}{PATH}", config.url),
+            url: format!("{}{POST_ENTRY}", config.url),
             user: config.user.clone(),
             password,
             name: name.to_owned(),

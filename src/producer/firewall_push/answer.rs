@@ -21,7 +21,7 @@ pub(super) struct Answer {
     ignored: usize,
     /// Entries that were not understood.
     refused: usize,
-    /// Those that were not applied, in their order.
+    /// Those that were not applied.
     not_applied: Vec<NotApplied>,
 }
 
@@ -40,17 +40,12 @@ struct NotApplied {
 }
 
 impl Answer {
-    /// Adds what the table says of an entry; its reason if it was ignored.
-    pub(super) fn judged(
-        &mut self,
-        entry: usize,
-        address: Option<IpAddr>,
-        verdict: &Verdict,
-    ) -> Option<&'static str> {
+    /// Adds what the table says of an entry.
+    pub(super) fn judged(&mut self, entry: usize, address: Option<IpAddr>, verdict: &Verdict) {
         self.entries += 1;
         let Verdict::Ignored(reason) = verdict else {
             self.applied += 1;
-            return None;
+            return;
         };
         self.ignored += 1;
         self.not_applied.push(NotApplied {
@@ -59,7 +54,6 @@ impl Answer {
             outcome: "ignored",
             reason: reason.as_str(),
         });
-        Some(reason.as_str())
     }
 
     /// Adds an entry that was not understood.
@@ -79,18 +73,20 @@ impl Answer {
         self.refused > 0 && self.refused == self.entries
     }
 
+    /// The same with its entries in the order of the document.
+    pub(super) fn sorted(mut self) -> Self {
+        self.not_applied.sort_by_key(|entry| entry.entry);
+        self
+    }
+
     /// The answer in JSON.
     pub(super) fn to_json(&self) -> Vec<u8> {
-        let mut sorted = self.clone();
-        sorted.not_applied.sort_by_key(|entry| entry.entry);
-        serde_json::to_vec(&sorted).expect("writing words and numbers to memory cannot fail")
+        serde_json::to_vec(self).expect("writing words and numbers to memory cannot fail")
     }
 
     /// The same in XML.
     pub(super) fn to_xml(&self) -> Vec<u8> {
-        let mut sorted: Vec<_> = self.not_applied.iter().collect();
-        sorted.sort_by_key(|entry| entry.entry);
-        let entry = |entry: &&NotApplied| {
+        let entry = |entry: &NotApplied| {
             let address = entry.address.map(|ip| format!("<IP>{ip}</IP>"));
             format!(
                 "    <userfw-entry><entry>{}</entry>{}<outcome>{}</outcome><reason>{}</reason></userfw-entry>\n",
@@ -100,7 +96,7 @@ impl Answer {
                 escape(entry.reason)
             )
         };
-        let not_applied: String = sorted.iter().map(entry).collect();
+        let not_applied: String = self.not_applied.iter().map(entry).collect();
         format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<userfw-result>\n  <entries>{}</entries>\n  <applied>{}</applied>\n  <ignored>{}</ignored>\n  <refused>{}</refused>\n  <not-applied>\n{not_applied}  </not-applied>\n</userfw-result>\n",
             self.entries, self.applied, self.ignored, self.refused

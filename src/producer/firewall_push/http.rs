@@ -1,8 +1,8 @@
 //! `POST /userfw/v1/post-entry`: who may push, what is read, with which status it is answered.
 //!
 //! Order: known address and certificate (403), pace (429), method (405), credential (401), content type (415), size
-//! (413), document (400), room in the queue (503). Only then an entry's fate is decided, by the table, and told. A status of success
-//! without that would lose logoffs silently.
+//! (413), document (400), room in the queue (503). Only then an entry's fate is decided, by the table, and told. A
+//! status of success without that would lose logoffs silently.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::interpret::interpret;
 use super::{FirewallPushes, Sender};
 use crate::access::{Access, Client, LoginRefused, Role, basic, bearer};
 use crate::identity::event::IdentityEvent;
-use crate::net::http::{Peer, PeerNames, prefers_xml};
+use crate::net::http::{Peer, PeerNames, prefers_xml, retry_after};
 use crate::runtime::clock;
 use crate::runtime::strangers::Tried;
 use crate::writer::NotTaken;
@@ -173,7 +173,7 @@ async fn taken(
         Box::new((StatusCode::BAD_REQUEST, axum::Json(said)).into_response())
     })?;
     sender.heard(entries.len());
-    let answer = judged(pushes, sender, &entries).await?;
+    let answer = judged(pushes, sender, &entries).await?.sorted();
     let status = if answer.is_refused() {
         StatusCode::BAD_REQUEST
     } else {
@@ -234,7 +234,7 @@ async fn judged(
     sender.report.count_interpreted(understood);
     for ((number, address), verdict) in numbers.into_iter().zip(&verdicts) {
         // The writer has counted what it ignored.
-        let _reason = answer.judged(number, address, verdict);
+        answer.judged(number, address, verdict);
     }
     Ok(answer)
 }
@@ -272,7 +272,6 @@ fn busy() -> Refusal {
 }
 
 fn too_many(wait: Duration) -> Refusal {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    let retry = [(header::RETRY_AFTER, seconds.max(1).to_string())];
+    let retry = [(header::RETRY_AFTER, retry_after(wait))];
     Box::new((StatusCode::TOO_MANY_REQUESTS, retry).into_response())
 }
