@@ -89,6 +89,7 @@ pub mod enforcement;
 pub mod identity;
 pub mod net;
 pub mod producer;
+pub mod push;
 pub mod runtime;
 pub mod wire;
 pub mod writer;

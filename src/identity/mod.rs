@@ -41,6 +41,7 @@
 pub mod address;
 mod arena;
 mod check;
+pub mod collector;
 mod conflict;
 pub mod core;
 mod deadline;

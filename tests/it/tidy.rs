@@ -39,6 +39,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "access", "config", "identity", "net", "runtime", "wire", "writer",
         ],
     ),
+    (
+        "push",
+        &["access", "config", "identity", "net", "runtime", "writer"],
+    ),
     ("runtime", &["config", "identity"]),
     ("wire", &[]),
     ("writer", &["identity", "runtime"]),

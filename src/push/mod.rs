@@ -1,0 +1,12 @@
+//! Collectors and Servers apart: what a Collector pushes to Servers elsewhere, and how a Server receives it.
+//!
+//! ```text
+//!  Collector                                                        Server
+//!  identity/feed ─▶ sender/ (a cursor for each target) ── HTTPS ──▶ ingest/ ─▶ writer ─▶ identity/collector
+//!  onboarding/ (code → credential in state_dir/push/) ────────────▶ ingest/ (invitations, registry)
+//! ```
+//!
+//! [`shape`] is the protocol. Who wins where Collectors disagree is decided in `identity/`, not here.
+
+pub mod code;
+pub mod shape;
