@@ -28,7 +28,7 @@ pub use self::difference::{Difference, difference};
 pub use self::problem::{Problem, Problems};
 pub use self::push::{Ingest, Push};
 use self::secret::SecretRef;
-pub use self::value::show_network;
+pub use self::value::{parse_duration, show_network};
 pub use self::web_api::{POST_ENTRY, WebApi};
 use crate::identity::name::Name;
 use crate::identity::policy::{DomainPolicy, Filter};
