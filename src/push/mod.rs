@@ -9,4 +9,5 @@
 //! [`shape`] is the protocol. Who wins where Collectors disagree is decided in `identity/`, not here.
 
 pub mod code;
+pub mod ingest;
 pub mod shape;

@@ -320,6 +320,9 @@ pub(super) fn policy(config: &Config) -> Policy {
             .map(|directory| (directory.name.clone(), directory.domain.clone()))
             .collect(),
         scopes,
+        // Who is onboarded and who is told is not the file's alone; whoever knows fills them in.
+        collectors: BTreeMap::new(),
+        feed: false,
         filter: config.filter.clone(),
     }
 }
