@@ -227,16 +227,17 @@ fn collector_troubles(collector: &CollectorStatus) -> Vec<Attention> {
     let name = &collector.name;
     let mut list = Vec::new();
     let mut say = |what: String, remedy: &str, since| {
+        let remedy = remedy.to_owned();
         list.push(Attention {
             what,
-            remedy: remedy.to_owned(),
+            remedy,
             since,
         });
     };
     if collector.state == CollectorState::Disconnected {
         say(
             format!("Collector `{name}` is disconnected: its sessions are unconfirmed"),
-            "on the Collector: jims status; or take it away: jims onboard --remove NAME",
+            &format!("on the Collector: jims status; to forget it: jims onboard --remove {name}"),
             collector.since.or(collector.last_update),
         );
     }
