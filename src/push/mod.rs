@@ -9,4 +9,8 @@
 //! [`shape`] is the protocol. Who wins where Collectors disagree is decided in `identity/`, not here.
 
 pub mod code;
+pub mod credential;
+pub mod onboarding;
+mod server;
 pub mod shape;
+pub mod target;
