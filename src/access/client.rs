@@ -1,6 +1,7 @@
 //! The configured clients: who calls from an address, whose client id it is, what each may do.
 //!
 //! A client is known by where it calls from *and* by its credential; a credential shown from elsewhere is worth nothing.
+//! Only onboarded Collectors may call from anywhere; they are nobody's regular callers until they have shown theirs.
 //! Secrets are kept as hashes and compared in constant time. Two may be valid together, so that a secret can be
 //! changed on the other side without a gap.
 
@@ -23,6 +24,8 @@ pub enum Role {
     Enforcement,
     /// A portal or NAC: pushes logons.
     PushIn,
+    /// An onboarded Collector: pushes what it knows.
+    Collect,
 }
 
 impl Role {
@@ -31,6 +34,7 @@ impl Role {
         match self {
             Self::Enforcement => "query",
             Self::PushIn => "push-in",
+            Self::Collect => "collect",
         }
     }
 
@@ -39,6 +43,7 @@ impl Role {
         match self {
             Self::Enforcement => "enforcement point",
             Self::PushIn => "firewall push",
+            Self::Collect => "Collector",
         }
     }
 }
@@ -64,13 +69,14 @@ impl ClientError {
 /// One client.
 #[derive(Debug)]
 pub struct Client {
-    /// The name of its entry in the configuration; unique within its role.
+    /// The name of its entry in the configuration, or of its invitation; unique within its role.
     pub name: Arc<str>,
     /// What it calls itself; unique over all roles.
     pub client_id: Arc<str>,
     /// What it may do.
     pub role: Role,
-    addresses: Vec<IpNet>,
+    /// `None`: anywhere.
+    addresses: Option<Vec<IpNet>>,
     certificate_name: Option<String>,
     secrets: Vec<SecretHash>,
 }
@@ -91,9 +97,22 @@ impl Client {
             name: Arc::from(name),
             client_id: Arc::from(caller.client_id.as_str()),
             role,
-            addresses: caller.addresses.clone(),
+            addresses: Some(caller.addresses.clone()),
             certificate_name: caller.certificate_name.clone(),
             secrets: secrets.iter().map(hash).collect(),
+        }
+    }
+
+    /// An onboarded Collector, of whose secret only the SHA-256 is known; it may call from anywhere.
+    #[must_use]
+    pub fn collector(name: &str, client_id: &str, secret: [u8; 32]) -> Self {
+        Self {
+            name: Arc::from(name),
+            client_id: Arc::from(client_id),
+            role: Role::Collect,
+            addresses: None,
+            certificate_name: None,
+            secrets: vec![secret],
         }
     }
 
@@ -123,14 +142,17 @@ impl Client {
         &self.secrets
     }
 
-    /// Where it calls from.
+    /// Where it calls from; nothing of one that calls from anywhere.
     #[must_use]
     pub fn addresses(&self) -> &[IpNet] {
-        &self.addresses
+        self.addresses.as_deref().unwrap_or_default()
     }
 
     fn longest_match(&self, address: IpAddr) -> Option<u8> {
-        let holding = self.addresses.iter().filter(|n| n.contains(&address));
+        let Some(addresses) = &self.addresses else {
+            return Some(0);
+        };
+        let holding = addresses.iter().filter(|n| n.contains(&address));
         holding.map(IpNet::prefix_len).max()
     }
 }
@@ -170,11 +192,29 @@ impl Clients {
         found.into_iter().map(|(_, client)| client).collect()
     }
 
-    /// The clients of whatever role that call from the address.
+    /// The clients of whatever role whose address it is; not those who may call from anywhere.
     #[must_use]
     pub fn everyone_at(&self, address: IpAddr) -> Vec<Arc<Client>> {
-        let here = self.0.iter().filter(|client| client.calls_from(address));
+        let settled = self.0.iter().filter(|client| client.addresses.is_some());
+        let here = settled.filter(|client| client.calls_from(address));
         here.map(Arc::clone).collect()
+    }
+
+    /// Whether there are clients of the role.
+    #[must_use]
+    pub fn has(&self, role: Role) -> bool {
+        self.0.iter().any(|client| client.role == role)
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(list: Vec<Client>) -> Self {
+        Self(list.into_iter().map(Arc::new).collect())
+    }
+
+    /// These clients, those of a role replaced.
+    pub(super) fn with(&self, role: Role, of_role: &[Arc<Client>]) -> Self {
+        let others = self.0.iter().filter(|client| client.role != role);
+        Self(others.chain(of_role).map(Arc::clone).collect())
     }
 
     /// The client with the id.
@@ -259,6 +299,22 @@ pub(super) mod tests {
         assert!(other_role.is_empty());
         assert_eq!(all.everyone_at("10.1.1.1".parse().unwrap()).len(), 3);
         assert!(all.everyone_at("192.0.2.1".parse().unwrap()).is_empty());
+    }
+
+    #[test]
+    fn a_collector_calls_from_anywhere_and_makes_nobody_known() {
+        let secret = hash_of_secret("a secret");
+        let collector = Arc::new(Client::collector("berlin", "collector-1", secret));
+        let all = clients(vec![client("host", "10.1.1.1", &["x"])]);
+        assert!(!all.has(Role::Collect));
+        let all = all.with(Role::Collect, &[collector]);
+        assert!(all.has(Role::Collect) && all.has(Role::Enforcement));
+        let anywhere = "192.0.2.1".parse().unwrap();
+        assert_eq!(all.at(Role::Collect, anywhere).len(), 1);
+        assert!(all.everyone_at(anywhere).is_empty());
+        let known = all.identified("collector-1").unwrap();
+        assert!(known.calls_from(anywhere) && known.has_secret("a secret"));
+        assert!(!all.with(Role::Collect, &[]).has(Role::Collect));
     }
 
     #[test]

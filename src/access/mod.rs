@@ -5,6 +5,7 @@
 //! that carries credentials.
 
 mod client;
+mod guests;
 mod login;
 mod pace;
 mod token;
@@ -18,10 +19,12 @@ use arc_swap::ArcSwap;
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use parking_lot::Mutex;
 
 pub use self::client::{Client, ClientError, Clients, Role};
 pub use self::token::TokenRecord;
 
+use self::guests::Guests;
 use self::login::FailedLogins;
 use self::pace::Pace;
 use self::token::Tokens;
@@ -35,8 +38,11 @@ pub struct Access(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     clients: ArcSwap<Clients>,
+    /// Onboarded, not configured; held while clients are replaced.
+    collectors: Mutex<Vec<Arc<Client>>>,
     tokens: Tokens,
     logins: FailedLogins,
+    guests: Guests,
     pace: Pace,
     token_lifetime_ms: AtomicU64,
 }
@@ -53,15 +59,50 @@ pub enum LoginRefused {
 impl Access {
     /// Takes over the clients of a changed configuration; tokens of secrets that are gone end (rule 23).
     pub fn replace(&self, new: Clients, config: &Config) {
-        for (client, secret) in self.clients().secrets_gone(&new) {
-            let tokens = self.0.tokens.revoke(&client.client_id, &secret);
-            tracing::info!(client = %client.name, tokens, "tokens revoked: the client or its secret is gone");
-        }
-        self.0.clients.store(Arc::new(new));
+        self.replace_configured(&new);
         if let Some(server) = &config.server {
             let millis = u64::try_from(server.token_lifetime.as_millis()).unwrap_or(u64::MAX);
             self.0.token_lifetime_ms.store(millis, Ordering::Relaxed);
         }
+    }
+
+    /// Takes over the onboarded Collectors, beside the configured clients; tokens of those who are gone end (rule 23).
+    pub fn replace_collectors(&self, new: Vec<Client>) {
+        let mut collectors = self.0.collectors.lock();
+        *collectors = new.into_iter().map(Arc::new).collect();
+        self.take(self.clients().with(Role::Collect, &collectors));
+    }
+
+    fn replace_configured(&self, new: &Clients) {
+        let collectors = self.0.collectors.lock();
+        self.take(new.with(Role::Collect, &collectors));
+    }
+
+    fn take(&self, new: Clients) {
+        for (client, secret) in self.clients().secrets_gone(&new) {
+            let tokens = self.0.tokens.revoke(&client.client_id, &secret);
+            tracing::info!(client = %client.name, tokens, "tokens revoked: the client or its secret is gone");
+        }
+        self.0.guests.keep_only(&new);
+        self.0.clients.store(Arc::new(new));
+    }
+
+    /// Whether somebody is expected to call from the address: a configured client's, or where an onboarded Collector
+    /// last showed its credential.
+    #[must_use]
+    pub fn expects(&self, address: IpAddr) -> bool {
+        self.0.guests.is_home(address) || !self.0.clients.load().everyone_at(address).is_empty()
+    }
+
+    /// How long who guesses codes of invitations from the address must wait; `None`: it may try.
+    #[must_use]
+    pub fn guess_delay(&self, address: IpAddr, now: UtcMillis) -> Option<Duration> {
+        self.0.guests.guesses.delay(address, None, now)
+    }
+
+    /// Remembers that a code of no invitation came from the address.
+    pub fn guessed_wrong(&self, address: IpAddr, now: UtcMillis) {
+        self.0.guests.guesses.failed(address, None, now);
     }
 
     /// The clients in force.
@@ -81,8 +122,9 @@ impl Access {
     ) -> Option<Arc<Client>> {
         let clients = self.0.clients.load();
         let mut candidates = clients.at(role, address).into_iter();
-        let holder = candidates.find(|client| self.0.tokens.check(client, token, now));
-        holder.map(Arc::clone)
+        let holder = candidates.find(|client| self.0.tokens.check(client, token, now))?;
+        self.0.guests.came(holder, address);
+        Some(Arc::clone(holder))
     }
 
     /// The client at the address that has this id and secret, of the role or of any; failures are limited by address
@@ -103,13 +145,20 @@ impl Access {
             .identified(client_id)
             .filter(|client| client.calls_from(address))
             .filter(|client| role.is_none_or(|role| role == client.role));
-        let (id, logins) = (meant.map(|client| &*client.client_id), &self.0.logins);
+        // What strangers try is remembered apart, so that however many they are, they make no room among clients.
+        let logins = if clients.everyone_at(address).is_empty() {
+            &self.0.guests.logins
+        } else {
+            &self.0.logins
+        };
+        let id = meant.map(|client| &*client.client_id);
         if let Some(wait) = logins.delay(address, id, now) {
             return Err(LoginRefused::Delayed(wait));
         }
         match meant {
             Some(client) if client.has_secret(secret) => {
                 logins.succeeded(address, &client.client_id);
+                self.0.guests.came(client, address);
                 Ok(Arc::clone(client))
             }
             meant => {

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::apart;
 use super::points;
 use super::proposals;
 use super::serve::Inner;
+use crate::config::defaults::Environment;
 use crate::control::Site;
 use crate::control::junos::Junos;
 use crate::control::kept::KeptRequest;
 use crate::control::protocol::{
-    Attention, PointStatus, Probed, Refreshed, Refusal, ServerStatus, timestamp,
+    Attention, CollectorChange, CollectorChanged, CollectorStatus, Invite, Invited, PointStatus,
+    Probed, PushStatus, Refreshed, Refusal, ServerStatus, timestamp,
 };
 use crate::control::server::Unparsed;
 use crate::enforcement::UnknownRequest;
@@ -29,6 +32,9 @@ impl Site for Desk {
             addresses.iter().map(ToString::to_string).collect()
         };
         let configured = self.0.config.load();
+        let host_name = Environment::of_process().host_name;
+        let url = (configured.server.as_ref())
+            .map(|configured| apart::url(configured, &server.addresses(), &host_name).0);
         Some(ServerStatus {
             listen: texts(server.addresses()),
             fingerprint: server.certificate().fingerprint,
@@ -38,6 +44,8 @@ impl Site for Desk {
                 .is_some_and(|server| server.certificate.is_none()),
             validator: texts(server.validator_addresses()),
             debug_http: texts(server.plain_addresses()),
+            ingest: configured.ingest.enabled,
+            url: url.unwrap_or_default(),
             not_understood: server.unknown_requests().len(),
         })
     }
@@ -104,6 +112,30 @@ impl Site for Desk {
 
     async fn probe(&self, target: &str) -> Result<Probed, Refusal> {
         super::probe::asked_of_service(&self.0, target).await
+    }
+
+    fn collectors(&self) -> Result<Vec<CollectorStatus>, Refusal> {
+        Err(apart::no_ingest(self.0.server().is_some()))
+    }
+
+    fn pushes(&self) -> Vec<PushStatus> {
+        Vec::new()
+    }
+
+    async fn invite(&self, _invite: Invite) -> Result<Invited, Refusal> {
+        Err(apart::no_ingest(self.0.server().is_some()))
+    }
+
+    async fn change_collector(
+        &self,
+        _name: &str,
+        _change: CollectorChange,
+    ) -> Result<CollectorChanged, Refusal> {
+        Err(apart::no_ingest(self.0.server().is_some()))
+    }
+
+    async fn onboarded(&self) -> Result<String, Refusal> {
+        Err(apart::no_push())
     }
 
     async fn reload(&self) -> Result<String, Refusal> {

@@ -217,6 +217,7 @@ fn summary(difference: &Difference) -> String {
         ("syslog sources", &difference.syslog_sources),
         ("enforcement points", &difference.enforcement_points),
         ("firewall pushes", &difference.firewall_pushes),
+        ("pushes", &difference.pushes),
     ] {
         let (added, removed, changed) = count(changes);
         say(what, added, removed, changed);
@@ -229,6 +230,9 @@ fn summary(difference: &Difference) -> String {
     );
     if difference.pc_probe {
         parts.push("PC probe changed".into());
+    }
+    if difference.ingest {
+        parts.push("receiving from Collectors changed".into());
     }
     if difference.policy {
         parts.push("policy changed".into());

@@ -332,7 +332,7 @@ fn attention(status: &Status) -> String {
 mod tests {
     use super::*;
     use crate::control::protocol::{
-        Attention, CollectorStatus, DirectoryTotals, FaultStatus, Totals, timestamp,
+        Attention, DirectoryTotals, FaultStatus, ThisCollector, Totals, timestamp,
     };
     use crate::identity::time::UtcMillis;
     use std::collections::BTreeMap;
@@ -441,7 +441,7 @@ mod tests {
         Status {
             version: "0.1.0".into(),
             at: at(3_600),
-            collector: CollectorStatus {
+            collector: ThisCollector {
                 name: "hq".into(),
                 description: "Zürich".into(),
                 state: "ready".into(),
@@ -477,6 +477,8 @@ mod tests {
                 self_signed: true,
                 validator: vec![],
                 debug_http: vec![],
+                ingest: false,
+                url: String::new(),
                 not_understood: 2,
             }),
             enforcement_points: vec![point(), pushed_to()],

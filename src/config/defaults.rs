@@ -61,6 +61,9 @@ pub const SERVER_PORT: u16 = 443;
 /// What Juniper's own service gives: firewalls ask for a token some three times a day.
 pub const TOKEN_LIFETIME: Duration = Duration::from_hours(8);
 
+/// Whom the Server takes identities from is a decision; only few Servers have Collectors elsewhere.
+pub const INGEST: bool = false;
+
 /// What is told is from us.
 pub const WEB_API_SOURCE: &str = "jims";
 

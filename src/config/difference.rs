@@ -23,6 +23,10 @@ pub struct Difference {
     pub enforcement_points: Changes<String>,
     /// Names of `[[firewall_push]]`.
     pub firewall_pushes: Changes<String>,
+    /// Whether Collectors may push.
+    pub ingest: bool,
+    /// Names of `[[push]]`.
+    pub pushes: Changes<String>,
     /// Listeners; never `changed`.
     pub listeners: Changes<Listener>,
     /// What the table obeys: logoff time, domains, scopes, filters.
@@ -144,6 +148,13 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
         firewall_pushes: changes(
             &old.firewall_pushes,
             &new.firewall_pushes,
+            |push| push.name.clone(),
+            |a, b| a == b,
+        ),
+        ingest: old.ingest != new.ingest,
+        pushes: changes(
+            &old.pushes,
+            &new.pushes,
             |push| push.name.clone(),
             |a, b| a == b,
         ),

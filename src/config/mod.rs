@@ -10,6 +10,7 @@ pub mod defaults;
 pub mod difference;
 mod file;
 pub mod problem;
+mod push;
 mod resolve;
 pub mod secret;
 mod suggest;
@@ -25,8 +26,9 @@ use ipnet::IpNet;
 pub use self::clients::{Caller, FirewallPush};
 pub use self::difference::{Difference, difference};
 pub use self::problem::{Problem, Problems};
+pub use self::push::{Ingest, Push};
 use self::secret::SecretRef;
-pub use self::value::show_network;
+pub use self::value::{parse_duration, show_network};
 pub use self::web_api::{POST_ENTRY, WebApi};
 use crate::identity::name::Name;
 use crate::identity::policy::{DomainPolicy, Filter};
@@ -72,6 +74,10 @@ pub struct Config {
     pub enforcement_points: Vec<EnforcementPoint>,
     /// `[[firewall_push]]`
     pub firewall_pushes: Vec<FirewallPush>,
+    /// `[ingest]`
+    pub ingest: Ingest,
+    /// `[[push]]`
+    pub pushes: Vec<Push>,
     /// `[filter]`
     pub filter: Filter,
     /// `[dns]`

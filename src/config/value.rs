@@ -423,7 +423,8 @@ const UNITS: [(&str, u128); 5] = [
     ("ms", 1),
 ];
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// A duration with units as they are written everywhere, such as `1h30m`; `None`: it is none.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut millis: u64 = 0;
     while !rest.is_empty() {

@@ -4,12 +4,14 @@
 //! read here; what changes it goes through the writer's queue like everything else.
 
 pub mod client;
+pub mod collectors;
 pub mod found;
 pub mod junos;
 pub mod kept;
 mod lines;
 mod points;
 pub mod protocol;
+pub mod pushes;
 mod query;
 pub mod server;
 mod status;

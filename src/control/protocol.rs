@@ -13,9 +13,13 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use super::collectors::{
+    CollectorChange, CollectorChanged, CollectorState, CollectorStatus, Invite, Invited, Kinds, Lag,
+};
 use super::junos::Junos;
 use super::kept::KeptRequest;
 pub use super::points::{PointStatus, Refreshed, RefusedStatus, WebApiStatus};
+pub use super::pushes::{PushState, PushStatus};
 use crate::identity::time::UtcMillis;
 
 pub use super::found::{
@@ -84,6 +88,39 @@ pub enum Request {
         /// Its name.
         point: String,
     },
+    /// Invites a Collector to push to this Server. Answered with [`Answer::Invited`].
+    Invite(Invite),
+    /// Which Collectors are known? Answered with [`Answer::Collectors`].
+    Collectors,
+    /// Takes an invitation back. Answered with [`Answer::CollectorChanged`].
+    Revoke {
+        /// The Collector.
+        name: String,
+    },
+    /// Forgets a Collector, and what it brought leaves. Answered with [`Answer::CollectorChanged`].
+    Remove {
+        /// The Collector.
+        name: String,
+    },
+    /// Hears a Collector no more until it is enabled. Answered with [`Answer::CollectorChanged`].
+    Disable {
+        /// The Collector.
+        name: String,
+    },
+    /// Hears a Collector again. Answered with [`Answer::CollectorChanged`].
+    Enable {
+        /// The Collector.
+        name: String,
+    },
+    /// Says what a Collector is, for people. Answered with [`Answer::CollectorChanged`].
+    Describe {
+        /// The Collector.
+        name: String,
+        /// At most 256 bytes; empty: what it says itself.
+        text: String,
+    },
+    /// Has this Collector look at what `jims onboard` stored, and push to it. Answered with [`Answer::Done`].
+    Onboarded,
     /// Streams what happens from now on as [`Answer::Tail`].
     Tail,
     /// Changes what is logged until the next start or reload. Answered with [`Answer::Done`].
@@ -120,6 +157,15 @@ pub enum Answer {
     },
     /// To [`Request::Refresh`].
     Refresh(Refreshed),
+    /// To [`Request::Invite`].
+    Invited(Invited),
+    /// To [`Request::Collectors`].
+    Collectors {
+        /// By name; invitations among them.
+        collectors: Vec<CollectorStatus>,
+    },
+    /// To the requests that change a Collector.
+    CollectorChanged(CollectorChanged),
     /// It is done.
     Done {
         /// What was done, for people.
@@ -149,7 +195,7 @@ pub struct Status {
     /// When this was written.
     pub at: Timestamp,
     /// This process.
-    pub collector: CollectorStatus,
+    pub collector: ThisCollector,
     /// What is active now.
     pub totals: Totals,
     /// What was read from directories.
@@ -162,10 +208,10 @@ pub struct Status {
     pub server: Option<ServerStatus>,
     /// Firewalls.
     pub enforcement_points: Vec<PointStatus>,
-    /// Servers and Secure Edge that this Collector pushes to; none in this version.
-    pub pushes: Vec<serde_json::Value>,
-    /// Collectors that push to this Server; none in this version.
-    pub collectors: Vec<serde_json::Value>,
+    /// Servers that this Collector pushes to.
+    pub pushes: Vec<PushStatus>,
+    /// Collectors that push to this Server, and invitations.
+    pub collectors: Vec<CollectorStatus>,
     /// Addresses that asked or sent without being configured, the latest first.
     pub strangers: Vec<StrangerStatus>,
     /// Everything that an operator should act on.
@@ -176,7 +222,7 @@ pub struct Status {
 
 /// This process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CollectorStatus {
+pub struct ThisCollector {
     /// Collector identifier.
     pub name: String,
     /// For people.
@@ -309,6 +355,12 @@ pub struct ServerStatus {
     pub validator: Vec<String>,
     /// Where plain HTTP is spoken.
     pub debug_http: Vec<String>,
+    /// Whether Collectors may push to it: `[ingest]`.
+    #[serde(default)]
+    pub ingest: bool,
+    /// Where Collectors find it, as far as its configuration tells.
+    #[serde(default)]
+    pub url: String,
     /// Requests kept that were not understood; `jims status --requests` shows them.
     #[serde(default)]
     pub not_understood: usize,

@@ -18,10 +18,11 @@ use super::junos::Junos;
 use super::kept::KeptRequest;
 use super::lines::{self, LineError};
 use super::protocol::{
-    Answer, Attention, Hello, LogOff, MAX_REQUEST_BYTES, PointStatus, PointView, Probed, Query,
-    Refreshed, Refusal, Request, ServerStatus, Tail, VERSION, timestamp,
+    Answer, Attention, CollectorChange, CollectorChanged, CollectorStatus, Hello, Invite, Invited,
+    LogOff, MAX_REQUEST_BYTES, PointStatus, PointView, Probed, PushStatus, Query, Refreshed,
+    Refusal, Request, ServerStatus, Tail, VERSION, timestamp,
 };
-use super::{query, status};
+use super::{collectors, query, status};
 use crate::config;
 use crate::identity::Batch;
 use crate::identity::outcome::{Outcome, Verdict};
@@ -97,6 +98,32 @@ pub trait Site: Send + Sync + 'static {
     fn probe(&self, target: &str) -> impl Future<Output = Result<Probed, Refusal>> + Send;
     /// Tells a firewall that is pushed to everything again.
     fn refresh(&self, point: &str) -> Refreshed;
+    /// Collectors that push to this Server, and invitations, by name.
+    ///
+    /// # Errors
+    /// This process receives no Collectors.
+    fn collectors(&self) -> Result<Vec<CollectorStatus>, Refusal>;
+    /// Servers that this Collector pushes to.
+    fn pushes(&self) -> Vec<PushStatus>;
+    /// Invites a Collector; the invitation was checked.
+    ///
+    /// # Errors
+    /// This process receives no Collectors, the name is taken, or it cannot be written down.
+    fn invite(&self, invite: Invite) -> impl Future<Output = Result<Invited, Refusal>> + Send;
+    /// Changes a Collector or its invitation. There is none of this name: not done.
+    ///
+    /// # Errors
+    /// This process receives no Collectors, or it cannot be written down.
+    fn change_collector(
+        &self,
+        name: &str,
+        change: CollectorChange,
+    ) -> impl Future<Output = Result<CollectorChanged, Refusal>> + Send;
+    /// Looks at what `jims onboard` stored; what is done with it, for people.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn onboarded(&self) -> impl Future<Output = Result<String, Refusal>> + Send;
     /// Reads the configuration again; what was done, for people.
     fn reload(&self) -> impl Future<Output = Result<String, Refusal>> + Send;
     /// Changes what is logged.
@@ -224,10 +251,9 @@ impl<S: Site> Connection<S> {
             Request::Requests => Answer::Requests {
                 requests: desk.site.requests(),
             },
-            Request::Junos { name } => match desk.site.junos(&name) {
-                Ok(junos) => Answer::Junos { junos },
-                Err(refusal) => Answer::Error(refusal),
-            },
+            Request::Junos { name } => {
+                answered(desk.site.junos(&name), |junos| Answer::Junos { junos })
+            }
             Request::Query {
                 who,
                 point,
@@ -236,17 +262,12 @@ impl<S: Site> Connection<S> {
             Request::LogOff { who } => self.log_off(&who).await,
             Request::Probe { target } => {
                 tracing::info!(uid = self.uid, "probe asked for on the control socket");
-                match desk.site.probe(&target).await {
-                    Ok(probed) => Answer::Probe { probed },
-                    Err(refusal) => Answer::Error(refusal),
-                }
+                let probed = desk.site.probe(&target).await;
+                answered(probed, |probed| Answer::Probe { probed })
             }
             Request::Reload => {
                 tracing::info!(uid = self.uid, "reload asked for on the control socket");
-                match desk.site.reload().await {
-                    Ok(detail) => Answer::Done { detail },
-                    Err(refusal) => Answer::Error(refusal),
-                }
+                answered(desk.site.reload().await, |detail| Answer::Done { detail })
             }
             Request::Refresh { point } => {
                 tracing::info!(
@@ -255,6 +276,24 @@ impl<S: Site> Connection<S> {
                     "refresh asked for on the control socket"
                 );
                 Answer::Refresh(desk.site.refresh(&point))
+            }
+            Request::Invite(invite) => answered(self.invite(invite).await, Answer::Invited),
+            Request::Collectors => answered(desk.site.collectors(), |collectors| {
+                Answer::Collectors { collectors }
+            }),
+            Request::Revoke { name } => self.change(name, CollectorChange::Revoke).await,
+            Request::Remove { name } => self.change(name, CollectorChange::Remove).await,
+            Request::Disable { name } => self.change(name, CollectorChange::Disable).await,
+            Request::Enable { name } => self.change(name, CollectorChange::Enable).await,
+            Request::Describe { name, text } => match collectors::check_description(&text) {
+                Ok(()) => self.change(name, CollectorChange::Describe(text)).await,
+                Err(refusal) => Answer::Error(refusal),
+            },
+            Request::Onboarded => {
+                tracing::info!(uid = self.uid, "told that this Collector was onboarded");
+                answered(desk.site.onboarded().await, |detail| Answer::Done {
+                    detail,
+                })
             }
             Request::LogLevel { level } => match desk.site.set_log_level(&level) {
                 Ok(()) => {
@@ -267,6 +306,25 @@ impl<S: Site> Connection<S> {
             },
             Request::Tail => refuse("a tail has its own connection".to_owned(), ""),
         }
+    }
+
+    async fn invite(&self, invite: Invite) -> Result<Invited, Refusal> {
+        let invited = self.desk.site.invite(invite.checked()?).await?;
+        let (uid, name) = (self.uid, &invited.name);
+        tracing::info!(uid, name, expires = %invited.expires, "Collector invited by an operator");
+        Ok(invited)
+    }
+
+    async fn change(&self, name: String, change: CollectorChange) -> Answer {
+        if let Err(refusal) = collectors::check_name(&name) {
+            return Answer::Error(refusal);
+        }
+        let (uid, what) = (self.uid, change.as_str());
+        let changed = self.desk.site.change_collector(&name, change).await;
+        if changed.as_ref().is_ok_and(|changed| changed.done) {
+            tracing::info!(uid, name, "Collector {what} by an operator");
+        }
+        answered(changed, Answer::CollectorChanged)
     }
 
     fn query(&self, who: &str, point: Option<String>, explain: bool) -> Answer {
@@ -407,6 +465,10 @@ fn outcome(outcome: &Outcome) -> Tail {
         verdict: verdict.to_owned(),
         detail,
     }
+}
+
+fn answered<T>(result: Result<T, Refusal>, answer: impl FnOnce(T) -> Answer) -> Answer {
+    result.map_or_else(Answer::Error, answer)
 }
 
 fn refuse(message: String, remedy: &str) -> Answer {

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::protocol::{
-    Attention, CollectorStatus, DirectoryTotals, FaultStatus, ServerStatus, SourceStatus, Status,
-    StrangerStatus, Totals, timestamp,
+    Attention, CollectorState, CollectorStatus, DirectoryTotals, FaultStatus, PushState,
+    PushStatus, ServerStatus, SourceStatus, Status, StrangerStatus, ThisCollector, Totals,
+    timestamp,
 };
 use super::server::{Desk, Site};
 use crate::identity::time::UtcMillis;
@@ -18,6 +19,9 @@ use crate::runtime::strangers::{Stranger, Tried};
 /// How many strangers get a line of their own under attention; the list of strangers has them all.
 const STRANGERS_SHOWN: usize = 5;
 
+/// A line that is cut for less, or a Server that restarts, wants nobody.
+const PUSH_OUTAGE_SECONDS: i64 = 60;
+
 /// The whole status.
 pub(super) fn status<S: Site>(desk: &Desk<S>, now: UtcMillis) -> Status {
     let totals = desk.reader.read().totals();
@@ -26,6 +30,9 @@ pub(super) fn status<S: Site>(desk: &Desk<S>, now: UtcMillis) -> Status {
     let strangers = desk.strangers.read();
     let waiting_for = desk.readiness.waiting_for();
     let ready = desk.readiness.is_ready();
+    // A process that receives none has none.
+    let collectors = desk.site.collectors().unwrap_or_default();
+    let pushes = desk.site.pushes();
     let mut attention = Vec::new();
     if !ready {
         attention.push(not_ready(&waiting_for));
@@ -34,6 +41,8 @@ pub(super) fn status<S: Site>(desk: &Desk<S>, now: UtcMillis) -> Status {
     attention.extend(server.as_ref().and_then(plain_http));
     attention.extend(owner_only(&desk.access));
     attention.extend(desk.site.attention());
+    attention.extend(collectors.iter().flat_map(collector_troubles));
+    attention.extend(pushes.iter().filter_map(|push| push_trouble(push, now)));
     attention.extend(unknown_addresses(&strangers));
     let of_kind = |kind: Kind| -> Vec<SourceStatus> {
         let wanted = readings.iter().filter(|r| r.kind == kind);
@@ -42,7 +51,7 @@ pub(super) fn status<S: Site>(desk: &Desk<S>, now: UtcMillis) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         at: timestamp(now),
-        collector: CollectorStatus {
+        collector: ThisCollector {
             name: desk.collector.name.clone(),
             description: desk.collector.description.clone(),
             state: if ready { "ready" } else { "starting" }.to_owned(),
@@ -72,8 +81,8 @@ pub(super) fn status<S: Site>(desk: &Desk<S>, now: UtcMillis) -> Status {
         .concat(),
         server,
         enforcement_points: desk.site.points(),
-        pushes: Vec::new(),
-        collectors: Vec::new(),
+        pushes,
+        collectors,
         strangers: strangers.iter().map(stranger).collect(),
         attention,
         cluster: None,
@@ -207,6 +216,71 @@ fn plain_http(server: &ServerStatus) -> Option<Attention> {
         ),
         remedy: "remove `debug_http_listen` from [server] when the test is over".to_owned(),
         since: None,
+    })
+}
+
+/// What an operator of the Server should know of a Collector; that something there needs its own operator, too.
+fn collector_troubles(collector: &CollectorStatus) -> Vec<Attention> {
+    if !collector.needs_attention() {
+        return Vec::new();
+    }
+    let name = &collector.name;
+    let mut list = Vec::new();
+    let mut say = |what: String, remedy: &str, since| {
+        list.push(Attention {
+            what,
+            remedy: remedy.to_owned(),
+            since,
+        });
+    };
+    if collector.state == CollectorState::Disconnected {
+        say(
+            format!("Collector `{name}` is disconnected: its sessions are unconfirmed"),
+            "on the Collector: jims status; or take it away: jims onboard --remove NAME",
+            collector.since.or(collector.last_update),
+        );
+    }
+    if collector.clock_is_wrong() {
+        let millis = collector.clock_difference_ms.unwrap_or(0);
+        let (seconds, side) = (millis.unsigned_abs() / 1000, side(millis));
+        say(
+            format!("the clock of Collector `{name}` is {seconds} s {side} ours"),
+            "the later evidence wins a conflict, so set both clocks (NTP)",
+            None,
+        );
+    }
+    if collector.attention > 0 {
+        let count = collector.attention;
+        say(
+            format!("Collector `{name}` says that {count} of its own things need attention"),
+            "on the Collector: jims status",
+            None,
+        );
+    }
+    list
+}
+
+fn side(millis: i64) -> &'static str {
+    if millis < 0 { "behind" } else { "ahead of" }
+}
+
+/// A push that an operator should look at: a short outage wants nobody, a refusal at once.
+fn push_trouble(push: &PushStatus, now: UtcMillis) -> Option<Attention> {
+    let name = &push.name;
+    if push.state == PushState::Pending {
+        return Some(Attention {
+            what: format!("`{name}` waits for the end of its onboarding"),
+            remedy: format!("jims onboard {}", push.url),
+            since: None,
+        });
+    }
+    let fault = push.fault.as_ref()?;
+    let lasts = timestamp(now).as_second() - fault.since.as_second();
+    let refused = push.state == PushState::Refused;
+    (refused || lasts >= PUSH_OUTAGE_SECONDS).then(|| Attention {
+        what: format!("cannot push to `{name}`: {}", fault.message),
+        remedy: fault.remedy.clone(),
+        since: Some(fault.since),
     })
 }
 

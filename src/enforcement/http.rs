@@ -50,7 +50,9 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
             .route(&path("/user_query/v2/ip/{address}"), get(ip))
             .route(&path("/user_query/v2/user"), get(user));
     }
-    guarded(router, tokens, shared)
+    let limit = RequestBodyLimitLayer::new(MAX_BODY_BYTES);
+    let gate = middleware::from_fn_with_state(Arc::clone(&shared), clients_and_collectors);
+    guarded(router, tokens.layer(limit).layer(gate), shared)
 }
 
 /// Lets nobody but clients reach the routes, and load balancers ask how we are.
@@ -61,7 +63,6 @@ fn guarded(
 ) -> Router {
     // Inside of the gates: a stranger is not told what is too large either (rule 31).
     let limit = RequestBodyLimitLayer::new(MAX_BODY_BYTES);
-    let tokens = tokens.layer(limit);
     router
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
@@ -70,10 +71,7 @@ fn guarded(
             Arc::clone(&shared),
             firewalls_only,
         ))
-        .merge(tokens.layer(middleware::from_fn_with_state(
-            Arc::clone(&shared),
-            clients_only,
-        )))
+        .merge(tokens)
         // Load balancers are no enforcement points, so these stand outside (rule 31).
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(ready))
@@ -96,7 +94,9 @@ pub(super) fn validator_router(shared: Arc<Shared>) -> Router {
             router = router.route(&format!("{prefix}/validate/{what}"), get(handler));
         }
     }
-    guarded(router, tokens, shared)
+    let limit = RequestBodyLimitLayer::new(MAX_BODY_BYTES);
+    let gate = middleware::from_fn_with_state(Arc::clone(&shared), clients_only);
+    guarded(router, tokens.layer(limit).layer(gate), shared)
 }
 
 /// One request on its way to an answer.
@@ -187,6 +187,16 @@ impl<'a> Call<'a> {
     }
 
     fn keep(&self, body: &[u8], why: &str) {
+        // Strangers who may ask for a token must not fill what is kept of clients.
+        if self
+            .shared
+            .access
+            .clients()
+            .everyone_at(self.address)
+            .is_empty()
+        {
+            return;
+        }
         let point = self.point_here();
         let raw = Raw {
             address: self.address,
@@ -257,6 +267,25 @@ async fn firewalls_only(
 async fn clients_only(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let known = |address: IpAddr| shared.access.clients().everyone_at(address);
     gate(&shared, request, next, known).await
+}
+
+/// The same, but where Collectors are onboarded, who may call from anywhere, a stranger may show a credential.
+async fn clients_and_collectors(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let clients = shared.access.clients();
+    let known = |address: IpAddr| clients.everyone_at(address);
+    let guest = peer(request.extensions()).filter(|address| known(*address).is_empty());
+    let Some(guest) = guest.filter(|_| clients.has(Role::Collect)) else {
+        return gate(&shared, request, next, known).await;
+    };
+    if let Err(wait) = shared.access.admit(guest, 1, clock::monotonic_now()) {
+        count(Kind::Token, Outcome::RateLimited);
+        return too_many(wait, "too many requests");
+    }
+    next.run(request).await
 }
 
 /// Lets through whose address and certificate are those of one of the known.

@@ -37,8 +37,9 @@ use crate::runtime::strangers::Strangers;
 use crate::runtime::supervisor::Tasks;
 use crate::writer::{Intake, Reader};
 
-/// Largest body of a request to what answers beside queries, in bytes.
-const MAX_BESIDE_BYTES: usize = 1 << 20;
+/// Largest body of a request to what answers beside queries, in bytes: a Collector's push. Each of them reads less, if it
+/// should.
+const MAX_BESIDE_BYTES: usize = 16 << 20;
 
 /// Where in `state_dir` a certificate of our own is kept.
 const SELF_SIGNED_FOLDER: &str = "tls";
@@ -342,8 +343,7 @@ impl Server {
                 tasks: self.0.tasks.clone(),
             };
             let access = self.0.shared.access.clone();
-            let regulars =
-                Regulars::new(move |address| !access.clients().everyone_at(address).is_empty());
+            let regulars = Regulars::new(move |address| access.expects(address));
             self.0
                 .tasks
                 .spawn("server listener", server.run_for(regulars, closing));

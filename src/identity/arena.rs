@@ -107,6 +107,17 @@ impl<T> Arena<T> {
             .filter_map(|(place, value)| Some((Id(place, PhantomData), value.as_ref()?)))
     }
 
+    /// The values of so many places from one on.
+    pub(super) fn slice(&self, from: usize, places: usize) -> impl Iterator<Item = &T> {
+        let slice = self.places.iter().skip(from).take(places);
+        slice.filter_map(Option::as_ref)
+    }
+
+    /// How many places there are, free ones among them.
+    pub(super) fn places(&self) -> usize {
+        self.places.len()
+    }
+
     /// The ids of all values, for loops that change the arena.
     pub(super) fn ids(&self) -> Vec<Id<T>> {
         self.iter().map(|(id, _)| id).collect()

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::arena::Id;
 use super::core::Core;
-use super::session::{MAX_FACTS, Slot};
+use super::session::{Fact, MAX_FACTS, MAX_FACTS_OF_ALL, Slot};
 use super::subject::{Subject, SubjectKind};
 use super::table::{Entry, TOMBSTONE};
 use super::view::Seq;
@@ -37,6 +37,7 @@ impl Core {
                 let mut at = self.journal.since(Seq(entry.changed.0 - 1));
                 assert_eq!(at.next(), Some((entry.changed, id)), "journal");
             }
+            assert!(self.feed.has(entry.told, id), "the feed knows its place");
             assert_eq!(entry.has_session(), entry.empty_since.is_none());
             if let Some(since) = entry.empty_since {
                 kept += 1;
@@ -63,7 +64,9 @@ impl Core {
 
     fn check_slot(&self, id: Id<Entry>, entry: &Entry, kind: SubjectKind) {
         let slot = entry.slot(kind);
-        assert!(slot.facts().len() <= MAX_FACTS);
+        let own = |fact: &&Fact| self.producers.is_own(fact.producer);
+        assert!(slot.facts().iter().filter(own).count() <= MAX_FACTS);
+        assert!(slot.facts().len() <= MAX_FACTS_OF_ALL);
         assert!(slot.facts().is_sorted_by_key(|fact| fact.at));
         assert!(is_fold_of_its_facts(slot), "the session is the fold");
         for subject in slot.facts().iter().filter_map(|fact| fact.subject) {

@@ -8,10 +8,12 @@ use compact_str::CompactString;
 
 use super::address::canonical;
 use super::arena::Id;
+use super::collector::{CollectorBatch, CollectorName};
 use super::deadline::{Clock, Deadlines, HEARTBEAT};
 use super::directory::DirectoryBatch;
 use super::domain::Domains;
 use super::event::{Bookmark, IdentityEvent, ProducerName};
+use super::feed::Feed;
 use super::journal::Journal;
 use super::name::{Name, NameKey};
 use super::objects::{Object, Objects};
@@ -38,6 +40,7 @@ pub struct Core {
     pub(super) table: Table,
     pub(super) deadlines: Deadlines,
     pub(super) journal: Journal,
+    pub(super) feed: Feed,
     pub(super) bookmarks: BTreeMap<CompactString, Box<[u8]>>,
     /// Lists of groups, each kept once however many users have it.
     group_lists: HashSet<Arc<[Id<Object>]>>,
@@ -65,6 +68,20 @@ pub enum Batch {
     LogOff(LogOffTarget),
     /// A computer was asked who is signed on.
     Probe(ProbeReport),
+    /// What a Collector says of addresses.
+    Collector(CollectorBatch),
+    /// Since when a Collector is not heard; `None`: it is.
+    CollectorStanding {
+        /// Which.
+        collector: CollectorName,
+        /// When it was last heard.
+        disconnected_since: Option<UtcMillis>,
+    },
+    /// Objects of a Collector's directory leave, unless another has taken them over.
+    DropDirectory {
+        /// `COLLECTOR/DIRECTORY`.
+        directory: Name,
+    },
 }
 
 /// Whose sessions the operator ends.
@@ -119,6 +136,7 @@ impl Core {
             table: Table::default(),
             deadlines: Deadlines::default(),
             journal: Journal::default(),
+            feed: Feed::default(),
             bookmarks: BTreeMap::new(),
             group_lists: HashSet::new(),
             own_name: Arc::from("jims"),
@@ -153,6 +171,19 @@ impl Core {
             Batch::Directory(batch) => self.sync(batch, now, outcomes),
             Batch::LogOff(target) => self.log_off(&target, now, outcomes),
             Batch::Probe(report) => self.probed(report, now, outcomes),
+            Batch::Collector(batch) => self.told_by(batch, now, outcomes),
+            Batch::CollectorStanding {
+                collector,
+                disconnected_since,
+            } => self.note_standing(&collector, disconnected_since, now),
+            Batch::DropDirectory { directory } => {
+                let ended_before = outcomes.len();
+                self.remove_directory(&directory.key(), now, outcomes);
+                Applied {
+                    applied: outcomes.len() - ended_before,
+                    ..Applied::default()
+                }
+            }
         }
     }
 
@@ -169,7 +200,8 @@ impl Core {
                 }
                 let ends = self.clock.ends_at(deadline, entry);
                 if ends > now {
-                    self.reschedule(entry, kind, ends);
+                    let look = now.after(self.policy.logoff_time.max(self.policy.grace));
+                    self.reschedule(entry, kind, ends.min(look));
                 } else {
                     self.expire(entry, kind, now, outcomes);
                 }

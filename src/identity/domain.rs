@@ -33,6 +33,8 @@ pub(super) struct Domains {
     by_name: HashMap<NameKey, Id<Domain>>,
     /// What directories tell of their domains, by the domain's folded DNS name.
     pub(super) facts: BTreeMap<NameKey, DomainFacts>,
+    /// The domains of Collectors' directories, by the directory's name.
+    pub(super) told: BTreeMap<NameKey, Name>,
 }
 
 impl Domains {
@@ -96,9 +98,13 @@ impl Domains {
             domain.known = false;
             domain.names.clear();
         }
-        for name in dns_names(policy) {
+        let told: Vec<Name> = self.told.values().cloned().collect();
+        for name in dns_names(policy).chain(&told) {
             let id = self.own(name);
-            self.arena[id].name = CompactString::new(name.as_str());
+            // The configuration's way of writing it goes first.
+            if !self.arena[id].known {
+                self.arena[id].name = CompactString::new(name.as_str());
+            }
             self.arena[id].known = true;
         }
         self.by_name = self
@@ -107,7 +113,7 @@ impl Domains {
             .filter(|(_, d)| d.known)
             .map(|(id, d)| (NameKey::fold(&d.name), id))
             .collect();
-        for (domain, other) in other_names(policy, &self.facts) {
+        for (domain, other) in other_names(policy, &told, &self.facts) {
             let Some(&id) = self.by_name.get(&domain) else {
                 continue;
             };
@@ -166,15 +172,21 @@ fn dns_names(policy: &Policy) -> impl Iterator<Item = &Name> {
 }
 
 /// (domain, other name), the stronger claims first.
-fn other_names(policy: &Policy, facts: &BTreeMap<NameKey, DomainFacts>) -> Vec<(NameKey, NameKey)> {
+fn other_names(
+    policy: &Policy,
+    by_collectors: &[Name],
+    facts: &BTreeMap<NameKey, DomainFacts>,
+) -> Vec<(NameKey, NameKey)> {
     let mut names = Vec::new();
     for domain in &policy.domains {
         for other in domain.netbios.iter().chain(&domain.aliases) {
             names.push((domain.name.key(), other.key()));
         }
     }
-    let told =
-        || dns_names(policy).filter_map(|domain| Some((domain.key(), facts.get(&domain.key())?)));
+    let told = || {
+        let domains = dns_names(policy).chain(by_collectors);
+        domains.filter_map(|domain| Some((domain.key(), facts.get(&domain.key())?)))
+    };
     for (domain, facts) in told() {
         names.extend(facts.netbios.iter().map(|n| (domain.clone(), n.key())));
     }

@@ -426,7 +426,13 @@ impl Core {
     pub(super) fn place(&self, event: &IdentityEvent) -> Result<IpAddr, IgnoreReason> {
         let address = event.address.ok_or(IgnoreReason::NoAddress)?;
         let address = session_address(address).ok_or(IgnoreReason::AddressRefused)?;
-        let scope = self.policy.scopes.get(&event.producer);
+        self.may_speak_of(&event.producer, address)
+            .map(|()| address)
+    }
+
+    /// Whether a producer, or a whole Collector, may say who is at the address.
+    pub(super) fn may_speak_of(&self, source: &str, address: IpAddr) -> Result<(), IgnoreReason> {
+        let scope = self.policy.scope(source);
         let networks = scope.and_then(|scope| scope.networks.as_ref());
         if networks.is_some_and(|networks| !networks.contains(address)) {
             return Err(IgnoreReason::OutOfScope);
@@ -434,7 +440,7 @@ impl Core {
         if self.policy.filter.leaves_out(address) {
             return Err(IgnoreReason::FilteredAddress);
         }
-        Ok(address)
+        Ok(())
     }
 
     pub(super) fn in_time(
@@ -454,7 +460,16 @@ impl Core {
         event: &IdentityEvent,
         subject: Id<Subject>,
     ) -> Result<(), IgnoreReason> {
-        self.may_end(event, subject)?;
+        self.may_be_there(&event.producer, subject)
+    }
+
+    /// Whether a producer, or a whole Collector, may say of the subject that it is somewhere.
+    pub(super) fn may_be_there(
+        &self,
+        source: &str,
+        subject: Id<Subject>,
+    ) -> Result<(), IgnoreReason> {
+        self.may_name(source, subject)?;
         let subject = &self.subjects.arena[subject];
         if subject.kind == SubjectKind::User && subject.gone {
             return Err(IgnoreReason::NotInDirectory);
@@ -464,7 +479,11 @@ impl Core {
 
     /// Whether the producer may speak of the subject at all.
     fn may_end(&self, event: &IdentityEvent, id: Id<Subject>) -> Result<(), IgnoreReason> {
-        if !self.may_speak_for(&event.producer, id) {
+        self.may_name(&event.producer, id)
+    }
+
+    fn may_name(&self, source: &str, id: Id<Subject>) -> Result<(), IgnoreReason> {
+        if !self.may_speak_for(source, id) {
             return Err(IgnoreReason::OutOfScope);
         }
         let subject = &self.subjects.arena[id];

@@ -9,12 +9,13 @@ use super::arena::Id;
 use super::conflict::{self, FactKind};
 use super::core::Core;
 use super::deadline::Clock;
+use super::feed::Feed;
 use super::journal::Journal;
-use super::name::NameKey;
+use super::name::{Name, NameKey};
 use super::objects::{Object, foreign_name};
 use super::outcome::Outcome;
 use super::policy::Policy;
-use super::session::{Extra, Fact, MAX_FACTS, Slot};
+use super::session::{Extra, Fact, MAX_FACTS_OF_ALL, Slot};
 use super::state::{
     AddressState, Contradiction, FactState, ObjectState, ReadingState, SlotState, State,
     SubjectState,
@@ -75,6 +76,7 @@ impl Core {
                     subject: object
                         .subject
                         .and_then(|id| places.subjects.get(&id).copied()),
+                    told: object.told,
                 })
                 .collect(),
             readings: (self.objects.readings.iter())
@@ -89,6 +91,13 @@ impl Core {
             bookmarks: (self.bookmarks.iter())
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect(),
+            collectors: (self.producers.tellers().iter())
+                .map(|teller| (CompactString::new(&teller.name), teller.disconnected_since))
+                .collect(),
+            told_domains: (self.domains.told.iter())
+                .map(|(directory, domain)| (directory.as_str().into(), domain.as_str().into()))
+                .collect(),
+            feed: self.feed.export(),
         }
     }
 
@@ -119,10 +128,23 @@ impl Core {
         core.domains.facts = (state.domain_facts.into_iter())
             .map(|(domain, facts)| (NameKey::fold(&domain), facts))
             .collect();
+        core.domains.told = (state.told_domains.iter())
+            .filter_map(|(directory, domain)| {
+                Some((NameKey::fold(directory), Name::new(domain).ok()?))
+            })
+            .collect();
         core.domains.rebuild(&core.policy);
+        core.policy.feed = state.feed.is_some();
+        core.feed = state.feed.map(Feed::restore).unwrap_or_default();
         core.bookmarks = state.bookmarks.into_iter().collect();
         for name in &state.producers {
             core.producers.number(&Arc::from(name.as_str()));
+        }
+        for (collector, disconnected_since) in &state.collectors {
+            // Nobody was heard while nobody listened.
+            let since = disconnected_since.or(state.now).unwrap_or(now);
+            let collector = Arc::from(collector.as_str());
+            core.producers.set_standing(&collector, Some(since));
         }
         let subjects = core.restore_subjects(&state.subjects);
         core.restore_objects(state.objects, &state.subjects, &subjects)?;
@@ -181,7 +203,9 @@ impl Core {
                 subject,
                 foreign,
                 seen: 0,
+                told: state.told,
             });
+            self.feed.restore_object(state.told, id);
             let owner = state
                 .subject
                 .and_then(|subject| owners.get(subject as usize));
@@ -212,6 +236,7 @@ impl Core {
         }
         let mut entry = Entry::new(state.address);
         entry.changed = state.changed;
+        entry.told = state.told;
         entry.empty_since = state.empty_since;
         entry.reports_user = state.reports_user;
         entry.user_ended_at = state.user_ended_at;
@@ -233,6 +258,7 @@ impl Core {
             self.deadlines.doubts.insert((since, entry.address));
         }
         let id = self.table.insert(entry);
+        self.feed.restore_address(state.told, id);
         self.index_address(id);
         Ok(())
     }
@@ -268,6 +294,7 @@ fn export_entry(entry: &Entry, places: &Places) -> AddressState {
     AddressState {
         address: entry.address,
         changed: entry.changed,
+        told: entry.told,
         empty_since: entry.empty_since,
         reports_user: entry.reports_user,
         user_ended_at: entry.user_ended_at,
@@ -306,8 +333,8 @@ fn restore_slot(
     subjects: &[Id<Subject>],
     producers: usize,
 ) -> Result<Slot, Contradiction> {
-    let mut facts = Vec::with_capacity(state.facts.len().min(MAX_FACTS));
-    if state.facts.len() > MAX_FACTS {
+    let mut facts = Vec::with_capacity(state.facts.len().min(MAX_FACTS_OF_ALL));
+    if state.facts.len() > MAX_FACTS_OF_ALL {
         return Err(Contradiction {
             what: "too many facts",
         });

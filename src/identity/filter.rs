@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use super::arena::Id;
 use super::core::Core;
 use super::domain::Domain;
-use super::name::NameKey;
+use super::name::{Name, NameKey};
 use super::outcome::{EndReason, Outcome};
 use super::policy::{Filter, Policy};
+use super::producer::collector_of;
 use super::settle::End;
 use super::subject::SubjectKind;
 use super::time::UtcMillis;
@@ -37,25 +38,41 @@ impl Core {
             .map(|(name, domain)| (name.key(), domain.key()))
             .filter(|directory| !kept.contains(directory))
             .map(|(name, _)| name)
+            .chain(self.unheard(&policy))
             .collect();
         for directory in lost {
             self.remove_directory(&directory, now, outcomes);
         }
-        self.domains
-            .facts
-            .retain(|domain, _| kept.iter().any(|(_, kept)| kept == domain));
+        let told: Vec<NameKey> = self.domains.told.values().map(Name::key).collect();
+        self.domains.facts.retain(|domain, _| {
+            kept.iter().any(|(_, kept)| kept == domain) || told.contains(domain)
+        });
         self.policy = policy;
+        self.keep_feed();
         self.rebuild_domains(now, outcomes);
         self.refilter_addresses(now, outcomes);
         self.refilter_subjects(now, outcomes);
         self.review_doubts(now);
     }
 
+    /// Directories of Collectors that a policy does not hear.
+    fn unheard(&self, policy: &Policy) -> Vec<NameKey> {
+        let heard: BTreeSet<NameKey> = policy.collectors.keys().map(|n| NameKey::fold(n)).collect();
+        let told = self.domains.told.keys();
+        let is_unheard = |directory: &&NameKey| {
+            let collector = collector_of(directory.as_str()).map(NameKey::fold);
+            collector.is_none_or(|collector| !heard.contains(&collector))
+        };
+        told.filter(is_unheard).cloned().collect()
+    }
+
     /// Ends what a restart finds of directories that are configured no more.
     pub(super) fn end_unconfigured(&mut self, now: UtcMillis, outcomes: &mut Vec<Outcome>) {
         let configured = &self.policy.directories;
-        let is_configured =
-            |directory: &NameKey| configured.iter().any(|(name, _)| name.key() == *directory);
+        let is_configured = |directory: &NameKey| {
+            collector_of(directory.as_str()).is_some()
+                || configured.iter().any(|(name, _)| name.key() == *directory)
+        };
         let readings = self.objects.readings.keys();
         let lost: Vec<NameKey> = readings.filter(|d| !is_configured(d)).cloned().collect();
         for directory in lost {
@@ -111,6 +128,7 @@ impl Core {
                 self.subjects.rename(id, into, &name);
                 self.domains.release(from);
                 self.touch_subject(id, now);
+                self.feed_subject(id);
             }
         }
         if self.domains.arena.contains(from) {

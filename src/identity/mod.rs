@@ -50,6 +50,7 @@ mod domain;
 pub mod event;
 mod evidence;
 mod export;
+mod feed;
 mod filter;
 pub mod habit;
 mod journal;
@@ -70,6 +71,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 pub mod time;
+mod told;
 pub mod view;
 pub mod worth;
 

@@ -6,7 +6,7 @@ use super::arena::Id;
 use super::core::Core;
 use super::directory::ObjectKind;
 use super::domain::Domain;
-use super::event::{DeviceRef, ProducerName, Qualifier, UserRef};
+use super::event::{DeviceRef, Qualifier, UserRef};
 use super::name::{Name, NameKey};
 use super::outcome::IgnoreReason;
 use super::subject::{Subject, SubjectKind};
@@ -132,8 +132,8 @@ impl Core {
     }
 
     /// Whether the producer may speak for the subject's domain.
-    pub(super) fn may_speak_for(&self, producer: &ProducerName, id: Id<Subject>) -> bool {
-        let scope = self.policy.scopes.get(producer);
+    pub(super) fn may_speak_for(&self, source: &str, id: Id<Subject>) -> bool {
+        let scope = self.policy.scope(source);
         let Some(domains) = scope.and_then(|scope| scope.domains.as_ref()) else {
             return true;
         };
@@ -144,15 +144,11 @@ impl Core {
     }
 
     /// Groups that the producer may assert, sorted.
-    pub(super) fn asserted(
-        &self,
-        producer: &ProducerName,
-        groups: &[Name],
-    ) -> Box<[CompactString]> {
+    pub(super) fn asserted(&self, source: &str, groups: &[Name]) -> Box<[CompactString]> {
         if groups.is_empty() {
             return Box::default();
         }
-        let Some(scope) = self.policy.scopes.get(producer) else {
+        let Some(scope) = self.policy.scope(source) else {
             return Box::default();
         };
         let mut names: Vec<CompactString> = groups

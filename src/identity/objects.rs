@@ -13,6 +13,7 @@ use super::domain::Domain;
 use super::name::NameKey;
 use super::policy::Globs;
 use super::subject::Subject;
+use super::view::Seq;
 
 /// How deep groups may lie in groups; deeper ones do not count.
 const MAX_DEPTH: usize = 64;
@@ -29,6 +30,8 @@ pub(super) struct Object {
     pub(super) foreign: CompactString,
     /// The full read that named it last.
     pub(super) seen: u64,
+    /// Its place in the feed; 0: none.
+    pub(super) told: Seq,
 }
 
 /// Where reading a directory stands.
@@ -108,6 +111,16 @@ impl Objects {
             reading.held.remove(&object.is.id);
         }
         Some(object)
+    }
+
+    /// Gives an object to another directory.
+    pub(super) fn give(&mut self, id: Id<Object>, directory: &NameKey) {
+        let before = std::mem::replace(&mut self.arena[id].directory, directory.clone());
+        if let Some(reading) = self.readings.get_mut(&before) {
+            reading.objects -= 1;
+            reading.held.remove(&self.arena[id].is.id);
+        }
+        self.readings.entry(directory.clone()).or_default().objects += 1;
     }
 
     fn link(&mut self, id: Id<Object>) {

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::address::Networks;
+use super::collector::CollectorName;
 use super::event::ProducerName;
 use super::name::Name;
 
@@ -30,8 +31,22 @@ pub struct Policy {
     /// For each producer that is not a domain controller, what it may speak for (rule 12). A producer not named here
     /// may speak for everything except groups.
     pub scopes: BTreeMap<ProducerName, Scope>,
+    /// Collectors that are heard, and what each may speak for (rule 27). What one that is not here told stays until it
+    /// is taken back; its directories leave at once.
+    pub collectors: BTreeMap<CollectorName, Scope>,
+    /// Whether the order for those who are told everything is kept.
+    pub feed: bool,
     /// What is left out of the table.
     pub filter: Filter,
+}
+
+impl Policy {
+    /// What a producer, or a whole Collector, may speak for; `None`: everything except groups.
+    #[must_use]
+    pub fn scope(&self, producer: &str) -> Option<&Scope> {
+        let own = self.scopes.get(producer);
+        own.or_else(|| self.collectors.get(producer))
+    }
 }
 
 /// A domain and its other names.

@@ -174,9 +174,8 @@ impl Core {
         let Some(since) = entry.doubted_since else {
             return;
         };
-        let goes_on = entry.user.last().is_some_and(|last| {
-            last.at.after(self.policy.logoff_time) <= now && self.can_be_asked(entry)
-        });
+        let ends = self.support_ends(id, SubjectKind::User);
+        let goes_on = ends.is_some_and(|ends| ends <= now) && self.can_be_asked(entry);
         if !goes_on {
             let address = entry.address;
             self.table.arena[id].doubted_since = None;
@@ -190,8 +189,8 @@ impl Core {
         for address in doubted {
             if let Some(id) = self.table.find(address) {
                 self.end_doubt(id, now);
-                if let Some(deadline) = self.deadline(id, SubjectKind::User) {
-                    self.reschedule(id, SubjectKind::User, deadline);
+                if let Some(look) = self.next_look(id, SubjectKind::User) {
+                    self.reschedule(id, SubjectKind::User, look);
                 }
             }
         }

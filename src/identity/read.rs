@@ -218,7 +218,7 @@ impl Core {
             since: hold.since,
             evidence: self.evidence_view(slot.last()?),
             deadline: self
-                .deadline(id, SubjectKind::User)
+                .next_look(id, SubjectKind::User)
                 .unwrap_or(entry.user_due?),
             doubted_since: entry.doubted_since,
         })
@@ -232,7 +232,7 @@ impl Core {
             since: hold.since,
             evidence: self.evidence_view(slot.last()?),
             deadline: self
-                .deadline(id, SubjectKind::Device)
+                .next_look(id, SubjectKind::Device)
                 .unwrap_or(entry.device_due?),
         })
     }

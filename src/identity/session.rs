@@ -5,17 +5,24 @@
 //! of producers gives the same table. Facts that nothing later can make matter again are dropped at once, which leaves
 //! one or two in nearly every slot; at [`MAX_FACTS`] the oldest that changes nothing goes. No clocks, no names, no
 //! journal here.
+//!
+//! What a Collector told lies among them and is folded with them. It is replaced as a whole when the Collector tells
+//! anew, so it is never dropped because of what others say.
 
 use compact_str::CompactString;
 
 use super::arena::Id;
 use super::conflict::{self, Effect, FactKind, Holder};
 use super::event::{LogonId, Strength};
+use super::producer::{Origin, Producers};
 use super::subject::Subject;
 use super::time::UtcMillis;
 
-/// Most facts a slot keeps. Beyond, late evidence is judged by the newest of them only.
+/// Most facts a slot keeps of what this process heard. Beyond, late evidence is judged by the newest of them only.
 pub(super) const MAX_FACTS: usize = 16;
+
+/// Most facts a slot keeps, those of Collectors among them; beyond, the oldest of theirs go.
+pub(super) const MAX_FACTS_OF_ALL: usize = 64;
 
 /// Number of a producer's name.
 pub(super) type ProducerId = u16;
@@ -48,6 +55,8 @@ pub(super) struct Extra {
 pub(super) struct Hold {
     pub(super) subject: Id<Subject>,
     pub(super) since: UtcMillis,
+    /// Which fact the subject took the slot with.
+    took: u8,
     /// Which fact is the last evidence.
     last: u8,
     /// Whether strong evidence came since the subject took the slot.
@@ -86,6 +95,16 @@ impl Slot {
         self.hold.map(|hold| &self.facts[usize::from(hold.last)])
     }
 
+    /// The holder's evidence since it took the slot, oldest first.
+    pub(super) fn support(&self) -> impl Iterator<Item = &Fact> {
+        let held = self.hold.map(|hold| {
+            let facts = &self.facts[usize::from(hold.took)..=usize::from(hold.last)];
+            let is_of_holder = move |fact: &&Fact| fact.subject == Some(hold.subject);
+            facts.iter().filter(is_of_holder)
+        });
+        held.into_iter().flatten()
+    }
+
     /// The facts, oldest first.
     pub(super) fn facts(&self) -> &[Fact] {
         &self.facts
@@ -102,16 +121,35 @@ impl Slot {
             .map_or(&[], |(_, groups)| groups)
     }
 
-    /// Puts a fact in its place and folds again. `earlier` compares producers' names for ties.
-    pub(super) fn add(
-        &mut self,
-        fact: Fact,
-        sorts_first: impl Fn(ProducerId, ProducerId) -> std::cmp::Ordering,
-    ) {
+    /// Puts a fact in its place and folds again.
+    pub(super) fn add(&mut self, fact: Fact, producers: &Producers) {
         let ends = matches!(
             fact.kind,
             FactKind::Left | FactKind::AllLeft | FactKind::Expired | FactKind::Closed
         );
+        let before = self.hold;
+        self.insert(fact, producers);
+        self.prune(before, producers);
+        self.refold(before.filter(|_| !ends));
+    }
+
+    /// Replaces everything that a Collector told by what it tells now.
+    pub(super) fn retell(&mut self, origin: Origin, facts: Vec<Fact>, producers: &Producers) {
+        let before = self.hold;
+        let is_its = |fact: &Fact| producers.origin_of_producer(fact.producer) == origin;
+        self.facts.retain(|fact| !is_its(fact));
+        for fact in facts {
+            self.insert(fact, producers);
+        }
+        while self.facts.len() > MAX_FACTS_OF_ALL {
+            let told = |fact: &Fact| !producers.is_own(fact.producer);
+            let oldest = self.facts.iter().position(told);
+            self.facts.remove(oldest.unwrap_or(0));
+        }
+        self.refold(before);
+    }
+
+    fn insert(&mut self, fact: Fact, producers: &Producers) {
         let key = |f: &Fact| (f.at, conflict::rank(f.kind));
         let place = self
             .facts
@@ -120,21 +158,18 @@ impl Slot {
                 key(other)
                     .cmp(&key(&fact))
                     // The name that sorts first comes last; equal names keep the order of arrival.
-                    .then_with(|| sorts_first(fact.producer, other.producer))
+                    .then_with(|| producers.compare(fact.producer, other.producer))
                     .is_le()
             })
             .map_or(0, |before| before + 1);
-        let before = self.hold;
         if self.facts.capacity() == self.facts.len() {
             self.facts.reserve_exact(1);
         }
         self.facts.insert(place, fact);
-        self.prune(before);
-        self.refold(before.filter(|_| !ends));
     }
 
     /// Replaces a subject by another in every fact (two names turned out to be one user).
-    pub(super) fn replace(&mut self, from: Id<Subject>, into: Id<Subject>) {
+    pub(super) fn replace(&mut self, from: Id<Subject>, into: Id<Subject>, producers: &Producers) {
         for fact in &mut self.facts {
             if fact.subject == Some(from) {
                 fact.subject = Some(into);
@@ -146,13 +181,13 @@ impl Slot {
             }
             hold
         });
-        self.prune(before);
+        self.prune(before, producers);
         self.refold(before);
     }
 
     /// Forgets everything about a subject that is not the session's, but when it left: it may come back, and what
     /// happened before must not sign it on then. Whom it displaced stays displaced.
-    pub(super) fn forget(&mut self, subject: Id<Subject>) {
+    pub(super) fn forget(&mut self, subject: Id<Subject>, producers: &Producers) {
         let Some(newest) = self.facts.iter().rfind(|f| f.subject == Some(subject)) else {
             return;
         };
@@ -175,7 +210,7 @@ impl Slot {
             let place = self.facts.partition_point(|fact| fact.at <= closed.at);
             self.facts.insert(place, closed);
         }
-        self.prune(before);
+        self.prune(before, producers);
         self.refold(before);
     }
 
@@ -188,8 +223,23 @@ impl Slot {
         }
     }
 
-    /// Drops what no fact that may still come can make matter.
-    fn prune(&mut self, before: Option<Hold>) {
+    /// Drops what this process heard and no fact that may still come can make matter.
+    fn prune(&mut self, before: Option<Hold>, producers: &Producers) {
+        let is_own = |fact: &Fact| producers.is_own(fact.producer);
+        if self.facts.iter().all(is_own) {
+            return self.prune_own(before);
+        }
+        let (own, told) = std::mem::take(&mut self.facts)
+            .into_iter()
+            .partition(is_own);
+        self.facts = own;
+        self.prune_own(before);
+        for fact in told {
+            self.insert(fact, producers);
+        }
+    }
+
+    fn prune_own(&mut self, before: Option<Hold>) {
         if let Some(settled) = self
             .facts
             .iter()
@@ -307,6 +357,7 @@ fn fold(facts: &[Fact]) -> Option<Hold> {
                 hold = Some(Hold {
                     subject,
                     since: fact.at,
+                    took: index,
                     last: index,
                     strong,
                 });

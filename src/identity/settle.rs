@@ -2,16 +2,20 @@
 //!
 //! Every change of a slot goes through [`Core::change`], so that these can never disagree.
 
+use std::time::Duration;
+
 use compact_str::{CompactString, format_compact};
 
 use super::arena::Id;
 use super::conflict::FactKind;
 use super::core::Core;
 use super::outcome::{EndReason, Outcome, Verdict};
-use super::session::{Fact, MAX_FACTS, Slot};
+use super::producer::Producers;
+use super::session::{Fact, MAX_FACTS_OF_ALL, Slot};
 use super::subject::{Subject, SubjectKind};
 use super::table::{Entry, MAX_TOMBSTONES, TOMBSTONE};
 use super::time::UtcMillis;
+use super::told::support_ends;
 use super::view::LastEnded;
 
 /// The record of an end by the clock.
@@ -39,10 +43,10 @@ pub(super) struct End<'a> {
 }
 
 /// Subjects of a slot's facts; with one place for a fact just added.
-type Named = [Option<Id<Subject>>; MAX_FACTS + 1];
+type Named = [Option<Id<Subject>>; MAX_FACTS_OF_ALL + 1];
 
 fn named(slot: &Slot) -> Named {
-    let mut named = [None; MAX_FACTS + 1];
+    let mut named = [None; MAX_FACTS_OF_ALL + 1];
     for (place, fact) in named.iter_mut().zip(slot.facts()) {
         *place = fact.subject;
     }
@@ -59,41 +63,40 @@ impl Core {
         now: UtcMillis,
     ) -> Settled {
         let logoff_time = self.policy.logoff_time;
-        let Self { producers, .. } = self;
-        let producers = std::mem::take(producers);
-        let settled = self.change(entry, kind, now, |slot| {
+        self.change(entry, kind, now, |slot, producers| {
             let before = slot.subject();
-            slot.add(fact, |a, b| producers.compare(a, b));
-            // Whoever comes up because somebody left may be overdue himself: then he is not there either.
-            for _ in 0..MAX_FACTS {
-                let overdue = slot.subject() != before
-                    && slot
-                        .last()
-                        .is_some_and(|last| last.at.after(logoff_time) <= now);
-                let Some(expired) = overdue.then(|| expiry(slot)).flatten() else {
-                    break;
-                };
-                slot.add(expired, |a, b| producers.compare(a, b));
-            }
-        });
-        self.producers = producers;
-        settled
+            slot.add(fact, producers);
+            expire_risen(slot, before, (producers, logoff_time), now);
+        })
     }
 
-    /// Changes a slot and sees to everything that follows.
+    /// Changes what this process knows itself of a slot, and sees to everything that follows.
     pub(super) fn change(
         &mut self,
         id: Id<Entry>,
         kind: SubjectKind,
         now: UtcMillis,
-        change: impl FnOnce(&mut Slot),
+        change: impl FnOnce(&mut Slot, &Producers),
+    ) -> Settled {
+        let settled = self.change_slot(id, kind, now, change);
+        self.feed_address(id);
+        settled
+    }
+
+    /// Changes a slot and sees to everything that follows, but does not feed it to others.
+    pub(super) fn change_slot(
+        &mut self,
+        id: Id<Entry>,
+        kind: SubjectKind,
+        now: UtcMillis,
+        change: impl FnOnce(&mut Slot, &Producers),
     ) -> Settled {
         let slot = self.table.arena[id].slot_mut(kind);
         let named_before = named(slot);
         let before = slot.subject();
         let last_before = slot.last().map(|last| last.at);
         let groups_before = slot.groups().to_vec();
-        change(slot);
+        change(slot, &self.producers);
         let named_after = named(slot);
         let after = slot.subject();
         let renewed = after == before && slot.last().map(|last| last.at) > last_before;
@@ -153,14 +156,21 @@ impl Core {
         });
     }
 
-    fn closing(&self, entry: Id<Entry>, kind: SubjectKind, now: UtcMillis) -> Option<Fact> {
+    fn closing(&mut self, entry: Id<Entry>, kind: SubjectKind, now: UtcMillis) -> Option<Fact> {
         let last = self.table.arena[entry].slot(kind).last()?;
+        let (at, producer) = (last.at, last.producer);
+        // A Collector that tells the same again must not undo it.
+        let producer = if self.producers.is_own(producer) {
+            producer
+        } else {
+            self.producers.number(&self.own_name)
+        };
         Some(Fact {
-            at: now.max(last.at),
+            at: now.max(at),
             received_at: now,
             record: CompactString::default(),
             subject: None,
-            producer: last.producer,
+            producer,
             kind: FactKind::Closed,
             extra: None,
         })
@@ -248,7 +258,9 @@ impl Core {
                 self.close(entry, kind, end, now, outcomes);
             }
             if self.table.arena.contains(entry) {
-                self.change(entry, kind, now, |slot| slot.forget(subject));
+                self.change(entry, kind, now, |slot, producers| {
+                    slot.forget(subject, producers);
+                });
             }
         }
     }
@@ -257,7 +269,9 @@ impl Core {
     pub(super) fn merge_subject(&mut self, from: Id<Subject>, into: Id<Subject>, now: UtcMillis) {
         let kind = self.subjects.arena[from].kind;
         for entry in self.subjects.arena[from].places.to_vec() {
-            self.change(entry, kind, now, |slot| slot.replace(from, into));
+            self.change(entry, kind, now, |slot, producers| {
+                slot.replace(from, into, producers);
+            });
         }
         if self.subjects.arena.contains(from) {
             self.release(from);
@@ -301,7 +315,7 @@ impl Core {
     /// Puts a slot's session in the order of deadlines. A place that is too early stays: it is put right when it
     /// comes up, and a renewal costs nothing.
     pub(super) fn schedule(&mut self, id: Id<Entry>, kind: SubjectKind) {
-        let wanted = self.deadline(id, kind);
+        let wanted = self.next_look(id, kind);
         let due = self.table.arena[id].due_mut(kind);
         let place = match (*due, wanted) {
             (Some(place), Some(wanted)) if place <= wanted => return,
@@ -331,8 +345,7 @@ impl Core {
         if let (SubjectKind::User, Some(since)) = (kind, self.table.arena[id].doubted_since) {
             return Some(since.after(self.policy.grace));
         }
-        let last = self.table.arena[id].slot(kind).last()?;
-        Some(last.at.after(self.policy.logoff_time))
+        self.support_ends(id, kind)
     }
 
     /// Takes an address out, with what was kept of it.
@@ -341,6 +354,7 @@ impl Core {
             return;
         };
         self.journal.forget(entry.changed);
+        self.feed.forget(entry.told);
         if let Some(since) = entry.doubted_since {
             self.deadlines.doubts.remove(&(since, entry.address));
         }
@@ -441,6 +455,23 @@ impl Core {
         let kept = groups.map(|groups| self.share_groups(groups));
         self.subjects.arena[id].groups = kept;
         true
+    }
+}
+
+/// Whoever comes up because somebody left may be overdue himself: then he is not there either.
+pub(super) fn expire_risen(
+    slot: &mut Slot,
+    before: Option<Id<Subject>>,
+    (producers, logoff_time): (&Producers, Duration),
+    now: UtcMillis,
+) {
+    for _ in 0..MAX_FACTS_OF_ALL {
+        let overdue = slot.subject() != before
+            && support_ends(slot, producers, logoff_time).is_some_and(|end| end <= now);
+        let Some(expired) = overdue.then(|| expiry(slot)).flatten() else {
+            break;
+        };
+        slot.add(expired, producers);
     }
 }
 

@@ -42,6 +42,38 @@ pub struct State {
     pub addresses: Vec<AddressState>,
     /// Positions of producers and directories.
     pub bookmarks: Vec<(CompactString, Box<[u8]>)>,
+    /// Collectors that told something, and since when each is not heard.
+    pub collectors: Vec<(CompactString, Option<UtcMillis>)>,
+    /// Collectors' directories and their domains.
+    pub told_domains: Vec<(CompactString, CompactString)>,
+    /// The order for those who are told everything, if it was kept.
+    pub feed: Option<FeedState>,
+}
+
+/// The order for those who are told everything; addresses and objects know their places in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedState {
+    /// The last position.
+    pub last: Seq,
+    /// Cursors below have missed something.
+    pub floor: Seq,
+    /// Places of what directories tell of their domains.
+    pub domains: Vec<(CompactString, Seq)>,
+    /// Objects that are gone, in order.
+    pub gone: Vec<GoneState>,
+}
+
+/// An object that is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoneState {
+    /// Its place in the order.
+    pub seq: Seq,
+    /// The directory's name, in lower case.
+    pub directory: CompactString,
+    /// The domain's DNS name.
+    pub domain: CompactString,
+    /// Which object.
+    pub id: ObjectId,
 }
 
 /// A user or device.
@@ -72,6 +104,8 @@ pub struct ObjectState {
     pub domain: CompactString,
     /// Its place in [`State::subjects`].
     pub subject: Option<u32>,
+    /// Its place in the feed; 0: none.
+    pub told: Seq,
 }
 
 /// A directory's reading.
@@ -90,6 +124,8 @@ pub struct AddressState {
     pub address: IpAddr,
     /// Its place in the journal; 0: none.
     pub changed: Seq,
+    /// Its place in the feed; 0: none.
+    pub told: Seq,
     /// Since when there is no session.
     pub empty_since: Option<UtcMillis>,
     /// Whether a user is reported.

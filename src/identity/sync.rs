@@ -12,9 +12,11 @@ use super::domain::Domain;
 use super::name::{Name, NameKey};
 use super::objects::{Object, foreign_name};
 use super::outcome::{EndReason, Outcome};
+use super::producer::collector_of;
 use super::settle::End;
 use super::subject::{Subject, SubjectKind};
 use super::time::UtcMillis;
+use super::view::Seq;
 
 /// A removal of more objects than this, and more than [`GUARD_SHARE`] of the directory, must be said twice.
 const GUARD_OBJECTS: usize = 100;
@@ -42,15 +44,13 @@ impl Core {
         outcomes: &mut Vec<Outcome>,
     ) -> Applied {
         let key = batch.directory.key();
-        let configured = self.policy.directories.iter();
-        let is_configured =
-            |(name, domain): &(Name, Name)| name.key() == key && domain.key() == batch.domain.key();
-        if !configured.clone().any(is_configured) {
+        if !self.is_heard(&key, &batch.domain) {
             return Applied {
                 ignored: batch.upserts.len() + batch.removed.len(),
                 ..Applied::default()
             };
         }
+        self.note_domain(&key, &batch.domain, now, outcomes);
         self.take_facts(&batch, now, outcomes);
         let domain = self.domains.resolve(batch.domain.as_str());
         let mut changes = Changes::default();
@@ -85,6 +85,32 @@ impl Core {
         }
     }
 
+    /// Whether a directory is configured, or of a Collector that is heard.
+    fn is_heard(&self, key: &NameKey, domain: &Name) -> bool {
+        if let Some(collector) = collector_of(key.as_str()) {
+            let mut heard = self.policy.collectors.keys();
+            return heard.any(|name| NameKey::fold(name).as_str() == collector);
+        }
+        let mut configured = self.policy.directories.iter();
+        configured.any(|(name, of)| name.key() == *key && of.key() == domain.key())
+    }
+
+    /// The domain of a Collector's directory is known as long as the directory is.
+    fn note_domain(
+        &mut self,
+        key: &NameKey,
+        domain: &Name,
+        now: UtcMillis,
+        outcomes: &mut Vec<Outcome>,
+    ) {
+        if collector_of(key.as_str()).is_none() || self.domains.told.get(key) == Some(domain) {
+            return;
+        }
+        self.domains.told.insert(key.clone(), domain.clone());
+        self.rebuild_domains(now, outcomes);
+        self.refilter_subjects(now, outcomes);
+    }
+
     /// Objects of a directory go with it; sessions of its users end.
     pub(super) fn remove_directory(
         &mut self,
@@ -104,7 +130,11 @@ impl Core {
             self.remove_object(id, false, &mut changes, (directory.as_str(), now, outcomes));
         }
         self.objects.readings.remove(directory);
+        self.feed_without(directory);
         self.regroup(&changes, now);
+        if self.domains.told.remove(directory).is_some() {
+            self.rebuild_domains(now, outcomes);
+        }
     }
 
     fn take_facts(&mut self, batch: &DirectoryBatch, now: UtcMillis, outcomes: &mut Vec<Outcome>) {
@@ -114,6 +144,7 @@ impl Core {
             return;
         }
         self.domains.facts.insert(key, facts.clone());
+        self.feed_domain(&batch.directory.key());
         self.rebuild_domains(now, outcomes);
         self.refilter_subjects(now, outcomes);
     }
@@ -130,8 +161,12 @@ impl Core {
         let seen = reading.read;
         let known = self.objects.find(&is.id);
         if let Some(id) = known {
+            // Of two directories that hold one object, the first decides when it goes; a Collector takes over what
+            // another told.
+            if collector_of(self.objects.arena[id].directory.as_str()).is_some() {
+                self.objects.give(id, directory);
+            }
             let object = &mut self.objects.arena[id];
-            // Of two directories that hold one object, the first decides when it goes.
             if object.directory == *directory {
                 object.seen = seen;
             }
@@ -159,9 +194,11 @@ impl Core {
                     subject: None,
                     foreign,
                     seen,
+                    told: Seq(0),
                 });
                 changes.renamed.insert(id);
                 self.attach(id, (directory.as_str(), now, outcomes));
+                self.feed_object(id);
             }
         }
     }
@@ -193,6 +230,7 @@ impl Core {
         }
         let reported = reported_part(&before) != reported_part(&is);
         self.objects.replace(id, is, foreign);
+        self.feed_object(id);
         self.attach(id, (directory.as_str(), now, outcomes));
         if reported && let Some(subject) = self.objects.arena[id].subject {
             self.touch_subject(subject, now);
@@ -225,6 +263,7 @@ impl Core {
         if self.subjects.arena[subject].name != name.as_str() {
             self.subjects.rename(subject, domain, name.as_str());
             self.touch_subject(subject, now);
+            self.feed_subject(subject);
         }
         if let Some(other) = named.filter(|other| *other != subject) {
             self.adopt(other, subject, now);
@@ -287,6 +326,7 @@ impl Core {
         let Some(object) = self.objects.remove(id) else {
             return;
         };
+        self.feed_lost(&object);
         changes.objects += 1;
         let owner = object
             .subject
@@ -370,8 +410,11 @@ impl Core {
         (gone, held)
     }
 
-    /// How many objects may go without being said twice.
+    /// How many objects may go without being said twice. What a Collector told, its own guard has let through.
     fn removable(&self, directory: &NameKey) -> usize {
+        if collector_of(directory.as_str()).is_some() {
+            return usize::MAX;
+        }
         let reading = self.objects.readings.get(directory);
         let objects = reading.map_or(0, |reading| reading.objects);
         GUARD_OBJECTS.max(objects / GUARD_SHARE)

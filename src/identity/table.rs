@@ -23,6 +23,8 @@ pub(super) struct Entry {
     pub(super) address: IpAddr,
     /// Last change of what is reported; 0: nothing ever was.
     pub(super) changed: Seq,
+    /// Its place in the feed; 0: none.
+    pub(super) told: Seq,
     pub(super) user: Slot,
     pub(super) device: Slot,
     /// Where the slots stand in the order of deadlines.
@@ -45,6 +47,7 @@ impl Entry {
         Self {
             address,
             changed: Seq(0),
+            told: Seq(0),
             user: Slot::default(),
             device: Slot::default(),
             user_due: None,

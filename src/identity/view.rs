@@ -69,7 +69,7 @@ pub struct UserSession<'a> {
     pub since: UtcMillis,
     /// The evidence that holds it.
     pub evidence: EvidenceView<'a>,
-    /// When it ends without new evidence.
+    /// When it ends without new evidence; of a session that a Collector holds, if it fell silent now.
     pub deadline: UtcMillis,
     /// Since when its logoff time is over and its computer is to be asked.
     pub doubted_since: Option<UtcMillis>,
@@ -84,7 +84,7 @@ pub struct DeviceSession<'a> {
     pub since: UtcMillis,
     /// The evidence that holds it.
     pub evidence: EvidenceView<'a>,
-    /// When it ends without new evidence.
+    /// When it ends without new evidence; of a session that a Collector holds, if it fell silent now.
     pub deadline: UtcMillis,
 }
 

@@ -25,7 +25,7 @@ use crate::config::secret::Secret;
 use crate::identity::time::UtcMillis;
 use crate::runtime::clock;
 
-pub use super::collector_trust::{SeenCertificate, ServerTrust, TrustedBy, hex, key_sha256};
+pub use super::collector_trust::{SeenCertificate, ServerTrust, TrustedBy, hex};
 
 /// For name, proxy, TCP and TLS together.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);

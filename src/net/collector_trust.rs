@@ -11,13 +11,9 @@ use parking_lot::Mutex;
 use rustls::CertificateError;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
-use rustls::pki_types::CertificateDer;
-use sha2::{Digest, Sha256};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer;
 
 use super::https_client::refusal_of;
-use super::tls::{CertificateFacts, TlsError, facts, trusted_roots};
+use super::tls::{CertificateFacts, TlsError, facts, fingerprint, trusted_roots};
 use super::verifier::{Judge, Shown, provider};
 use crate::identity::time::UtcMillis;
 
@@ -149,7 +145,8 @@ impl RootsOrKey {
                 Err(error) => failure = error,
             }
         }
-        if self.key == Some(key) {
+        // A key that could not be read is nobody's.
+        if self.key == Some(key) && key != [0; 32] {
             return Ok(TrustedBy::Key);
         }
         Err(failure)
@@ -158,16 +155,17 @@ impl RootsOrKey {
 
 impl Judge for RootsOrKey {
     fn judge(&self, shown: &Shown<'_>) -> Result<(), rustls::Error> {
-        let key = key_sha256(shown.end_entity).unwrap_or_default();
-        let verdict = self.decide(shown, key);
         let said = facts(Path::new(""), shown.end_entity);
         let said = said.unwrap_or_else(|_| CertificateFacts {
             path: PathBuf::new(),
-            fingerprint: super::tls::fingerprint(shown.end_entity),
+            fingerprint: fingerprint(shown.end_entity),
+            key_sha256: [0; 32],
             not_before: UtcMillis(i64::MIN),
             not_after: UtcMillis(i64::MAX),
             names: Vec::new(),
         });
+        let key = said.key_sha256;
+        let verdict = self.decide(shown, key);
         let seen = SeenCertificate {
             fingerprint: said.fingerprint,
             key_sha256: key,
@@ -185,11 +183,4 @@ impl Judge for RootsOrKey {
         }
         verdict.map(|_| ())
     }
-}
-
-/// SHA-256 over a certificate's SubjectPublicKeyInfo; `None` if it cannot be read.
-#[must_use]
-pub fn key_sha256(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
-    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-    Some(Sha256::digest(parsed.public_key().raw).into())
 }

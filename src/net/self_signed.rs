@@ -252,6 +252,15 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600);
         }
         let keys = || (fs::read(&files.key).unwrap(), fs::read(&ca_key).unwrap());
+        let pinned = || {
+            let options = ServerTlsOptions {
+                files: files.clone(),
+                clients: ClientCertificates::None,
+                alpn: ALPN_NONE,
+            };
+            check_files(&options).unwrap().key_sha256
+        };
+        let first_pin = pinned();
         let (first_keys, first) = (keys(), fs::read(&files.certificate).unwrap());
         let ca = fs::read(ca_certificate(&inside)).unwrap();
 
@@ -277,6 +286,7 @@ mod tests {
         assert_ne!(renewed_ca, ca);
         assert!(fs::read(&files.certificate).unwrap().ends_with(&renewed_ca));
         assert_eq!(keys(), first_keys);
+        assert_eq!(pinned(), first_pin);
     }
 
     #[test]

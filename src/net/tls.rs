@@ -168,6 +168,8 @@ pub struct CertificateFacts {
     pub path: PathBuf,
     /// SHA-256 over the certificate, as in `AB:CD:…`.
     pub fingerprint: String,
+    /// SHA-256 over its public key (SubjectPublicKeyInfo, RFC 5280, section 4.1), which a renewal may keep.
+    pub key_sha256: [u8; 32],
     /// First moment of its life.
     pub not_before: UtcMillis,
     /// Last moment of its life.
@@ -510,6 +512,7 @@ pub(super) fn facts(
     Ok(CertificateFacts {
         path: path.to_owned(),
         fingerprint: fingerprint(certificate),
+        key_sha256: Sha256::digest(parsed.public_key().raw).into(),
         not_before: millis(parsed.validity().not_before.timestamp()),
         not_after: millis(parsed.validity().not_after.timestamp()),
         names: names(&parsed),

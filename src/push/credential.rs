@@ -262,13 +262,14 @@ pub fn ca_file_name(name: &str) -> String {
     format!("{name}.ca.pem")
 }
 
+/// A file, and what it holds.
+pub type Listed = (PathBuf, Result<Credential, CredentialError>);
+
 /// Every credential of a state folder, by file, in order; each read for itself.
 ///
 /// # Errors
 /// The folder is there and cannot be listed.
-pub fn list(
-    state_dir: &Path,
-) -> Result<Vec<(PathBuf, Result<Credential, CredentialError>)>, CredentialError> {
+pub fn list(state_dir: &Path) -> Result<Vec<Listed>, CredentialError> {
     let folder = state_dir.join(FOLDER);
     let failed = |source| CredentialError::Folder {
         path: folder.clone(),

@@ -10,7 +10,9 @@
 
 pub mod code;
 pub mod credential;
+pub mod ingest;
 pub mod onboarding;
+pub mod sender;
 mod server;
 pub mod shape;
 pub mod target;

@@ -28,7 +28,7 @@ const MAX_SHOWN: usize = 200;
 
 /// Why a Server did not do what was asked.
 #[derive(Debug)]
-pub enum Trouble {
+pub(super) enum Trouble {
     /// There is no answer.
     Call(CallError),
     /// The Server says no, and why.
@@ -39,6 +39,10 @@ pub enum Trouble {
     TooOften,
     /// The Server is there and cannot do it now (5xx).
     Unavailable(u16),
+    /// It stands again and again where it did not say.
+    Unstable,
+    /// A push could not be written: a defect of ours.
+    Unwritable,
     /// What answers is no Server of ours: the status, and the beginning of what it said.
     NoServer(u16, String),
 }
@@ -61,13 +65,15 @@ impl Trouble {
 
     /// What went wrong: one sentence without full stop.
     #[must_use]
-    pub fn message(&self) -> String {
+    pub(super) fn message(&self) -> String {
         match self {
             Self::Call(error) => error.to_string(),
             Self::Refused(refused) => refusal(refused),
             Self::Unauthorized => "the Server does not know this Collector any more".to_owned(),
             Self::TooOften => "the Server was asked too often".to_owned(),
             Self::Unavailable(status) => format!("the Server cannot do it now (status {status})"),
+            Self::Unstable => "the Server does not keep the position that it says".to_owned(),
+            Self::Unwritable => "a push could not be written".to_owned(),
             Self::NoServer(status, said) if said.is_empty() => {
                 format!("what answers there is no jims Server (status {status})")
             }
@@ -79,7 +85,7 @@ impl Trouble {
 
     /// What the operator can try; one sentence without full stop.
     #[must_use]
-    pub fn remedy(&self) -> String {
+    pub(super) fn remedy(&self) -> String {
         let said = match self {
             Self::Call(error) => return error.remedy(),
             Self::Refused(refused) => remedy(refused),
@@ -88,6 +94,10 @@ impl Trouble {
             }
             Self::TooOften => "wait a minute, then try again",
             Self::Unavailable(_) => "look at `jims status` on the Server, then try again",
+            Self::Unstable => {
+                "look at the Server's log; another process may push with the same credential"
+            }
+            Self::Unwritable => "this is a defect of jims, please report it",
             Self::NoServer(403 | 407, _) => {
                 "a proxy or firewall between may have answered: let this machine through to the Server"
             }
@@ -156,16 +166,16 @@ fn shown(body: &[u8]) -> String {
 
 /// A token.
 #[derive(Debug)]
-pub struct Token {
+pub(super) struct Token {
     /// What is shown.
-    pub text: Secret,
+    pub(super) text: Secret,
     /// How long it is good.
-    pub lifetime: Duration,
+    pub(super) lifetime: Duration,
 }
 
 /// What became of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pushed {
+pub(super) enum Pushed {
     /// Taken (200).
     Taken(Accepted),
     /// Not taken, because the Server stands elsewhere (409).
@@ -174,7 +184,7 @@ pub enum Pushed {
 
 /// Calls one Server; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Server {
+pub(super) struct Server {
     client: CollectorClient,
     target: Target,
 }
@@ -197,7 +207,7 @@ impl Server {
     ///
     /// # Errors
     /// The CA file or the proxy cannot be used.
-    pub fn new(
+    pub(super) fn new(
         target: &Target,
         trust: &ServerTrust,
         proxies: Proxies,
@@ -211,7 +221,7 @@ impl Server {
 
     /// The certificate that was taken at the last connection.
     #[must_use]
-    pub fn seen(&self) -> Option<SeenCertificate> {
+    pub(super) fn seen(&self) -> Option<SeenCertificate> {
         self.client.seen()
     }
 
@@ -219,7 +229,7 @@ impl Server {
     ///
     /// # Errors
     /// There is no answer.
-    pub async fn health(&self) -> Result<ServerAnswer, CallError> {
+    pub(super) async fn health(&self) -> Result<ServerAnswer, CallError> {
         self.client.get(&self.target.at(HEALTH_PATH)).await
     }
 
@@ -227,7 +237,7 @@ impl Server {
     ///
     /// # Errors
     /// [`Trouble`]
-    pub async fn onboard(&self, onboard: &Onboard) -> Result<Onboarded, Trouble> {
+    pub(super) async fn onboard(&self, onboard: &Onboard) -> Result<Onboarded, Trouble> {
         let answer = self.post(ONBOARD_PATH, None, json(onboard), false).await?;
         success(&answer)
     }
@@ -236,7 +246,7 @@ impl Server {
     ///
     /// # Errors
     /// [`Trouble`]
-    pub async fn token(&self, credential: &Credential) -> Result<Token, Trouble> {
+    pub(super) async fn token(&self, credential: &Credential) -> Result<Token, Trouble> {
         let ask = AskToken {
             grant_type: "client_credentials",
             client_id: &credential.client_id,
@@ -256,7 +266,7 @@ impl Server {
     ///
     /// # Errors
     /// [`Trouble`]
-    pub async fn push(&self, token: &Secret, gzipped: Bytes) -> Result<Pushed, Trouble> {
+    pub(super) async fn push(&self, token: &Secret, gzipped: Bytes) -> Result<Pushed, Trouble> {
         let answer = self.post(PUSH_PATH, Some(token), gzipped, true).await?;
         let accepted = serde_json::from_slice::<Accepted>(&answer.body);
         match (answer.status, accepted) {

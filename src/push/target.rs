@@ -8,7 +8,7 @@ pub const MAX_NAME: usize = 64;
 const HTTPS_PORT: u16 = 443;
 const MAX_URL: usize = 512;
 
-/// A Server: `https://host` or `https://host:port`.
+/// A Server: `https://host`, perhaps with a port, and with a folder behind a gateway that has several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     base: String,
@@ -25,8 +25,8 @@ pub enum TargetError {
     /// `http:` or another scheme.
     #[error("a Server is reached by https only")]
     NotHttps,
-    /// There is a path, a question or a user in it.
-    #[error("the URL of a Server has a host and perhaps a port, nothing else")]
+    /// There is a question or a user in it.
+    #[error("the URL of a Server has a host, and perhaps a port and a folder, nothing else")]
     More,
 }
 
@@ -57,8 +57,7 @@ impl Target {
             return Err(TargetError::NotHttps);
         }
         let authority = uri.authority().ok_or(TargetError::NoUrl)?;
-        let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-        if !bare || authority.as_str().contains('@') || with_scheme.contains('#') {
+        if uri.query().is_some() || authority.as_str().contains('@') || with_scheme.contains('#') {
             return Err(TargetError::More);
         }
         let host = authority.host().to_lowercase();
@@ -71,9 +70,10 @@ impl Target {
         if host.is_empty() {
             return Err(TargetError::NoUrl);
         }
+        let folder = uri.path().trim_end_matches('/');
         let base = match port {
-            HTTPS_PORT => format!("https://{host}"),
-            port => format!("https://{host}:{port}"),
+            HTTPS_PORT => format!("https://{host}{folder}"),
+            port => format!("https://{host}:{port}{folder}"),
         };
         let host = host.trim_matches(['[', ']']).to_owned();
         Ok(Self { base, host, port })
@@ -85,7 +85,7 @@ impl Target {
         format!("{}{path}", self.base)
     }
 
-    /// `https://host[:port]`, one text for all ways of writing it.
+    /// `https://host[:port][/folder]`, one text for all ways of writing it.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.base
@@ -159,6 +159,12 @@ mod tests {
             )
         );
         assert_eq!(
+            Target::parse("https://hub.example.com/jims/")
+                .expect("a URL")
+                .at("/healthz"),
+            "https://hub.example.com/jims/healthz"
+        );
+        assert_eq!(
             read("https://[2001:db8::1]:8443"),
             (
                 "https://[2001:db8::1]:8443".into(),
@@ -172,7 +178,6 @@ mod tests {
         for (text, why) in [
             ("", TargetError::NoUrl),
             ("http://hub.example.com", TargetError::NotHttps),
-            ("https://hub.example.com/path", TargetError::More),
             ("https://user@hub.example.com", TargetError::More),
             ("https://hub.example.com/?a", TargetError::More),
             ("hub.example.com:0", TargetError::NoUrl),

@@ -174,16 +174,22 @@ impl StateDir {
         Ok(Some(bytes))
     }
 
-    /// Replaces a file (0600): written beside it, flushed to the disk, renamed.
+    /// Replaces a file (0600): written beside it, flushed to the disk, renamed. A folder in its name (0700) is made if need
+    /// be.
     ///
     /// # Errors
     /// Nothing changed; the file before is unharmed.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
         let path = self.path.join(name);
         let temporary = self.path.join(format!("{name}.new"));
-        let written = write_flushed(&temporary, bytes, self.owner)
+        let folder = path.parent().unwrap_or(&self.path);
+        let written = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .and_then(|()| write_flushed(&temporary, bytes, self.owner))
             .and_then(|()| std::fs::rename(&temporary, &path))
-            .and_then(|()| File::open(&self.path)?.sync_all());
+            .and_then(|()| File::open(folder)?.sync_all());
         written.map_err(|source| {
             drop(std::fs::remove_file(&temporary));
             StateError::Write { path, source }

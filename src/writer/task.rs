@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::{EventMetrics, set_totals};
 use super::{Delivery, Done, Intake, OUTCOME_BATCHES, Outcomes, PolicyGate, Reader};
+use crate::identity::collector::CollectorBatch;
+use crate::identity::event::Bookmark;
 use crate::identity::outcome::{Outcome, Verdict};
 use crate::identity::policy::Policy;
 use crate::identity::{Applied, Batch, Core};
@@ -240,31 +242,44 @@ impl Writer {
 }
 
 /// The batch in pieces that each take one short hold of the lock; the bookmark goes with the last.
-fn slices(batch: Batch) -> impl Iterator<Item = Batch> {
-    let (mut events, mut bookmark, mut whole) = match batch {
-        Batch::Events { events, bookmark } => (events.into_iter().peekable(), bookmark, None),
-        other => (Vec::new().into_iter().peekable(), None, Some(other)),
-    };
-    let mut first = whole.is_none();
-    std::iter::from_fn(move || {
-        if let Some(whole) = whole.take() {
-            return Some(whole);
-        }
-        let slice: Vec<_> = events.by_ref().take(SLICE_EVENTS).collect();
-        if slice.is_empty() && !std::mem::take(&mut first) {
-            return None;
-        }
-        first = false;
-        let bookmark = if events.peek().is_none() {
-            bookmark.take()
-        } else {
-            None
-        };
-        Some(Batch::Events {
-            events: slice,
+fn slices(batch: Batch) -> Vec<Batch> {
+    match batch {
+        Batch::Events { events, bookmark } => cut(events, bookmark, SLICE_EVENTS, |slice| {
+            let (events, bookmark) = slice;
+            Batch::Events { events, bookmark }
+        }),
+        Batch::Collector(CollectorBatch {
+            collector,
+            reports,
             bookmark,
-        })
-    })
+        }) => cut(reports, bookmark, SLICE_EVENTS, |(reports, bookmark)| {
+            Batch::Collector(CollectorBatch {
+                collector: collector.clone(),
+                reports,
+                bookmark,
+            })
+        }),
+        whole => vec![whole],
+    }
+}
+
+/// Pieces of at most so many; one at least.
+fn cut<T>(
+    items: Vec<T>,
+    bookmark: Option<Bookmark>,
+    most: usize,
+    make: impl Fn((Vec<T>, Option<Bookmark>)) -> Batch,
+) -> Vec<Batch> {
+    if items.len() <= most {
+        return vec![make((items, bookmark))];
+    }
+    let mut pieces = Vec::with_capacity(items.len().div_ceil(most));
+    let mut items = items.into_iter();
+    while items.len() > most {
+        pieces.push(make((items.by_ref().take(most).collect(), None)));
+    }
+    pieces.push(make((items.collect(), bookmark)));
+    pieces
 }
 
 /// What a batch is, in a few words that are cheap to keep until it is applied.
@@ -278,6 +293,15 @@ fn describe(batch: &Batch) -> impl FnOnce() -> String + use<> {
         ),
         Batch::Directory(_) => ("directory", None),
         Batch::LogOff(_) => ("log-off", None),
+        Batch::Collector(batch) => (
+            "a Collector's reports",
+            batch.reports.first().and_then(|report| {
+                let fact = report.user.first().or(report.device.first())?;
+                Some((batch.collector.clone(), fact.record.clone(), fact.at))
+            }),
+        ),
+        Batch::CollectorStanding { .. } => ("a Collector's standing", None),
+        Batch::DropDirectory { .. } => ("the end of a directory", None),
         Batch::Probe(report) => (
             "a probe",
             Some((

@@ -12,7 +12,9 @@ use jims::config;
 use jims::control::junos::Junos;
 use jims::control::kept::KeptRequest;
 use jims::control::protocol::{
-    Attention, PointStatus, Probed, ProbedStep, Refreshed, Refusal, ServerStatus, timestamp,
+    Attention, CollectorChange, CollectorChanged, CollectorState, CollectorStatus, Invite, Invited,
+    Kinds, Lag, PointStatus, Probed, ProbedStep, PushState, PushStatus, Refreshed, Refusal,
+    ServerStatus, timestamp,
 };
 use jims::control::server::Unparsed;
 use jims::control::{ControlServer, Desk, Site};
@@ -46,6 +48,8 @@ impl Site for Fake {
             self_signed: true,
             validator: Vec::new(),
             debug_http: vec!["127.77.9.1:8080".into()],
+            ingest: true,
+            url: "https://127.77.9.1".into(),
             not_understood: 1,
         })
     }
@@ -116,6 +120,89 @@ impl Site for Fake {
             begun: point == "srx",
             detail: "as it is".into(),
         }
+    }
+
+    fn collectors(&self) -> Result<Vec<CollectorStatus>, Refusal> {
+        let at = |seconds: i64| Some(timestamp(UtcMillis((1_764_000_000 + seconds) * 1000)));
+        let branch = CollectorStatus {
+            name: "branch-1".into(),
+            identifier: "jims-branch".into(),
+            version: "0.1.0".into(),
+            description: "Zürich".into(),
+            state: CollectorState::Disconnected,
+            since: at(0),
+            last_update: at(-90),
+            address: Some("127.77.9.30".parse().expect("an address")),
+            pushes: Kinds {
+                users: 12,
+                ..Kinds::default()
+            },
+            lag: Some(Lag {
+                behind: 3,
+                seconds: Some(1),
+            }),
+            onboarded_at: at(-4_000),
+            ..CollectorStatus::default()
+        };
+        let invited = CollectorStatus {
+            name: "branch-2".into(),
+            invitation_expires: at(1_000_000_000),
+            ..CollectorStatus::default()
+        };
+        Ok(vec![branch, invited])
+    }
+    fn pushes(&self) -> Vec<PushStatus> {
+        vec![PushStatus {
+            name: "hq".into(),
+            url: "https://hq.example.com".into(),
+            state: PushState::Pending,
+            ..PushStatus::default()
+        }]
+    }
+    async fn invite(&self, invite: Invite) -> Result<Invited, Refusal> {
+        if invite.name == "taken" {
+            return Err(Refusal {
+                message: "there is a Collector `taken`".into(),
+                remedy: "remove it first: jims onboard --remove taken".into(),
+            });
+        }
+        assert_eq!(invite.networks, ["10.1.0.0/16", "192.0.2.1/32"]);
+        assert_eq!((invite.domains.len(), invite.roles.len()), (1, 1));
+        Ok(Invited {
+            name: invite.name,
+            code: "JIMS1-THE-CODE".into(),
+            url: "https://hq.example.com".into(),
+            url_guessed: false,
+            fingerprint: "ab".repeat(32),
+            expires: timestamp(clock::utc_now().after(Duration::from_secs(invite.expires_s))),
+        })
+    }
+    async fn change_collector(
+        &self,
+        name: &str,
+        change: CollectorChange,
+    ) -> Result<CollectorChanged, Refusal> {
+        let done = name == "branch-1";
+        let left = (change == CollectorChange::Remove && done).then_some(Kinds {
+            sessions: 23,
+            users: 14,
+            devices: 9,
+            domains: 1,
+            groups: 40,
+        });
+        Ok(CollectorChanged {
+            name: name.into(),
+            done,
+            detail: if done {
+                change.as_str().into()
+            } else {
+                "there is no such Collector".into()
+            },
+            left,
+        })
+    }
+    async fn onboarded(&self) -> Result<String, Refusal> {
+        Ok("pushing to hq".into())
     }
 
     async fn reload(&self) -> Result<String, Refusal> {

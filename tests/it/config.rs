@@ -35,6 +35,7 @@ fn site() -> TempDir {
         "srx-branch-2",
         "clearpass",
         "clearpass.next",
+        "headquarters.toml",
     ] {
         write(&format!("secrets/{secret}"), 0o640, "a secret\n");
     }
@@ -76,6 +77,7 @@ fn the_examples_in_comments_are_valid() {
     assert_eq!(config.directories.len(), 2);
     assert_eq!(config.event_sources.len(), 1);
     assert_eq!(config.enforcement_points.len(), 1);
+    assert_eq!(config.pushes.len(), 1);
     let syslog = config.syslog.as_ref().expect("syslog runs with a source");
     assert_eq!(syslog.sources.len(), 1);
     assert_eq!(syslog.templates[0].rules.len(), 2);
@@ -220,6 +222,33 @@ fn rule_12_a_push_speaks_for_no_address_until_some_are_named() {
     let changes = difference(&bare.config, &named.config);
     assert_eq!(changes.firewall_pushes.changed, ["portal"]);
     assert!(changes.policy);
+}
+
+#[test]
+fn a_collector_and_a_server_apart_are_whole_and_nothing_is_wrong_with_them() {
+    let site = site();
+    let push = "schema = 1\n[[push]]\nname = \"hq\"\nurl = \"https://jims.example.com:8443/\"\n\
+                credential_file = \"secrets/headquarters.toml\"\n";
+    let collector = good(push, &site);
+    assert!(collector.warnings.is_empty(), "{:?}", collector.warnings);
+    let target = &collector.config.pushes[0];
+    assert_eq!(target.url, "https://jims.example.com:8443");
+    assert_eq!(
+        target.credential_file,
+        site.path().join("secrets/headquarters.toml")
+    );
+    assert!(collector.config.server.is_none());
+
+    let server = good("schema = 1\n[server]\n[ingest]\nenabled = true\n", &site);
+    assert!(server.warnings.is_empty(), "{:?}", server.warnings);
+    assert!(server.config.ingest.enabled);
+
+    let changes = difference(&collector.config, &server.config);
+    assert!(changes.ingest && changes.restart.is_empty());
+    assert_eq!(changes.pushes.removed, ["hq"]);
+    let moved = good(&push.replace("8443", "9443"), &site);
+    let changes = difference(&collector.config, &moved.config);
+    assert_eq!(changes.pushes.changed, ["hq"]);
 }
 
 #[test]

@@ -163,9 +163,13 @@ fn a_firewall_that_is_pushed_to_holds_our_table_through_all_its_failures() {
     // It restarts and has forgotten everything; while it is away somebody goes.
     drop(firewall);
     go(&mut facts, 0);
+    // Nobody answers there: only then is it known that it may have forgotten what it was told.
     wait_for("the failure to be seen", || {
-        let page = site.json(&["status", "--json"]).to_string();
-        page.contains("srx-push").then_some(())
+        let page = site.json(&["status", "--json"]);
+        let point = &page["enforcement_points"][0];
+        assert_eq!(point["name"], "srx-push");
+        let fault = point["web_api"]["fault"]["message"].as_str()?;
+        fault.contains("cannot connect").then_some(())
     });
     let begun = Instant::now();
     let mut firewall = WebApi::start();

@@ -75,6 +75,9 @@ pub(crate) fn policy(text: &PolicyText) -> Policy {
             exclude_groups: globs(&text.exclude_groups),
             ..Filter::default()
         },
+        // Whether its order is right is an invariant of every step.
+        feed: true,
+        ..Policy::default()
     }
 }
 

@@ -4,6 +4,7 @@
 //! types that are written are this file's own, so that the table's may change; a change of what is written here is a
 //! new version. Reading and writing files, and setting damaged ones aside, is `runtime/`'s.
 
+mod apart;
 mod life;
 
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use self::apart::Apart;
 use self::life::Life;
 use crate::access::TokenRecord;
 use crate::identity::directory::{DirectoryObject, DomainFacts, ObjectId, ObjectKind};
@@ -26,7 +28,7 @@ use crate::identity::time::UtcMillis;
 use crate::identity::view::{Epoch, Seq};
 
 /// The version that is written, and the newest that is read.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 const MAGIC: &[u8; 8] = b"JIMSSNAP";
 const HEADER_BYTES: usize = 8 + 2 + 8;
@@ -87,7 +89,8 @@ pub fn encode(contents: &SnapshotContents) -> Vec<u8> {
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.extend_from_slice(&[0; 8]);
     let written = postcard::to_extend(&File::from(contents), bytes)
-        .and_then(|bytes| postcard::to_extend(&Life::from(&contents.state), bytes));
+        .and_then(|bytes| postcard::to_extend(&Life::from(&contents.state), bytes))
+        .and_then(|bytes| postcard::to_extend(&Apart::from(&contents.state), bytes));
     let mut bytes = written.expect("plain data in memory can always be written");
     let length = (bytes.len() - HEADER_BYTES) as u64;
     bytes[10..HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
@@ -127,22 +130,27 @@ pub fn decode(bytes: &[u8]) -> Result<SnapshotContents, SnapshotError> {
     }
     let (file, rest): (File, &[u8]) =
         postcard::take_from_bytes(content).map_err(|_| damaged("the content"))?;
-    let life = match found {
-        // Version 1 knew neither doubts nor why sessions had ended.
-        1 if rest.is_empty() => Life::default(),
-        1 => return Err(damaged("the content")),
-        _ => {
-            let (life, rest) =
-                postcard::take_from_bytes(rest).map_err(|_| damaged("the content"))?;
-            if !rest.is_empty() {
-                return Err(damaged("the content"));
-            }
-            life
-        }
-    };
+    // Version 1 knew neither doubts nor why sessions had ended, version 2 no Collectors.
+    let (life, rest): (Life, _) = part(rest, found >= 2)?;
+    let (apart, rest): (Apart, _) = part(rest, found >= 3)?;
+    if !rest.is_empty() {
+        return Err(damaged("the content"));
+    }
     let mut contents = file.contents()?;
     life.into_addresses(&mut contents.state.addresses)?;
+    apart.into_state(&mut contents.state)?;
     Ok(contents)
+}
+
+/// The next part of the content, if its version has it.
+fn part<'a, T: Default + Deserialize<'a>>(
+    bytes: &'a [u8],
+    is_there: bool,
+) -> Result<(T, &'a [u8]), SnapshotError> {
+    if !is_there {
+        return Ok((T::default(), bytes));
+    }
+    postcard::take_from_bytes(bytes).map_err(|_| damaged("the content"))
 }
 
 fn damaged(what: &'static str) -> SnapshotError {
@@ -441,6 +449,9 @@ impl File {
                 bookmarks: bookmarks
                     .map(|(key, value)| (key.into(), value.into()))
                     .collect(),
+                collectors: Vec::new(),
+                told_domains: Vec::new(),
+                feed: None,
             },
         })
     }
@@ -500,6 +511,7 @@ impl ObjectRow {
             directory: self.directory.into(),
             domain: self.domain.into(),
             subject: self.subject,
+            told: Seq(0),
         })
     }
 }
@@ -509,6 +521,7 @@ impl AddressRow {
         Ok(AddressState {
             address: self.address,
             changed: Seq(self.changed),
+            told: Seq(0),
             empty_since: self.empty_since.map(UtcMillis),
             reports_user: self.reports_user,
             user_ended_at: self.user_ended_at.map(UtcMillis),
@@ -574,7 +587,22 @@ fn optional_name(text: Option<String>) -> Result<Option<Name>, SnapshotError> {
 mod tests {
     use super::*;
     use crate::identity::outcome::EndReason;
+    use crate::identity::state::{FeedState, GoneState};
     use crate::identity::view::LastEnded;
+
+    fn feed() -> FeedState {
+        FeedState {
+            last: Seq(9),
+            floor: Seq(4),
+            domains: vec![("corp".into(), Seq(8))],
+            gone: vec![GoneState {
+                seq: Seq(7),
+                directory: "corp".into(),
+                domain: "corp.example.com".into(),
+                id: ObjectId([3; 16]),
+            }],
+        }
+    }
 
     fn contents() -> SnapshotContents {
         let fact = FactState {
@@ -618,6 +646,7 @@ mod tests {
                 addresses: vec![AddressState {
                     address: "10.0.0.1".parse().expect("address"),
                     changed: Seq(2),
+                    told: Seq(9),
                     empty_since: None,
                     reports_user: true,
                     user_ended_at: None,
@@ -635,6 +664,9 @@ mod tests {
                     device: SlotState::default(),
                 }],
                 bookmarks: vec![("k".into(), b"v".as_slice().into())],
+                collectors: vec![("branch".into(), Some(UtcMillis(6)))],
+                told_domains: vec![("branch/corp".into(), "corp.example.com".into())],
+                feed: Some(feed()),
             },
         }
     }
@@ -659,20 +691,35 @@ mod tests {
     }
 
     #[test]
-    fn rule_22_version_1_is_read_without_doubts_and_reasons() {
+    fn rule_22_earlier_versions_are_read_without_what_they_did_not_know() {
         let now = contents();
-        let mut before = Vec::from(*MAGIC);
-        before.extend_from_slice(&1_u16.to_le_bytes());
-        let content = postcard::to_allocvec(&File::from(&now)).expect("plain data");
-        before.extend_from_slice(&(content.len() as u64).to_le_bytes());
-        before.extend_from_slice(&content);
-        before.extend_from_slice(&Sha256::digest(&content));
+        let written = |version: u16, content: &[u8]| {
+            let mut bytes = Vec::from(*MAGIC);
+            bytes.extend_from_slice(&version.to_le_bytes());
+            bytes.extend_from_slice(&(content.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(content);
+            bytes.extend_from_slice(&Sha256::digest(content));
+            bytes
+        };
+        let mut content = postcard::to_allocvec(&File::from(&now)).expect("plain data");
+        let version_1 = written(1, &content);
+        let life = postcard::to_allocvec(&Life::from(&now.state)).expect("plain data");
+        content.extend(life);
+        let version_2 = written(2, &content);
+        assert!(decode(&written(1, &content)).is_err(), "more than it holds");
         let mut wanted = now;
+        wanted.state.collectors.clear();
+        wanted.state.told_domains.clear();
+        wanted.state.feed = None;
+        for address in &mut wanted.state.addresses {
+            address.told = Seq(0);
+        }
+        assert_eq!(decode(&version_2), Ok(wanted.clone()));
         for address in &mut wanted.state.addresses {
             address.last_ended = None;
             address.doubted_since = None;
         }
-        assert_eq!(decode(&before), Ok(wanted));
+        assert_eq!(decode(&version_1), Ok(wanted));
     }
 
     #[test]

@@ -8,9 +8,11 @@ mod basics;
 mod directory;
 mod events;
 mod probe;
+mod push;
 mod push_in;
 mod server;
 mod syslog;
+mod url;
 mod web_api;
 
 use std::collections::BTreeMap;
@@ -118,6 +120,8 @@ fn resolve(root: &Table<'_>, environment: &Environment) -> Option<Config> {
     let mut client_ids = Unique::new("a client id stands for one client");
     let enforcement_points = server::points(root, &known, &mut client_ids);
     let firewall_pushes = push_in::firewall_pushes(root, &known, (&mut names, &mut client_ids));
+    let ingest = push::ingest(root);
+    let pushes = push::pushes(root);
     let filter = basics::filter(root);
     let dns = basics::dns(root);
     let metrics = basics::metrics(root);
@@ -137,6 +141,8 @@ fn resolve(root: &Table<'_>, environment: &Environment) -> Option<Config> {
         server,
         enforcement_points,
         firewall_pushes,
+        ingest,
+        pushes,
         filter,
         dns,
         control,
@@ -182,7 +188,8 @@ fn whole(root: &Table<'_>, config: &Config) {
     let producers = ["directory_service", "event_source", "syslog_source"]
         .into_iter()
         .any(present);
-    if !producers && !present("server") {
+    // A Collector may be onboarded before its sources are written down.
+    if !producers && !present("server") && !present("push") {
         root.spot.warning(
             "nothing is configured to be read or to be answered",
             "there is neither a source of identities nor a [server]",
@@ -205,7 +212,7 @@ fn whole(root: &Table<'_>, config: &Config) {
             "add the line [server]",
         );
     }
-    let clients = present("enforcement_point") || present("firewall_push");
+    let clients = present("enforcement_point") || present("firewall_push") || config.ingest.enabled;
     if config.server.is_some() && !clients {
         root.spot.warning(
             "the Server has nobody to answer",
@@ -313,6 +320,9 @@ pub(super) fn policy(config: &Config) -> Policy {
             .map(|directory| (directory.name.clone(), directory.domain.clone()))
             .collect(),
         scopes,
+        // Who is onboarded and who is told is not the file's alone; whoever knows fills them in.
+        collectors: BTreeMap::new(),
+        feed: false,
         filter: config.filter.clone(),
     }
 }

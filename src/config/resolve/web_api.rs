@@ -3,8 +3,6 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use reqwest::Url;
-
 use crate::config::file::{Table, Value};
 use crate::config::{POST_ENTRY, WebApi, defaults};
 
@@ -65,53 +63,18 @@ fn refresh_interval(value: &Value<'_>) -> Option<Option<Duration>> {
 }
 
 fn url(value: &Value<'_>) -> Option<String> {
-    let text = value.some_text()?;
-    let refuse = |what: String, why: &str, hint: &str| {
-        value.spot.error(what, why, hint);
-        None
-    };
-    let parsed = text.trim().parse::<Url>().ok();
-    let Some((url, host)) = parsed
-        .as_ref()
-        .and_then(|url| Some((url, url.host_str()?)))
-        .filter(|(url, _)| matches!(url.scheme(), "https" | "http"))
-    else {
-        return refuse(
-            format!("\"{text}\" is not an https address"),
-            "",
-            "write \"https://192.0.2.1:8443\"",
-        );
-    };
-    if url.scheme() == "http" && !is_loopback(host) {
-        return refuse(
+    let parsed = super::url::parsed(value, &["https", "http"], "https://192.0.2.1:8443")?;
+    let (text, url) = &parsed;
+    if url.scheme() == "http" && !url.host_str().is_some_and(is_loopback) {
+        value.spot.error(
             format!("\"{text}\" would send the password and every name in clear text"),
             "whoever listens on the way could log anybody on",
             "on the SRX: set system services webapi https; here: \"https://…:8443\"",
         );
+        return None;
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        return refuse(
-            "a user or password stands in this address".to_owned(),
-            "addresses are shown in logs and by status",
-            "write them as user and password_file",
-        );
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return refuse(
-            format!("\"{text}\" has something after its path"),
-            "",
-            "end it after host and port",
-        );
-    }
-    let base = url.as_str().trim_end_matches('/');
-    if let Some(base) = base.strip_suffix(POST_ENTRY) {
-        return refuse(
-            format!("\"{text}\" names the path already"),
-            "jims adds it",
-            &format!("\"{base}\""),
-        );
-    }
-    Some(base.to_owned())
+    let account = "write them as user and password_file";
+    super::url::base(value, &parsed, account, &[POST_ENTRY])
 }
 
 fn is_loopback(host: &str) -> bool {

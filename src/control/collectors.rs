@@ -1,0 +1,407 @@
+//! What crosses the control socket about Collectors that push to this Server; part of [`super::protocol`].
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::protocol::Refusal;
+use crate::identity::name::Name;
+use crate::identity::policy::Globs;
+
+/// Longest name of a Collector in bytes: it is part of the names of its producers.
+pub const MAX_COLLECTOR_NAME_BYTES: usize = 64;
+
+/// The shortest and the longest life of an invitation.
+pub const INVITATION_LIFE: (Duration, Duration) =
+    (Duration::from_mins(1), Duration::from_hours(7 * 24));
+
+/// Most networks, domains or roles of one Collector.
+pub const MAX_SCOPE: usize = 256;
+
+/// Clocks that differ by more decide conflicts between Collectors wrongly.
+pub const CLOCK_DIFFERENCE: Duration = Duration::from_mins(1);
+
+/// Numbers of each kind of thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Kinds {
+    /// Domains.
+    pub domains: u64,
+    /// Users.
+    pub users: u64,
+    /// Devices.
+    pub devices: u64,
+    /// Groups.
+    pub groups: u64,
+    /// Sessions.
+    pub sessions: u64,
+}
+
+/// A Collector that pushes to this Server, or one that is invited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectorStatus {
+    /// What this Server calls it.
+    pub name: String,
+    /// What it calls itself: `collector.name` of its configuration; empty while it is invited.
+    pub identifier: String,
+    /// Version of its `jims`; empty while it is invited.
+    pub version: String,
+    /// For people: what [`super::protocol::Request::Describe`] said, else what it says itself.
+    pub description: String,
+    /// How it stands.
+    pub state: CollectorState,
+    /// Since when it is disconnected or disabled.
+    pub since: Option<Timestamp>,
+    /// When its last push arrived.
+    pub last_update: Option<Timestamp>,
+    /// Where it called from then.
+    pub address: Option<IpAddr>,
+    /// How many changes of each kind it pushed since this process started.
+    pub pushes: Kinds,
+    /// What it holds itself: users, devices and sessions that are active.
+    pub totals: Kinds,
+    /// How far what it pushed is behind what it holds; null while that is not known.
+    pub lag: Option<Lag>,
+    /// When it was onboarded; null while it is invited.
+    pub onboarded_at: Option<Timestamp>,
+    /// Until when its invitation can be used; null once it was.
+    pub invitation_expires: Option<Timestamp>,
+    /// Until when the certificate that it connects to is valid.
+    pub certificate_expires: Option<Timestamp>,
+    /// Its clock ahead of ours, in milliseconds.
+    pub clock_difference_ms: Option<i64>,
+    /// How many things there need their operator.
+    pub attention: u32,
+    /// Addresses it may speak for; empty: all.
+    #[serde(default)]
+    pub networks: Vec<String>,
+    /// Domains it may speak for; empty: all.
+    #[serde(default)]
+    pub domains: Vec<String>,
+    /// Groups that its sources may assert, as patterns.
+    #[serde(default)]
+    pub roles: Vec<String>,
+}
+
+/// How a Collector stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CollectorState {
+    /// It has an invitation, used by nobody yet.
+    #[default]
+    Invited,
+    /// It pushes.
+    Connected,
+    /// It pushes everything that it holds.
+    Resynchronising,
+    /// It was not heard for three heartbeats; its sessions are unconfirmed.
+    Disconnected,
+    /// An operator disabled it.
+    Disabled,
+    /// A state of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl CollectorState {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Invited => "invited",
+            Self::Connected => "connected",
+            Self::Resynchronising => "resynchronising",
+            Self::Disconnected => "disconnected",
+            Self::Disabled => "disabled",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl CollectorStatus {
+    /// Whether its clock differs so much that conflicts are decided wrongly.
+    #[must_use]
+    pub fn clock_is_wrong(&self) -> bool {
+        let difference = self.clock_difference_ms.unwrap_or(0).unsigned_abs();
+        u128::from(difference) > CLOCK_DIFFERENCE.as_millis()
+    }
+
+    /// Whether an operator should look at it; never of one that he disabled, or of an invitation.
+    #[must_use]
+    pub fn needs_attention(&self) -> bool {
+        match self.state {
+            CollectorState::Disconnected => true,
+            CollectorState::Invited | CollectorState::Disabled => false,
+            _ => self.clock_is_wrong() || self.attention > 0,
+        }
+    }
+}
+
+/// How far something that follows is behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lag {
+    /// Changes that have not arrived.
+    pub behind: u64,
+    /// How long the last change took to arrive, in seconds; null if that is not known.
+    pub seconds: Option<u64>,
+}
+
+/// A Collector is to be invited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invite {
+    /// What it will be called: letters, digits, `-`, `_` and `.`, at most [`MAX_COLLECTOR_NAME_BYTES`].
+    pub name: String,
+    /// Life of the invitation in seconds, within [`INVITATION_LIFE`].
+    pub expires_s: u64,
+    /// Addresses and networks it may speak for; empty: all.
+    #[serde(default)]
+    pub networks: Vec<String>,
+    /// Domains it may speak for; empty: all.
+    #[serde(default)]
+    pub domains: Vec<String>,
+    /// Groups that its sources may assert, as patterns; empty: none (rule 13).
+    #[serde(default)]
+    pub roles: Vec<String>,
+}
+
+/// An invitation. The code is told once: the Server keeps a hash of its secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invited {
+    /// What the Collector will be called.
+    pub name: String,
+    /// What an operator carries to it.
+    pub code: String,
+    /// Where it connects to.
+    pub url: String,
+    /// The host in `url` is neither configured as a name of the certificate nor as an address to listen on.
+    #[serde(default)]
+    pub url_guessed: bool,
+    /// SHA-256 of the Server's certificate, hexadecimal.
+    pub fingerprint: String,
+    /// Until when the code can be used.
+    pub expires: Timestamp,
+}
+
+impl std::fmt::Debug for Invited {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The code is a secret.
+        let shown = (&self.name, &self.url, &self.fingerprint, self.expires);
+        f.debug_tuple("Invited").field(&shown).finish()
+    }
+}
+
+/// What is to become of a Collector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CollectorChange {
+    /// Its invitation is taken back.
+    Revoke,
+    /// It is forgotten, and what it brought leaves.
+    Remove,
+    /// It is not heard any more, and what it brought leaves.
+    Disable,
+    /// It is heard again.
+    Enable,
+    /// It gets another description.
+    Describe(String),
+}
+
+impl CollectorChange {
+    /// What was done, in a log and in answers.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Revoke => "revoked",
+            Self::Remove => "removed",
+            Self::Disable => "disabled",
+            Self::Enable => "enabled",
+            Self::Describe(_) => "described",
+        }
+    }
+}
+
+/// What became of a wish to change a Collector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectorChanged {
+    /// As it was asked for.
+    pub name: String,
+    /// Whether it was done.
+    pub done: bool,
+    /// What was done, or why it was not; for people.
+    pub detail: String,
+    /// What left the table with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Kinds>,
+}
+
+impl Invite {
+    /// The same, with networks as they are compared.
+    ///
+    /// # Errors
+    /// The name, the life or an entry of the scope cannot be used.
+    pub fn checked(mut self) -> Result<Self, Refusal> {
+        check_name(&self.name)?;
+        let (shortest, longest) = INVITATION_LIFE;
+        if !(shortest.as_secs()..=longest.as_secs()).contains(&self.expires_s) {
+            return Err(refused(
+                format!("an invitation cannot live {} s", self.expires_s),
+                "from 1m to 7d: --expires 1h",
+            ));
+        }
+        for (what, list) in [
+            ("networks", &self.networks),
+            ("domains", &self.domains),
+            ("roles", &self.roles),
+        ] {
+            if list.len() > MAX_SCOPE {
+                return Err(refused(
+                    format!("there are more than {MAX_SCOPE} {what}"),
+                    "name fewer, larger ones",
+                ));
+            }
+        }
+        for network in &mut self.networks {
+            *network = check_network(network)?;
+        }
+        for domain in &self.domains {
+            let error = |error| refused(format!("\"{domain}\": {error}"), "a DNS domain");
+            Name::new(domain).map_err(error)?;
+        }
+        for role in &self.roles {
+            let error = |error| refused(format!("\"{role}\": {error}"), "a pattern: VPN-*");
+            Globs::new([role.as_str()]).map_err(error)?;
+        }
+        Ok(self)
+    }
+}
+
+fn check_network(text: &str) -> Result<String, Refusal> {
+    let network = text.parse::<IpNet>().or_else(|error| {
+        let address = text.parse::<IpAddr>();
+        address
+            .map(|address| IpNet::from(address.to_canonical()))
+            .map_err(|_| error)
+    });
+    let network = network.map_err(|_| {
+        refused(
+            format!("\"{text}\" is neither an address nor a network"),
+            "write 10.1.0.0/16 or 2001:db8::/32",
+        )
+    })?;
+    Ok(network.trunc().to_string())
+}
+
+/// Whether a Collector can be called so; `/` ends its name in the names of its producers.
+///
+/// # Errors
+/// It cannot.
+pub fn check_name(name: &str) -> Result<(), Refusal> {
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > MAX_COLLECTOR_NAME_BYTES || !name.chars().all(fits) {
+        return Err(refused(
+            format!("\"{name}\" cannot be the name of a Collector"),
+            "letters, digits, '-', '_' and '.', at most 64 bytes",
+        ));
+    }
+    Ok(())
+}
+
+/// A description that cannot disturb a screen; may be empty.
+///
+/// # Errors
+/// It is too long or has control characters.
+pub fn check_description(text: &str) -> Result<(), Refusal> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let error = |error| refused(format!("the description cannot be taken: {error}"), "");
+    Name::new(text).map(drop).map_err(error)
+}
+
+fn refused(message: String, remedy: &str) -> Refusal {
+    Refusal {
+        message,
+        remedy: remedy.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invite() -> Invite {
+        Invite {
+            name: "branch-1".into(),
+            expires_s: 3600,
+            networks: vec!["10.1.2.3/16".into(), "::ffff:192.0.2.1".into()],
+            domains: vec!["corp.example.com".into()],
+            roles: vec!["VPN-*".into()],
+        }
+    }
+
+    #[test]
+    fn an_invitation_is_checked_before_anybody_gets_a_code() {
+        let taken = invite().checked().expect("good");
+        assert_eq!(taken.networks, ["10.1.0.0/16", "192.0.2.1/32"]);
+        type Spoil = fn(&mut Invite);
+        let spoils: [(&str, Spoil); 8] = [
+            ("cannot be the name", |i| i.name = "a/b".into()),
+            ("cannot be the name", |i| i.name = String::new()),
+            ("cannot be the name", |i| i.name = "x".repeat(65)),
+            ("cannot live 59 s", |i| i.expires_s = 59),
+            ("neither an address", |i| i.networks = vec!["10.1".into()]),
+            ("domain", |i| i.domains = vec!["a\u{1b}b".into()]),
+            ("pattern", |i| i.roles = vec!["a[".into()]),
+            ("more than 256 roles", |i| i.roles = vec!["a".into(); 257]),
+        ];
+        for (expected, spoil) in spoils {
+            let mut wrong = invite();
+            spoil(&mut wrong);
+            let refusal = wrong.checked().expect_err(expected);
+            let said = format!("{} {}", refusal.message, refusal.remedy);
+            assert!(said.contains(expected), "{expected}: {said}");
+        }
+        assert!(check_description("").is_ok() && check_description("a\nb").is_err());
+    }
+
+    #[test]
+    fn a_code_does_not_reach_a_log() {
+        let invited = Invited {
+            name: "branch-1".into(),
+            code: "JIMS1-SECRET".into(),
+            url: "https://jims.example.com".into(),
+            url_guessed: false,
+            fingerprint: "ab".into(),
+            expires: Timestamp::UNIX_EPOCH,
+        };
+        assert!(!format!("{invited:?}").contains("SECRET"));
+    }
+
+    #[test]
+    fn what_an_operator_did_himself_is_no_problem() {
+        let collector = |state| CollectorStatus {
+            state,
+            clock_difference_ms: Some(-60_001),
+            ..CollectorStatus::default()
+        };
+        let looked_at = |state| collector(state).needs_attention();
+        assert!(looked_at(CollectorState::Connected));
+        assert!(looked_at(CollectorState::Disconnected));
+        assert!(!looked_at(CollectorState::Disabled));
+        assert!(!looked_at(CollectorState::Invited));
+        let well = CollectorStatus {
+            clock_difference_ms: Some(60_000),
+            ..collector(CollectorState::Connected)
+        };
+        assert!(!well.needs_attention());
+    }
+
+    #[test]
+    fn a_state_of_a_later_version_is_read() {
+        let read = |text| serde_json::from_str::<CollectorState>(text).expect("read");
+        assert_eq!(read("\"disconnected\""), CollectorState::Disconnected);
+        assert_eq!(read("\"enchanted\""), CollectorState::Unknown);
+    }
+}

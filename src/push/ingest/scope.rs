@@ -1,0 +1,95 @@
+//! What a Collector may speak for, as its operator wrote it (rule 12), and what the table makes of it.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::identity::address::Networks;
+use crate::identity::name::Name;
+use crate::identity::policy::{Globs, Scope};
+
+/// Most networks, domains or globs of a scope.
+const MAX_PARTS: usize = 256;
+
+/// A scope as text; an empty list of networks or domains means all, of roles none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScopeText {
+    /// Addresses or networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
+    /// DNS names of domains.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<String>,
+    /// Globs of the groups that its sources may assert.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+}
+
+impl ScopeText {
+    /// What the table obeys.
+    ///
+    /// # Errors
+    /// What is not understood, for people.
+    pub fn to_scope(&self) -> Result<Scope, String> {
+        let lists = [&self.networks, &self.domains, &self.roles];
+        if lists.iter().any(|list| list.len() > MAX_PARTS) {
+            return Err(format!("more than {MAX_PARTS} parts"));
+        }
+        let networks: Vec<IpNet> = self
+            .networks
+            .iter()
+            .map(|text| network(text))
+            .collect::<Result<_, _>>()?;
+        let domain = |text: &String| Name::new(text).map_err(|why| format!("{text:?}: {why}"));
+        let domains: Vec<Name> = self.domains.iter().map(domain).collect::<Result<_, _>>()?;
+        let roles = Globs::new(self.roles.iter().map(String::as_str));
+        Ok(Scope {
+            networks: (!networks.is_empty()).then(|| Networks::new(networks)),
+            domains: (!domains.is_empty()).then_some(domains),
+            roles: roles.map_err(|why| why.to_string())?,
+        })
+    }
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+    let read = text.parse::<IpNet>().or_else(|_| address());
+    read.map_err(|_| format!("{text:?} is no address or network"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(list: &[&str]) -> Vec<String> {
+        list.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn rule_12_a_scope_is_everything_unless_it_is_narrowed() {
+        assert_eq!(ScopeText::default().to_scope(), Ok(Scope::default()));
+        let narrow = ScopeText {
+            networks: texts(&["10.1.0.0/16", "10.2.0.1"]),
+            domains: texts(&["corp.example.com"]),
+            roles: texts(&["VPN-*"]),
+        };
+        let scope = narrow.to_scope().expect("a scope");
+        let networks = scope.networks.expect("networks");
+        assert!(networks.contains("10.2.0.1".parse().expect("address")));
+        assert!(!networks.contains("10.2.0.2".parse().expect("address")));
+        assert!(scope.roles.matches("vpn-users"));
+    }
+
+    #[test]
+    fn what_is_no_scope_is_said() {
+        let wrong = ScopeText {
+            networks: texts(&["10.1"]),
+            ..ScopeText::default()
+        };
+        assert!(wrong.to_scope().is_err_and(|why| why.contains("10.1")));
+        let many = ScopeText {
+            domains: texts(&["a"; 257]),
+            ..ScopeText::default()
+        };
+        assert!(many.to_scope().is_err());
+    }
+}
