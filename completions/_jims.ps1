@@ -30,6 +30,7 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('run', 'run', [CompletionResultType]::ParameterValue, 'Run the service in the foreground')
+            [CompletionResult]::new('onboard', 'onboard', [CompletionResultType]::ParameterValue, 'Let this Collector push to a Server; on the Server: invite, list, disable and remove Collectors')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show totals, directories, producers, firewalls, strangers, and what needs attention')
             [CompletionResult]::new('probe', 'probe', [CompletionResultType]::ParameterValue, 'Try configured sources, or ask computers who is signed on, step by step')
             [CompletionResult]::new('query-user', 'query-user', [CompletionResultType]::ParameterValue, 'Show who is at an address, where a user is, and which evidence says so')
@@ -55,11 +56,40 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             break
         }
+        'jims;onboard' {
+            [CompletionResult]::new('--code', '--code', [CompletionResultType]::ParameterName, 'The code of the invitation; other users of this machine can see it, so prefer --code-stdin')
+            [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'What this Collector calls the Server [default: its host, with the port if it is not 443]')
+            [CompletionResult]::new('--description', '--description', [CompletionResultType]::ParameterName, 'What this Collector is, for people [default: collector.description]')
+            [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'Certificates to trust beside the code''s own check: a file in PEM form')
+            [CompletionResult]::new('--invite', '--invite', [CompletionResultType]::ParameterName, 'Invite a Collector and call it NAME: prints a code, once')
+            [CompletionResult]::new('--expires', '--expires', [CompletionResultType]::ParameterName, 'How long the code can be used, 1m to 7d [default: 1h]')
+            [CompletionResult]::new('--networks', '--networks', [CompletionResultType]::ParameterName, 'Addresses it may speak for, such as 10.2.0.0/16,2001:db8:2::/48 [default: all]')
+            [CompletionResult]::new('--domains', '--domains', [CompletionResultType]::ParameterName, 'Domains it may speak for, such as corp.example.com [default: all]')
+            [CompletionResult]::new('--roles', '--roles', [CompletionResultType]::ParameterName, 'Groups that its sources may assert, such as ''VPN-*'' [default: none, the directory knows them]')
+            [CompletionResult]::new('--revoke', '--revoke', [CompletionResultType]::ParameterName, 'Take back an invitation that nobody used')
+            [CompletionResult]::new('--remove', '--remove', [CompletionResultType]::ParameterName, 'Forget a Collector; what it brought leaves')
+            [CompletionResult]::new('--disable', '--disable', [CompletionResultType]::ParameterName, 'Hear a Collector no more until it is enabled')
+            [CompletionResult]::new('--enable', '--enable', [CompletionResultType]::ParameterName, 'Hear a Collector again')
+            [CompletionResult]::new('--describe', '--describe', [CompletionResultType]::ParameterName, 'Say what a Collector is, for people; '''' for what it says itself')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Configuration file [default: /etc/jims/config.toml]')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; nothing is said by colour alone')
+            [CompletionResult]::new('--code-stdin', '--code-stdin', [CompletionResultType]::ParameterName, 'Read the code from the first line of standard input')
+            [CompletionResult]::new('--list', '--list', [CompletionResultType]::ParameterName, 'Show Collectors and invitations')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            break
+        }
         'jims;status' {
             [CompletionResult]::new('--junos', '--junos', [CompletionResultType]::ParameterName, 'Print what to type on the firewall of this enforcement point instead')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Configuration file [default: /etc/jims/config.toml]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; nothing is said by colour alone')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
+            [CompletionResult]::new('--collectors', '--collectors', [CompletionResultType]::ParameterName, 'Show the Collectors that push to this Server instead; exit code 1 if one needs attention')
             [CompletionResult]::new('--requests', '--requests', [CompletionResultType]::ParameterName, 'Show what firewalls asked that was not understood instead; exit code 1 if there is any')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')
@@ -158,6 +188,7 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
         }
         'jims;help' {
             [CompletionResult]::new('run', 'run', [CompletionResultType]::ParameterValue, 'Run the service in the foreground')
+            [CompletionResult]::new('onboard', 'onboard', [CompletionResultType]::ParameterValue, 'Let this Collector push to a Server; on the Server: invite, list, disable and remove Collectors')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show totals, directories, producers, firewalls, strangers, and what needs attention')
             [CompletionResult]::new('probe', 'probe', [CompletionResultType]::ParameterValue, 'Try configured sources, or ask computers who is signed on, step by step')
             [CompletionResult]::new('query-user', 'query-user', [CompletionResultType]::ParameterValue, 'Show who is at an address, where a user is, and which evidence says so')
@@ -170,6 +201,9 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             break
         }
         'jims;help;run' {
+            break
+        }
+        'jims;help;onboard' {
             break
         }
         'jims;help;status' {

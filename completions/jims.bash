@@ -28,6 +28,9 @@ _jims() {
             jims,man)
                 cmd="jims__subcmd__man"
                 ;;
+            jims,onboard)
+                cmd="jims__subcmd__onboard"
+                ;;
             jims,probe)
                 cmd="jims__subcmd__probe"
                 ;;
@@ -58,6 +61,9 @@ _jims() {
             jims__subcmd__help,man)
                 cmd="jims__subcmd__help__subcmd__man"
                 ;;
+            jims__subcmd__help,onboard)
+                cmd="jims__subcmd__help__subcmd__onboard"
+                ;;
             jims__subcmd__help,probe)
                 cmd="jims__subcmd__help__subcmd__probe"
                 ;;
@@ -83,7 +89,7 @@ _jims() {
 
     case "${cmd}" in
         jims)
-            opts="-v -h -V --config --color --verbose --help --version run status probe query-user log-off refresh syslog-test completions man help"
+            opts="-v -h -V --config --color --verbose --help --version run onboard status probe query-user log-off refresh syslog-test completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -127,7 +133,7 @@ _jims() {
             return 0
             ;;
         jims__subcmd__help)
-            opts="run status probe query-user log-off refresh syslog-test completions man help"
+            opts="run onboard status probe query-user log-off refresh syslog-test completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -183,6 +189,20 @@ _jims() {
             return 0
             ;;
         jims__subcmd__help__subcmd__man)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        jims__subcmd__help__subcmd__onboard)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -324,6 +344,84 @@ _jims() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        jims__subcmd__onboard)
+            opts="-v -h -V --code --code-stdin --name --description --ca-file --invite --expires --networks --domains --roles --list --revoke --remove --disable --enable --describe --json --config --color --verbose --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --code)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --description)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ca-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --invite)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expires)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --networks)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --domains)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --roles)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --revoke)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --remove)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --disable)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --enable)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --describe)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         jims__subcmd__probe)
             opts="-v -h -V --all --json --config --color --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -417,7 +515,7 @@ _jims() {
             return 0
             ;;
         jims__subcmd__status)
-            opts="-v -h -V --json --requests --junos --config --color --verbose --help --version"
+            opts="-v -h -V --json --collectors --requests --junos --config --color --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -27,6 +27,7 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
             cand run 'Run the service in the foreground'
+            cand onboard 'Let this Collector push to a Server; on the Server: invite, list, disable and remove Collectors'
             cand status 'Show totals, directories, producers, firewalls, strangers, and what needs attention'
             cand probe 'Try configured sources, or ask computers who is signed on, step by step'
             cand query-user 'Show who is at an address, where a user is, and which evidence says so'
@@ -50,11 +51,39 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand -V 'Print version'
             cand --version 'Print version'
         }
+        &'jims;onboard'= {
+            cand --code 'The code of the invitation; other users of this machine can see it, so prefer --code-stdin'
+            cand --name 'What this Collector calls the Server [default: its host, with the port if it is not 443]'
+            cand --description 'What this Collector is, for people [default: collector.description]'
+            cand --ca-file 'Certificates to trust beside the code''s own check: a file in PEM form'
+            cand --invite 'Invite a Collector and call it NAME: prints a code, once'
+            cand --expires 'How long the code can be used, 1m to 7d [default: 1h]'
+            cand --networks 'Addresses it may speak for, such as 10.2.0.0/16,2001:db8:2::/48 [default: all]'
+            cand --domains 'Domains it may speak for, such as corp.example.com [default: all]'
+            cand --roles 'Groups that its sources may assert, such as ''VPN-*'' [default: none, the directory knows them]'
+            cand --revoke 'Take back an invitation that nobody used'
+            cand --remove 'Forget a Collector; what it brought leaves'
+            cand --disable 'Hear a Collector no more until it is enabled'
+            cand --enable 'Hear a Collector again'
+            cand --describe 'Say what a Collector is, for people; '''' for what it says itself'
+            cand --config 'Configuration file [default: /etc/jims/config.toml]'
+            cand --color 'When to use colour; nothing is said by colour alone'
+            cand --code-stdin 'Read the code from the first line of standard input'
+            cand --list 'Show Collectors and invitations'
+            cand --json 'Print JSON'
+            cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+            cand -V 'Print version'
+            cand --version 'Print version'
+        }
         &'jims;status'= {
             cand --junos 'Print what to type on the firewall of this enforcement point instead'
             cand --config 'Configuration file [default: /etc/jims/config.toml]'
             cand --color 'When to use colour; nothing is said by colour alone'
             cand --json 'Print JSON'
+            cand --collectors 'Show the Collectors that push to this Server instead; exit code 1 if one needs attention'
             cand --requests 'Show what firewalls asked that was not understood instead; exit code 1 if there is any'
             cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
             cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'
@@ -145,6 +174,7 @@ set edit:completion:arg-completer[jims] = {|@words|
         }
         &'jims;help'= {
             cand run 'Run the service in the foreground'
+            cand onboard 'Let this Collector push to a Server; on the Server: invite, list, disable and remove Collectors'
             cand status 'Show totals, directories, producers, firewalls, strangers, and what needs attention'
             cand probe 'Try configured sources, or ask computers who is signed on, step by step'
             cand query-user 'Show who is at an address, where a user is, and which evidence says so'
@@ -156,6 +186,8 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'jims;help;run'= {
+        }
+        &'jims;help;onboard'= {
         }
         &'jims;help;status'= {
         }

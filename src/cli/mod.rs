@@ -5,12 +5,15 @@
 //! `control::client` only.
 
 mod ask;
+mod collectors;
 mod completions;
 mod config_file;
 mod exit;
+mod join;
 mod junos;
 mod log_off;
 mod man;
+mod onboard;
 mod probe;
 mod query_user;
 mod refresh;
@@ -68,6 +71,7 @@ attention); 2 error (status: the service does not answer).";
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Onboard(Box<onboard::Args>),
     Status(status::Args),
     Probe(probe::Args),
     QueryUser(query_user::Args),
@@ -121,6 +125,7 @@ fn dispatch(cli: Cli, out: &mut impl Write) -> Result<Exit, Failure> {
     let config = cli.config.as_deref();
     match cli.command {
         Command::Run(args) => run::run(&args, config, cli.verbose, out),
+        Command::Onboard(args) => onboard::run(*args, config, out),
         Command::Status(args) => status::run(&args, config, out),
         Command::Probe(args) => probe::run(&args, config, out),
         Command::QueryUser(args) => query_user::run(args, config, out),

@@ -8,7 +8,8 @@ use super::ask;
 use super::exit::{Exit, Failure};
 use super::render::{HEADING, WARNING, count, field, paragraph, relative, span, span_ms, table};
 use crate::control::protocol::{
-    Answer, PointStatus, Request, ServerStatus, SourceStatus, Status, StrangerStatus, WebApiStatus,
+    Answer, CollectorStatus, PointStatus, PushStatus, Request, ServerStatus, SourceStatus, Status,
+    StrangerStatus, WebApiStatus,
 };
 
 /// Show totals, directories, producers, firewalls, strangers, and what needs attention
@@ -19,6 +20,7 @@ use crate::control::protocol::{
 Examples:
   jims status
   jims status --json | jq .totals
+  jims status --collectors
   jims status --requests
   jims status --junos srx-branch-1
   jims status > /dev/null || echo 'look at jims'")]
@@ -26,6 +28,9 @@ pub(super) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Show the Collectors that push to this Server instead; exit code 1 if one needs attention
+    #[arg(long, conflicts_with_all = ["requests", "junos"])]
+    collectors: bool,
     /// Show what firewalls asked that was not understood instead; exit code 1 if there is any
     #[arg(long)]
     requests: bool,
@@ -40,6 +45,9 @@ pub(super) fn run(
     config: Option<&Path>,
     out: &mut impl Write,
 ) -> Result<Exit, Failure> {
+    if args.collectors {
+        return super::collectors::page(args.json, config, out);
+    }
     if args.requests {
         return super::requests::run(args.json, config, out);
     }
@@ -78,6 +86,8 @@ fn render(status: &Status) -> String {
     );
     group("Enforcement points", points(status));
     group("Web API", pushed_to(status));
+    group("Collectors", collectors(status));
+    group("Pushes", pushes(status));
     group("Strangers", strangers(status));
     text.push_str(&attention(status));
     text
@@ -238,6 +248,10 @@ fn server(server: &ServerStatus) -> String {
         text.push_str(&field(2, "plain http", 11, &server.debug_http.join(", ")));
     }
     text.push_str(&field(2, "certificate", 11, &certificate));
+    if server.ingest {
+        let found = format!("received at {}", server.url);
+        text.push_str(&field(2, "collectors", 11, &found));
+    }
     if server.not_understood > 0 {
         let odd = count(server.not_understood, "request");
         let odd = format!("{odd} not understood: jims status --requests");
@@ -290,6 +304,59 @@ fn pushed_to(status: &Status) -> String {
     table(2, &heading, &rows(&pushed, row))
 }
 
+fn collectors(status: &Status) -> String {
+    if status.collectors.is_empty() {
+        return String::new();
+    }
+    let row = |c: &CollectorStatus| {
+        vec![
+            c.name.clone(),
+            c.state.as_str().to_owned(),
+            c.lag
+                .map_or_else(|| "-".to_owned(), |lag| lag.behind.to_string()),
+            c.totals.sessions.to_string(),
+            when(c.last_update, status),
+        ]
+    };
+    let heading = ["NAME", "STATE", "BEHIND", "SESSIONS", "LAST"];
+    table(2, &heading, &rows(&status.collectors, row))
+}
+
+/// Servers that this Collector pushes to.
+fn pushes(status: &Status) -> String {
+    if status.pushes.is_empty() {
+        return String::new();
+    }
+    let row = |p: &PushStatus| {
+        let pushed = &p.pushed;
+        let parts = [
+            pushed.domains,
+            pushed.users,
+            pushed.devices,
+            pushed.groups,
+            pushed.sessions,
+        ];
+        vec![
+            p.name.clone(),
+            p.state.as_str().to_owned(),
+            parts.iter().sum::<u64>().to_string(),
+            behind(p),
+            when(p.last_push, status),
+            (p.certificate_expires)
+                .map_or_else(|| "-".to_owned(), |until| relative(until, status.at)),
+        ]
+    };
+    let heading = ["NAME", "STATE", "PUSHED", "BEHIND", "LAST", "CERT ENDS"];
+    table(2, &heading, &rows(&status.pushes, row))
+}
+
+/// How far it is behind; of a pass from the beginning with its size.
+fn behind(push: &PushStatus) -> String {
+    let behind = push.behind;
+    push.of
+        .map_or_else(|| behind.to_string(), |of| format!("{behind} of {of}"))
+}
+
 fn strangers(status: &Status) -> String {
     if status.strangers.is_empty() {
         return String::new();
@@ -332,7 +399,8 @@ fn attention(status: &Status) -> String {
 mod tests {
     use super::*;
     use crate::control::protocol::{
-        Attention, DirectoryTotals, FaultStatus, ThisCollector, Totals, timestamp,
+        Attention, CollectorState, DirectoryTotals, FaultStatus, Kinds, Lag, PushState,
+        ThisCollector, Totals, timestamp,
     };
     use crate::identity::time::UtcMillis;
     use std::collections::BTreeMap;
@@ -430,6 +498,42 @@ mod tests {
         PointStatus::only_pushed_to("srx-branch-2".into(), web_api)
     }
 
+    fn branch() -> CollectorStatus {
+        let lag = Lag {
+            behind: 12,
+            seconds: Some(1),
+        };
+        let totals = Kinds {
+            sessions: 40_000,
+            ..Kinds::default()
+        };
+        CollectorStatus {
+            name: "branch-1".into(),
+            state: CollectorState::Resynchronising,
+            last_update: Some(at(3_599)),
+            lag: Some(lag),
+            totals,
+            ..CollectorStatus::default()
+        }
+    }
+
+    fn push() -> PushStatus {
+        PushStatus {
+            name: "headquarters".into(),
+            url: "https://jims.headquarters.example.com:8443".into(),
+            state: PushState::Resynchronising,
+            behind: 812_345,
+            of: Some(1_000_000),
+            last_push: Some(at(3_599)),
+            certificate_expires: Some(at(3_600 + 86_400 * 300)),
+            pushed: Kinds {
+                sessions: 187_655,
+                ..Kinds::default()
+            },
+            ..PushStatus::default()
+        }
+    }
+
     fn status() -> Status {
         let mut corp = source("corp", "directory", "down");
         corp.detail = "dc1.corp.example.com, then dc2.corp.example.com".into();
@@ -477,13 +581,13 @@ mod tests {
                 self_signed: true,
                 validator: vec![],
                 debug_http: vec![],
-                ingest: false,
-                url: String::new(),
+                ingest: true,
+                url: "https://jims.example.com".into(),
                 not_understood: 2,
             }),
             enforcement_points: vec![point(), pushed_to()],
-            pushes: vec![],
-            collectors: vec![],
+            pushes: vec![push()],
+            collectors: vec![branch()],
             strangers: vec![StrangerStatus {
                 address: "10.0.0.5".parse().expect("address"),
                 tried: "syslog".into(),

@@ -200,7 +200,7 @@ pub enum CollectorChange {
     Revoke,
     /// It is forgotten, and what it brought leaves.
     Remove,
-    /// It is not heard any more, and what it brought leaves.
+    /// It is not heard until it is enabled.
     Disable,
     /// It is heard again.
     Enable,

@@ -146,6 +146,7 @@ impl Core {
             tombstones: 0,
         };
         core.domains.rebuild(&core.policy);
+        core.keep_feed();
         core
     }
 

@@ -1,5 +1,7 @@
 //! Tests of the core through its doors, named after the rules they hold.
 
+mod apart;
+
 use super::address::Networks;
 use super::core::LogOffTarget;
 use super::directory::*;

@@ -116,25 +116,26 @@ impl Core {
         let Some(address) = session_address(report.address) else {
             return false;
         };
-        let allowed = self.may_speak_of(collector, address).is_ok();
-        let (user, device) = if allowed {
-            (report.user, report.device)
-        } else {
-            (Vec::new(), Vec::new())
+        let (user, device) = match self.may_speak_of(collector, address) {
+            Ok(()) => (report.user, report.device),
+            Err(_may_not) => (Vec::new(), Vec::new()),
         };
-        let nothing = user.is_empty() && device.is_empty();
+        let mut named = Vec::new();
+        let device = self.facts_of(collector, SubjectKind::Device, device, (now, &mut named));
+        let user = self.facts_of(collector, SubjectKind::User, user, (now, &mut named));
         let entry = match self.table.find(address) {
-            Some(entry) => entry,
-            None if nothing => return false,
-            None => self.table.find_or_insert(address),
+            None if user.is_empty() && device.is_empty() => None,
+            Some(entry) => Some(entry),
+            None => Some(self.table.find_or_insert(address)),
         };
         let mut changed = false;
-        for (kind, told) in [(SubjectKind::Device, device), (SubjectKind::User, user)] {
-            let (facts, named) = self.facts_of(collector, kind, told, now);
-            changed |= self.retell(entry, kind, (collector, origin, facts), (now, outcomes));
-            for subject in named {
-                self.release(subject);
+        if let Some(entry) = entry {
+            for (kind, facts) in [(SubjectKind::Device, device), (SubjectKind::User, user)] {
+                changed |= self.retell(entry, kind, (collector, origin, facts), (now, outcomes));
             }
+        }
+        for subject in named {
+            self.release(subject);
         }
         changed
     }
@@ -195,16 +196,16 @@ impl Core {
         slot.facts().iter().filter(is_its).eq(facts)
     }
 
-    /// A report's facts as the slot keeps them, and whom they name; what the Collector may not say is left out.
+    /// A report's facts as the slot keeps them; what the Collector may not say is left out. Whom they name is to be
+    /// released when they are kept.
     fn facts_of(
         &mut self,
         collector: &CollectorName,
         kind: SubjectKind,
         told: Vec<ToldFact>,
-        now: UtcMillis,
-    ) -> (Vec<Fact>, Vec<Id<Subject>>) {
+        (now, named): (UtcMillis, &mut Vec<Id<Subject>>),
+    ) -> Vec<Fact> {
         let mut facts: Vec<Fact> = Vec::with_capacity(told.len().min(MAX_TOLD));
-        let mut named = Vec::new();
         let skipped = told.len().saturating_sub(MAX_TOLD);
         for told in told.into_iter().skip(skipped) {
             let anonymous = matches!(told.kind, FactKind::AllLeft | FactKind::Closed);
@@ -242,7 +243,7 @@ impl Core {
             });
         }
         facts.sort_by_key(|fact| (fact.at, super::conflict::rank(fact.kind)));
-        (facts, named)
+        facts
     }
 
     /// Whom a Collector means, if it may say so.

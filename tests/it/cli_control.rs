@@ -218,18 +218,18 @@ impl Site for Fake {
 }
 
 /// A running control socket over an empty table.
-struct Running {
+pub(crate) struct Running {
     folder: tempfile::TempDir,
     parts: WriterParts,
     reports: Reports,
     strangers: Strangers,
-    readiness: Readiness,
+    pub(crate) readiness: Readiness,
     stop: CancellationToken,
     tasks: Tasks,
 }
 
 impl Running {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let policy = Policy {
             logoff_time: Duration::from_secs(3600),
@@ -287,7 +287,7 @@ impl Running {
     }
 
     /// Runs `jims` on this service; exit code, stdout, stderr.
-    async fn jims(&self, arguments: &[&str]) -> (i32, String, String) {
+    pub(crate) async fn jims(&self, arguments: &[&str]) -> (i32, String, String) {
         let mut command = Command::cargo_bin("jims").expect("binary");
         command
             .arg("--config")
@@ -302,7 +302,7 @@ impl Running {
     }
 
     /// Opens the socket by hand, past the hello.
-    fn by_hand(&self) -> BufReader<UnixStream> {
+    pub(crate) fn by_hand(&self) -> BufReader<UnixStream> {
         let stream = UnixStream::connect(self.socket()).expect("connected");
         stream.set_read_timeout(Some(GUARD)).expect("timeout");
         let mut stream = BufReader::new(stream);
@@ -342,7 +342,7 @@ impl Running {
         assert_eq!(applied.applied, 1);
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.stop.cancel();
         assert!(self.tasks.finish(GUARD).await.is_empty());
         assert!(!self.socket().exists(), "the socket goes with the service");
@@ -355,7 +355,7 @@ fn line(stream: &mut BufReader<UnixStream>) -> Value {
     serde_json::from_str(&line).expect("json")
 }
 
-fn ask(stream: &mut BufReader<UnixStream>, request: &str) -> Value {
+pub(crate) fn ask(stream: &mut BufReader<UnixStream>, request: &str) -> Value {
     stream
         .get_mut()
         .write_all(request.as_bytes())

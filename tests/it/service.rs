@@ -19,14 +19,14 @@ const GUARD: Duration = Duration::from_secs(60);
 const LDIF: &str = "dn: CN=Alice,DC=corp,DC=example\nobjectClass: user\nsAMAccountName: alice\nuserAccountControl: 512\n";
 
 /// A folder with a configuration, and the process that runs on it.
-struct Service {
+pub(crate) struct Service {
     folder: tempfile::TempDir,
     notify: UnixDatagram,
     child: Child,
 }
 
 impl Service {
-    fn start(address: &str) -> Self {
+    pub(crate) fn start(address: &str) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         fs::write(folder.path().join("directory.ldif"), LDIF).expect("ldif");
         let secret = folder.path().join("secret");
@@ -58,7 +58,7 @@ impl Service {
 
     /// Waits for a notification that holds the word.
     #[track_caller]
-    fn expect(&self, word: &str) -> String {
+    pub(crate) fn expect(&self, word: &str) -> String {
         let mut buffer = [0; 4096];
         for _ in 0..1000 {
             let size = self
@@ -77,7 +77,7 @@ impl Service {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
