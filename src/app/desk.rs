@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::apart;
 use super::points;
 use super::proposals;
+use super::pushes;
 use super::serve::Inner;
 use crate::config::defaults::Environment;
 use crate::control::Site;
@@ -77,6 +78,7 @@ impl Site for Desk {
             });
         }
         all.extend(points::attention(self.0.web_apis.read(), clock::utc_now()));
+        all.extend(pushes::attention(self.0.pushes.read(), clock::utc_now()));
         let config = self.0.config.load();
         let habits = self.0.habits.lock();
         all.extend(proposals::attention(&habits, &config, clock::utc_now()));
@@ -119,7 +121,7 @@ impl Site for Desk {
     }
 
     fn pushes(&self) -> Vec<PushStatus> {
-        Vec::new()
+        self.0.pushes.read().iter().map(pushes::status).collect()
     }
 
     async fn invite(&self, _invite: Invite) -> Result<Invited, Refusal> {
@@ -135,7 +137,7 @@ impl Site for Desk {
     }
 
     async fn onboarded(&self) -> Result<String, Refusal> {
-        Err(apart::no_push())
+        Ok(pushes::look(&self.0).await)
     }
 
     async fn reload(&self) -> Result<String, Refusal> {

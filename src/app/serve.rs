@@ -12,6 +12,7 @@ use super::desk::Desk;
 use super::metrics_page::MetricsPage;
 use super::notices::Notices;
 use super::proposals::{self, SharedHabits};
+use super::pushes;
 use super::state::{self, Keeper};
 use super::{Error, reload, watch};
 use crate::access::Access;
@@ -26,6 +27,7 @@ use crate::producer::event_log::{self, EventLogs};
 use crate::producer::firewall_push::{self, FirewallPushes};
 use crate::producer::pc_probe::{self, PcProbes};
 use crate::producer::syslog::{Surroundings, SyslogService};
+use crate::push::sender::{Pushes, Wanted};
 use crate::runtime::clock;
 use crate::runtime::probing::Probing;
 use crate::runtime::readiness::Readiness;
@@ -89,6 +91,8 @@ pub(super) struct Inner {
     pub(super) firewall_pushes: FirewallPushes,
     /// The firewalls that are pushed to.
     pub(super) web_apis: WebApis,
+    /// The Servers that are pushed to.
+    pub(super) pushes: Pushes,
     /// The syslog side.
     pub(super) syslog: Mutex<Option<Running<SyslogService>>>,
     /// The event sources.
@@ -133,7 +137,10 @@ impl App {
         let state = Arc::new(StateDir::open(&config.collector.state_dir)?);
         let notices = Notices::default();
         let control = ControlServer::bind(&config.control)?;
-        let restored = state::restore(&state, config.policy(), &notices)?;
+        let push_to = Wanted::read(&config.pushes, &config.collector.state_dir);
+        let mut policy = config.policy();
+        policy.feed = push_to.is_any();
+        let restored = state::restore(&state, policy, &notices)?;
         let (writer, parts) = Writer::new(restored.core, Reports::default());
         let inner = Inner::new(path, config, state, telemetry, notices, parts);
         let config = inner.config.load_full();
@@ -172,6 +179,7 @@ impl App {
             inner.start_server(server);
         }
         inner.push_to(pushed_to).await;
+        inner.start_pushes(push_to).await;
         if let Some(syslog) = syslog {
             inner.start_syslog(syslog);
         }
@@ -267,6 +275,7 @@ impl Inner {
             resolver: resolver.clone(),
             tasks: tasks.outputs.clone(),
         });
+        let pushes = pushes::new(&config, &parts, &readiness, &resolver, &tasks.outputs);
         let (probing, habits) = (Probing::default(), SharedHabits::default());
         let pc_probes = PcProbes::new(pc_probe::Surroundings {
             intake: parts.intake.clone(),
@@ -291,6 +300,7 @@ impl Inner {
             notices,
             server: Mutex::new(None),
             web_apis,
+            pushes,
             syslog: Mutex::new(None),
             event_logs,
             pc_probes,

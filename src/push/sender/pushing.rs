@@ -6,6 +6,7 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -49,15 +50,13 @@ pub(super) struct Us {
     pub(super) started: UtcMillis,
 }
 
-/// How many things here want an operator.
-pub(super) type Attention = Arc<dyn Fn() -> u32 + Send + Sync>;
-
 /// What the task is made of.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub(super) credential: Arc<Credential>,
     pub(super) us: Us,
-    pub(super) attention: Attention,
+    /// How many things here want an operator.
+    pub(super) attention: Arc<AtomicU32>,
     pub(super) progress: Arc<Progress>,
     pub(super) reader: Reader,
     pub(super) readiness: Readiness,
@@ -69,6 +68,7 @@ pub(super) struct Setup {
 }
 
 /// The task.
+#[derive(Debug)]
 pub(super) struct Pushing {
     setup: Setup,
     /// Where the Server stands as far as it said; `None`: everything is to be told.
@@ -217,7 +217,7 @@ impl Pushing {
             behind: told.behind,
             sent_at: clock::utc_now().0,
             started: self.setup.us.started.0,
-            attention: (self.setup.attention)(),
+            attention: self.setup.attention.load(Ordering::Relaxed),
             totals: told.totals,
             changes: std::mem::take(&mut told.changes),
         };

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -13,7 +14,7 @@ use secrecy::ExposeSecret as _;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::pushing::{Attention, Pushing, Setup, Us};
+use super::pushing::{Pushing, Setup, Us};
 use super::reading::{Progress, PushReading, State};
 use crate::config;
 use crate::identity::time::UtcMillis;
@@ -32,7 +33,7 @@ use crate::writer::Reader;
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the tasks need of the process.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Surroundings {
     /// How they read the table.
     pub reader: Reader,
@@ -50,8 +51,6 @@ pub struct Surroundings {
     pub introduction: Introduction,
     /// When the process started.
     pub started: UtcMillis,
-    /// How many things here want an operator.
-    pub attention: Arc<dyn Fn() -> u32 + Send + Sync>,
 }
 
 /// A credential that cannot be used.
@@ -154,19 +153,22 @@ fn named_by(push: &config::Push, credential: Credential) -> Result<Credential, C
 }
 
 /// The Servers that are pushed to.
+#[derive(Debug)]
 pub struct Pushes {
     surroundings: Surroundings,
+    attention: Arc<AtomicU32>,
     state: Mutex<Kept>,
     look: Notify,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Kept {
     running: BTreeMap<String, Running>,
     /// Whom nothing is pushed to, and why.
     idle: Vec<PushReading>,
 }
 
+#[derive(Debug)]
 struct Running {
     credential: Arc<Credential>,
     progress: Arc<Progress>,
@@ -175,21 +177,21 @@ struct Running {
     tasks: Tasks,
 }
 
-impl std::fmt::Debug for Pushes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pushes").finish_non_exhaustive()
-    }
-}
-
 impl Pushes {
     /// Nobody yet.
     #[must_use]
     pub fn new(surroundings: Surroundings) -> Self {
         Self {
             surroundings,
+            attention: Arc::default(),
             state: Mutex::default(),
             look: Notify::new(),
         }
+    }
+
+    /// Says how many things here want an operator; Servers hear of it with the next push.
+    pub fn set_attention(&self, count: u32) {
+        self.attention.store(count, Ordering::Relaxed);
     }
 
     /// Has whoever waits in [`Pushes::looked_for`] look at the credentials now, and everybody try again.
@@ -277,14 +279,13 @@ impl Pushes {
         let (url, collector) = (credential.target.url(), &credential.collector);
         let progress = Progress::new(&credential.name, url, collector, State::Waiting);
         let (progress, credential) = (Arc::new(progress), Arc::new(credential));
-        let attention: Attention = surroundings.attention;
         let setup = Setup {
             credential: Arc::clone(&credential),
             us: Us {
                 introduction: surroundings.introduction,
                 started: surroundings.started,
             },
-            attention,
+            attention: Arc::clone(&self.attention),
             progress: Arc::clone(&progress),
             reader: surroundings.reader,
             readiness: surroundings.readiness,
