@@ -248,10 +248,14 @@ impl Receiving<'_> {
 }
 
 impl Inner {
-    /// The Collector is heard: it is not disconnected any more.
+    /// The Collector is heard: it is not disconnected any more. Of one that was silent for longer than the logoff time,
+    /// sessions have ended that it may still hold, and it does not say so again unless it starts over.
     async fn connected(&self, entry: &Entry) -> Result<(), Busy> {
-        if entry.live.lock().disconnected_since.is_none() {
+        let Some(since) = entry.live.lock().disconnected_since else {
             return Ok(());
+        };
+        if clock::utc_now().since(since) >= self.table.policy().logoff_time {
+            entry.again.store(true, Ordering::Release);
         }
         self.table.standing(&entry.name, None).await?;
         entry.live.lock().disconnected_since = None;
