@@ -78,6 +78,7 @@ impl Site for Desk {
             });
         }
         all.extend(points::attention(self.0.web_apis.read(), clock::utc_now()));
+        all.extend(collectors::attention(&self.0));
         let config = self.0.config.load();
         let habits = self.0.habits.lock();
         all.extend(proposals::attention(&habits, &config, clock::utc_now()));
