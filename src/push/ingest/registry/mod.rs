@@ -180,7 +180,7 @@ impl RegistryError {
             }
             Self::NameTaken(_) => "use another name, or remove the one that has it".into(),
             Self::NoCollector(_) | Self::NoInvitation(_) => {
-                "check the name with `jims collectors list`".into()
+                "check the name with `jims onboard --list`".into()
             }
             Self::BadExpiry(_) => "use 1 minute to 30 days".into(),
             Self::BadScope(_) => "mend the network, domain or glob".into(),
