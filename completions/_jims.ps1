@@ -62,7 +62,7 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             [CompletionResult]::new('--description', '--description', [CompletionResultType]::ParameterName, 'What this Collector is, for people [default: collector.description]')
             [CompletionResult]::new('--ca-file', '--ca-file', [CompletionResultType]::ParameterName, 'Certificates to trust beside the code''s own check: a file in PEM form')
             [CompletionResult]::new('--invite', '--invite', [CompletionResultType]::ParameterName, 'Invite a Collector and call it NAME: prints a code, once')
-            [CompletionResult]::new('--expires', '--expires', [CompletionResultType]::ParameterName, 'How long the code can be used, 1m to 7d [default: 1h]')
+            [CompletionResult]::new('--expires', '--expires', [CompletionResultType]::ParameterName, 'How long the code can be used, 1m to 30d [default: 1h]')
             [CompletionResult]::new('--networks', '--networks', [CompletionResultType]::ParameterName, 'Addresses it may speak for, such as 10.2.0.0/16,2001:db8:2::/48 [default: all]')
             [CompletionResult]::new('--domains', '--domains', [CompletionResultType]::ParameterName, 'Domains it may speak for, such as corp.example.com [default: all]')
             [CompletionResult]::new('--roles', '--roles', [CompletionResultType]::ParameterName, 'Groups that its sources may assert, such as ''VPN-*'' [default: none, the directory knows them]')

@@ -57,7 +57,7 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand --description 'What this Collector is, for people [default: collector.description]'
             cand --ca-file 'Certificates to trust beside the code''s own check: a file in PEM form'
             cand --invite 'Invite a Collector and call it NAME: prints a code, once'
-            cand --expires 'How long the code can be used, 1m to 7d [default: 1h]'
+            cand --expires 'How long the code can be used, 1m to 30d [default: 1h]'
             cand --networks 'Addresses it may speak for, such as 10.2.0.0/16,2001:db8:2::/48 [default: all]'
             cand --domains 'Domains it may speak for, such as corp.example.com [default: all]'
             cand --roles 'Groups that its sources may assert, such as ''VPN-*'' [default: none, the directory knows them]'

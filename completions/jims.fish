@@ -57,7 +57,7 @@ complete -c jims -n "__fish_jims_using_subcommand onboard" -l name -d 'What this
 complete -c jims -n "__fish_jims_using_subcommand onboard" -l description -d 'What this Collector is, for people [default: collector.description]' -r
 complete -c jims -n "__fish_jims_using_subcommand onboard" -l ca-file -d 'Certificates to trust beside the code\'s own check: a file in PEM form' -r -F
 complete -c jims -n "__fish_jims_using_subcommand onboard" -l invite -d 'Invite a Collector and call it NAME: prints a code, once' -r
-complete -c jims -n "__fish_jims_using_subcommand onboard" -l expires -d 'How long the code can be used, 1m to 7d [default: 1h]' -r
+complete -c jims -n "__fish_jims_using_subcommand onboard" -l expires -d 'How long the code can be used, 1m to 30d [default: 1h]' -r
 complete -c jims -n "__fish_jims_using_subcommand onboard" -l networks -d 'Addresses it may speak for, such as 10.2.0.0/16,2001:db8:2::/48 [default: all]' -r
 complete -c jims -n "__fish_jims_using_subcommand onboard" -l domains -d 'Domains it may speak for, such as corp.example.com [default: all]' -r
 complete -c jims -n "__fish_jims_using_subcommand onboard" -l roles -d 'Groups that its sources may assert, such as \'VPN-*\' [default: none, the directory knows them]' -r

@@ -127,7 +127,7 @@ async fn keep_feed(inner: &Inner, feed: bool) {
     };
     policy.feed = feed;
     // It fails only while the process stops, and then nobody is pushed to.
-    let _stopping = inner.parts.policy.replace(policy).await;
+    let _stopping = inner.ingest.obey(policy).await;
 }
 
 /// Looks now, because somebody was onboarded; what was done, for people.

@@ -61,6 +61,7 @@ Examples:
   jims run --check              is the configuration right?
   jims run                      the service
   jims status                   how is it?
+  jims onboard URL              push to the Server there, with a code that it printed
   jims probe dc1                can dc1 be read, and if not, what is to be done?
   jims query-user alice         where is alice, and why do we think so?
   jims query-user 10.1.2.50     who is there?

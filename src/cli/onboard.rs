@@ -24,7 +24,8 @@ use crate::control::protocol::Request;
     override_usage = USAGE,
     group = ArgGroup::new("what").required(true).multiple(false),
     after_long_help = "\
-Examples, on the Server:
+Examples:
+  on the Server:
   jims onboard --invite branch-1
   jims onboard --invite branch-2 --expires 1d --networks 10.2.0.0/16 --json
   jims onboard --list
@@ -32,7 +33,7 @@ Examples, on the Server:
   jims onboard --disable branch-1       nothing of it is heard until --enable
   jims onboard --remove branch-1        and what it brought leaves
 
-Examples, on the Collector:
+  on the Collector:
   jims onboard https://jims.example.com
   jims onboard https://192.0.2.7:8443 --name headquarters
   jims onboard https://jims.example.com --code-stdin --json < code"
@@ -65,7 +66,7 @@ pub(super) struct Args {
     /// Invite a Collector and call it NAME: prints a code, once
     #[arg(long, value_name = "NAME", group = "what", help_heading = ON_SERVER)]
     invite: Option<String>,
-    /// How long the code can be used, 1m to 7d [default: 1h]
+    /// How long the code can be used, 1m to 30d [default: 1h]
     #[arg(long, value_name = "TIME", requires = "invite", conflicts_with_all = NO_INVITE, value_parser = life, help_heading = ON_SERVER)]
     expires: Option<Duration>,
     /// Addresses it may speak for, such as 10.2.0.0/16,2001:db8:2::/48 [default: all]
@@ -176,5 +177,5 @@ fn life(text: &str) -> Result<Duration, String> {
     let (shortest, longest) = INVITATION_LIFE;
     parse_duration(text)
         .filter(|life| (shortest..=longest).contains(life))
-        .ok_or_else(|| "write 1m to 7d, such as 30m, 1h or 1d".to_owned())
+        .ok_or_else(|| "write 1m to 30d, such as 30m, 1h or 1d".to_owned())
 }

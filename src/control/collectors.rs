@@ -16,7 +16,7 @@ pub const MAX_COLLECTOR_NAME_BYTES: usize = 64;
 
 /// The shortest and the longest life of an invitation.
 pub const INVITATION_LIFE: (Duration, Duration) =
-    (Duration::from_mins(1), Duration::from_hours(7 * 24));
+    (Duration::from_mins(1), Duration::from_hours(30 * 24));
 
 /// Most networks, domains or roles of one Collector.
 pub const MAX_SCOPE: usize = 256;
@@ -152,7 +152,7 @@ pub struct Lag {
 /// A Collector is to be invited.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invite {
-    /// What it will be called: letters, digits, `-`, `_` and `.`, at most [`MAX_COLLECTOR_NAME_BYTES`].
+    /// What it will be called: ASCII letters, digits, `-`, `_` and `.`, at most [`MAX_COLLECTOR_NAME_BYTES`].
     pub name: String,
     /// Life of the invitation in seconds, within [`INVITATION_LIFE`].
     pub expires_s: u64,
@@ -247,7 +247,7 @@ impl Invite {
         if !(shortest.as_secs()..=longest.as_secs()).contains(&self.expires_s) {
             return Err(refused(
                 format!("an invitation cannot live {} s", self.expires_s),
-                "from 1m to 7d: --expires 1h",
+                "from 1m to 30d: --expires 1h",
             ));
         }
         for (what, list) in [
@@ -298,11 +298,11 @@ fn check_network(text: &str) -> Result<String, Refusal> {
 /// # Errors
 /// It cannot.
 pub fn check_name(name: &str) -> Result<(), Refusal> {
-    let fits = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > MAX_COLLECTOR_NAME_BYTES || !name.chars().all(fits) {
         return Err(refused(
             format!("\"{name}\" cannot be the name of a Collector"),
-            "letters, digits, '-', '_' and '.', at most 64 bytes",
+            "ASCII letters, digits, '-', '_' and '.', at most 64",
         ));
     }
     Ok(())

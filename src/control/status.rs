@@ -227,16 +227,17 @@ fn collector_troubles(collector: &CollectorStatus) -> Vec<Attention> {
     let name = &collector.name;
     let mut list = Vec::new();
     let mut say = |what: String, remedy: &str, since| {
+        let remedy = remedy.to_owned();
         list.push(Attention {
             what,
-            remedy: remedy.to_owned(),
+            remedy,
             since,
         });
     };
     if collector.state == CollectorState::Disconnected {
         say(
             format!("Collector `{name}` is disconnected: its sessions are unconfirmed"),
-            "on the Collector: jims status; or take it away: jims onboard --remove NAME",
+            &format!("on the Collector: jims status; to forget it: jims onboard --remove {name}"),
             collector.since.or(collector.last_update),
         );
     }
@@ -324,4 +325,82 @@ fn unknown_addresses(strangers: &[Stranger]) -> Vec<Attention> {
         });
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const NOW: UtcMillis = UtcMillis(1_800_000_000_000);
+
+    fn push(name: &str, state: PushState, failing_for: Option<u64>) -> PushStatus {
+        PushStatus {
+            name: name.into(),
+            url: "https://jims.example.com".into(),
+            state,
+            fault: failing_for.map(|seconds| FaultStatus {
+                message: "cannot connect".into(),
+                remedy: "look".into(),
+                since: timestamp(NOW.before(Duration::from_secs(seconds))),
+            }),
+            ..PushStatus::default()
+        }
+    }
+
+    #[test]
+    fn a_short_cut_wants_nobody_and_a_refusal_at_once() {
+        let all = [
+            push("well", PushState::Following, None),
+            push("short", PushState::Failing, Some(59)),
+            push("long", PushState::Failing, Some(60)),
+            push("refused", PushState::Refused, Some(0)),
+            push("half", PushState::Pending, None),
+        ];
+        let troubles = all.iter().filter_map(|push| push_trouble(push, NOW));
+        let told: Vec<(String, String)> = troubles.map(|a| (a.what, a.remedy)).collect();
+        let said = |what: &str, remedy: &str| (what.to_owned(), remedy.to_owned());
+        assert_eq!(
+            told,
+            [
+                said("cannot push to `long`: cannot connect", "look"),
+                said("cannot push to `refused`: cannot connect", "look"),
+                said(
+                    "`half` waits for the end of its onboarding",
+                    "jims onboard https://jims.example.com"
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn each_trouble_of_a_collector_is_said_and_an_unused_invitation_is_none() {
+        let collector = CollectorStatus {
+            name: "branch-1".into(),
+            state: CollectorState::Disconnected,
+            clock_difference_ms: Some(-75_000),
+            attention: 2,
+            ..CollectorStatus::default()
+        };
+        let told = |collector: &CollectorStatus| -> Vec<String> {
+            let troubles = collector_troubles(collector).into_iter();
+            troubles.map(|trouble| trouble.what).collect()
+        };
+        assert_eq!(
+            told(&collector),
+            [
+                "Collector `branch-1` is disconnected: its sessions are unconfirmed",
+                "the clock of Collector `branch-1` is 75 s behind ours",
+                "Collector `branch-1` says that 2 of its own things need attention",
+            ]
+        );
+        for state in [CollectorState::Invited, CollectorState::Disabled] {
+            let quiet = CollectorStatus {
+                state,
+                invitation_expires: Some(timestamp(NOW.before(Duration::from_secs(9)))),
+                ..collector.clone()
+            };
+            assert_eq!(told(&quiet), Vec::<String>::new());
+        }
+    }
 }

@@ -9,8 +9,9 @@
 //!  directory ─▶ sync ─▶ objects (memberships) ─────────────────────────────────────────────┤
 //!  policy ─▶ filter ──────────────────────────────────────────────────────────────────────┤
 //!  time ─▶ deadline ──────────────────────────────────────────────────────────────────────┤
+//!  Collectors ─▶ told ────────────────────────────────────────────────────────────────────┤
 //!                                settle: subjects, counts, deadlines, tombstones, journal ◀┘
-//!  readers ◀─ read                                        snapshot ◀─▶ export, state
+//!  readers ◀─ read        Servers elsewhere ◀─ feed       snapshot ◀─▶ export, state
 //! ```
 //!
 //! # Where each rule is tested
@@ -20,20 +21,21 @@
 //! | rule | what | where |
 //! | --- | --- | --- |
 //! | 1 | addresses that may hold a session | `address.rs` |
-//! | 2 | one user under all his names | `tests.rs` |
+//! | 2 | one user under all his names | `tests/` |
 //! | 3 | one constructor of names | `name.rs` |
-//! | 4 | jumps of the clock | `tests.rs` |
-//! | 6 | conflict: the table, late evidence, interleavings | `worth.rs`, `conflict.rs`, `tests.rs`, `tests/sim` |
-//! | 7 | logoffs | `tests.rs`, `tests/sim` |
+//! | 4 | jumps of the clock | `tests/` |
+//! | 6 | conflict: the table, late evidence, interleavings | `worth.rs`, `conflict.rs`, `tests/`, `tests/sim` |
+//! | 7 | logoffs | `tests/`, `tests/sim` |
 //! | 10, 11 | probes, doubts, grace | `probe.rs`, `tests/sim` |
-//! | 9 | a device carries its user only if told to | `tests.rs` |
-//! | 11 | shared addresses | `tests.rs` |
-//! | 12, 13 | scopes, roles | `tests.rs` |
-//! | 14 | who the directory lost; removals said twice | `tests.rs` |
-//! | 16 | journal and cursors | `tests.rs`, `tests/sim` |
-//! | 17 | a user gone | `tests.rs` |
-//! | 22 | restart | `tests.rs`, `app/snapshot.rs` |
-//! | 24 | filters and removed directories | `tests.rs` |
+//! | 9 | a device carries its user only if told to | `tests/` |
+//! | 11 | shared addresses | `tests/` |
+//! | 12, 13 | scopes, roles | `tests/` |
+//! | 14 | who the directory lost; removals said twice | `tests/` |
+//! | 16 | journal and cursors | `tests/`, `tests/sim` |
+//! | 17 | a user gone | `tests/` |
+//! | 22 | restart | `tests/`, `app/snapshot.rs` |
+//! | 24 | filters and removed directories | `tests/` |
+//! | 27 | Collectors apart | `told.rs`, `feed.rs`, `tests/apart.rs` |
 //! | 25 | invariants | `check.rs`, after every step of every test |
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]

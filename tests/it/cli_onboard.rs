@@ -258,8 +258,8 @@ fn one_thing_at_a_time_is_asked_for() {
             "cannot be used with",
         ),
         (
-            &["onboard", "--invite", "a", "--expires", "8d"],
-            "write 1m to 7d",
+            &["onboard", "--invite", "a", "--expires", "31d"],
+            "write 1m to 30d",
         ),
         (&["onboard", "--describe", "a"], "2 values required"),
         (

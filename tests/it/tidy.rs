@@ -107,7 +107,7 @@ fn sources(folder: &str) -> Vec<Source> {
                 let path = path.strip_prefix(root).expect("within the package");
                 let path = path.to_string_lossy().into_owned();
                 // A file of tests is nothing but tests.
-                let code = if path.ends_with("/tests.rs") {
+                let code = if path.ends_with("/tests.rs") || path.contains("/tests/") {
                     String::new()
                 } else {
                     code

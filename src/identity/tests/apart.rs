@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
-use super::super::collector::{AddressReport, CollectorBatch, FeedItem};
 use super::*;
+use crate::identity::collector::{AddressReport, CollectorBatch, FeedItem};
 
 /// A Collector's end: a core, and how far the Server has what it says.
 struct Teller {
@@ -31,7 +31,7 @@ impl Teller {
         }
     }
 
-    fn from_the_beginning(&mut self) {
+    fn begin_again(&mut self) {
         self.position = Seq(0);
         self.marks = Some(Vec::new());
     }
@@ -46,7 +46,7 @@ impl Teller {
     fn tell(&mut self, server: &mut World, most: usize) {
         server.now = server.now.max(self.world.now);
         if self.position < self.world.core.feed_floor() && self.marks.is_none() {
-            self.from_the_beginning();
+            self.begin_again();
         }
         let items: Vec<_> = self
             .world
@@ -254,7 +254,7 @@ fn rule_27_sessions_of_a_connected_collector_end_by_its_word_alone() {
         "the logoff time has passed since it fell silent"
     );
     server.standing("a", None);
-    a.from_the_beginning();
+    a.begin_again();
     a.tell(&mut server, 10);
     assert_eq!(
         server.user_at(A).as_deref(),
@@ -293,7 +293,7 @@ fn rule_27_what_the_operator_ended_stays_ended_when_it_is_told_again() {
     server.apply(Batch::LogOff(LogOffTarget::Address(
         A.parse().expect("an address"),
     )));
-    a.from_the_beginning();
+    a.begin_again();
     a.tell(&mut server, 10);
     assert_eq!(server.user_at(A), None);
     server.now += 1_000;
@@ -437,9 +437,9 @@ fn rule_22_the_feed_goes_on_over_a_restart() {
 
 #[derive(Clone, Debug)]
 enum Act {
-    /// (Collector, user, strong, address)
+    /// (Collector or the Server itself, user, strong, address)
     Logon(usize, u8, bool, u8),
-    /// (Collector, user or anybody, address)
+    /// (Collector or the Server itself, user or anybody, address)
     Logoff(usize, Option<u8>, u8),
     /// (Collector, how many keys)
     Tell(usize, usize),
@@ -453,11 +453,13 @@ enum Act {
 
 fn act() -> impl Strategy<Value = Act> {
     let collector = 0..3_usize;
+    // The Server hears something itself as well.
+    let whoever = 0..4_usize;
     let (user, address) = (0..4_u8, 0..3_u8);
     prop_oneof![
-        6 => (collector.clone(), user.clone(), any::<bool>(), address.clone())
+        6 => (whoever.clone(), user.clone(), any::<bool>(), address.clone())
             .prop_map(|(c, u, s, a)| Act::Logon(c, u, s, a)),
-        3 => (collector.clone(), proptest::option::of(user), address)
+        3 => (whoever, proptest::option::of(user), address)
             .prop_map(|(c, u, a)| Act::Logoff(c, u, a)),
         4 => (collector.clone(), 1..4_usize).prop_map(|(c, n)| Act::Tell(c, n)),
         1 => collector.clone().prop_map(Act::Again),
@@ -506,20 +508,25 @@ proptest! {
             let at = step * 10;
             match act {
                 Act::Logon(c, ..) | Act::Logoff(c, ..) => {
-                    let event = said(act, at, "p").expect("an event");
-                    tellers[*c].send(event);
+                    match tellers.get_mut(*c) {
+                        Some(teller) => teller.send(said(act, at, "p").expect("an event")),
+                        None => {
+                            server.now = T0 + at;
+                            server.send(said(act, at, "p").expect("an event"));
+                        }
+                    }
                     union.now = T0 + at;
                     union.send(said(act, at, &format!("p{c}")).expect("an event"));
                 }
                 Act::Tell(c, most) => tellers[*c].tell(&mut server, *most),
-                Act::Again(c) => tellers[*c].from_the_beginning(),
+                Act::Again(c) => tellers[*c].begin_again(),
                 Act::Restart => {
                     server.now = T0 + at;
                     server.reload();
                     for teller in &mut tellers {
                         // Marks are in memory only.
                         if teller.marks.is_some() {
-                            teller.from_the_beginning();
+                            teller.begin_again();
                         }
                     }
                 }
