@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::apart;
+use super::collectors;
 use super::points;
 use super::proposals;
 use super::serve::Inner;
@@ -115,23 +116,23 @@ impl Site for Desk {
     }
 
     fn collectors(&self) -> Result<Vec<CollectorStatus>, Refusal> {
-        Err(apart::no_ingest(self.0.server().is_some()))
+        collectors::statuses(&self.0)
     }
 
     fn pushes(&self) -> Vec<PushStatus> {
         Vec::new()
     }
 
-    async fn invite(&self, _invite: Invite) -> Result<Invited, Refusal> {
-        Err(apart::no_ingest(self.0.server().is_some()))
+    async fn invite(&self, invite: Invite) -> Result<Invited, Refusal> {
+        collectors::invite(&self.0, invite).await
     }
 
     async fn change_collector(
         &self,
-        _name: &str,
-        _change: CollectorChange,
+        name: &str,
+        change: CollectorChange,
     ) -> Result<CollectorChanged, Refusal> {
-        Err(apart::no_ingest(self.0.server().is_some()))
+        collectors::change(&self.0, name, change).await
     }
 
     async fn onboarded(&self) -> Result<String, Refusal> {

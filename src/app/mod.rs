@@ -4,6 +4,7 @@
 //! and stops in phases. Decisions about identities, queries or lines are made in their rooms, never here.
 
 mod apart;
+mod collectors;
 mod desk;
 mod junos;
 mod metrics_page;

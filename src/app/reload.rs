@@ -81,7 +81,8 @@ async fn attempt(inner: &Arc<Inner>) -> Result<String, Refusal> {
         inner.pc_probes.stop().await;
     }
     let policy = keeping_scopes(new.policy(), inner.parts.reader.read().policy());
-    if inner.parts.policy.replace(policy).await.is_err() {
+    inner.ingest.enable(new.ingest.enabled).await;
+    if inner.ingest.obey(policy).await.is_err() {
         return Err(Refusal {
             message: "jims is stopping".into(),
             remedy: String::new(),

@@ -13,7 +13,7 @@ use super::metrics_page::MetricsPage;
 use super::notices::Notices;
 use super::proposals::{self, SharedHabits};
 use super::state::{self, Keeper};
-use super::{Error, reload, watch};
+use super::{Error, collectors, reload, watch};
 use crate::access::Access;
 use crate::config::{self, Config, Loaded};
 use crate::control::{self, ControlServer};
@@ -26,6 +26,7 @@ use crate::producer::event_log::{self, EventLogs};
 use crate::producer::firewall_push::{self, FirewallPushes};
 use crate::producer::pc_probe::{self, PcProbes};
 use crate::producer::syslog::{Surroundings, SyslogService};
+use crate::push::ingest::{Ingest, Kept};
 use crate::runtime::clock;
 use crate::runtime::probing::Probing;
 use crate::runtime::readiness::Readiness;
@@ -87,6 +88,8 @@ pub(super) struct Inner {
     pub(super) access: Access,
     /// Portals and NACs that push.
     pub(super) firewall_pushes: FirewallPushes,
+    /// Collectors that push.
+    pub(super) ingest: Ingest,
     /// The firewalls that are pushed to.
     pub(super) web_apis: WebApis,
     /// The syslog side.
@@ -133,9 +136,11 @@ impl App {
         let state = Arc::new(StateDir::open(&config.collector.state_dir)?);
         let notices = Notices::default();
         let control = ControlServer::bind(&config.control)?;
-        let restored = state::restore(&state, config.policy(), &notices)?;
+        let kept = Kept::read(Arc::clone(&state))?;
+        collectors::tell(&kept, &notices);
+        let restored = state::restore(&state, collectors::policy(&config, &kept), &notices)?;
         let (writer, parts) = Writer::new(restored.core, Reports::default());
-        let inner = Inner::new(path, config, state, telemetry, notices, parts);
+        let inner = Inner::new(path, config, (state, kept), telemetry, notices, parts);
         let config = inner.config.load_full();
         let server = config
             .server
@@ -168,6 +173,7 @@ impl App {
         }
         inner.start_habits();
         inner.firewall_pushes.replace(&config.firewall_pushes);
+        inner.start_ingest(&config).await;
         if let Some(server) = server {
             inner.start_server(server);
         }
@@ -235,11 +241,27 @@ fn report(phase: &str, left: Vec<String>) {
     }
 }
 
+fn pc_probes(
+    parts: &WriterParts,
+    tasks: &Tasks,
+    (resolver, probing, habits): (&Resolver, &Probing, &SharedHabits),
+) -> PcProbes {
+    PcProbes::new(pc_probe::Surroundings {
+        intake: parts.intake.clone(),
+        reader: parts.reader.clone(),
+        reports: parts.reports.clone(),
+        tasks: tasks.clone(),
+        resolver: resolver.clone(),
+        probing: probing.clone(),
+        habits: Arc::clone(habits),
+    })
+}
+
 impl Inner {
     fn new(
         path: &Path,
         config: Config,
-        state: Arc<StateDir>,
+        (state, kept): (Arc<StateDir>, Kept),
         telemetry: Telemetry,
         notices: Notices,
         parts: WriterParts,
@@ -268,19 +290,15 @@ impl Inner {
             tasks: tasks.outputs.clone(),
         });
         let (probing, habits) = (Probing::default(), SharedHabits::default());
-        let pc_probes = PcProbes::new(pc_probe::Surroundings {
-            intake: parts.intake.clone(),
-            reader: parts.reader.clone(),
-            reports: parts.reports.clone(),
-            tasks: tasks.intake.clone(),
-            resolver: resolver.clone(),
-            probing: probing.clone(),
-            habits: Arc::clone(&habits),
-        });
+        let pc_probes = pc_probes(&parts, &tasks.intake, (&resolver, &probing, &habits));
+        let access = Access::default();
+        let ingest =
+            collectors::ingest(kept, &config, &parts, (&readiness, &access, &tasks.outputs));
         Arc::new(Self {
             path: path.to_owned(),
             reports: parts.reports.clone(),
-            access: Access::default(),
+            access,
+            ingest,
             firewall_pushes: FirewallPushes::new(firewall_push::Surroundings {
                 intake: parts.intake.clone(),
                 reports: parts.reports.clone(),
@@ -320,7 +338,7 @@ impl Inner {
             readiness: self.readiness.clone(),
             strangers: self.strangers.clone(),
             access: self.access.clone(),
-            beside: self.firewall_pushes.router(self.access.clone()),
+            beside: (self.firewall_pushes.router(self.access.clone())).merge(self.ingest.router()),
             probing: self.probing.clone(),
             tasks: self.tasks.outputs.clone(),
         };
@@ -346,6 +364,13 @@ impl Inner {
             .outputs
             .spawn("server", async move { running.run(stopping).await });
         *self.server.lock() = Some(Running { service, stop });
+    }
+
+    /// Lets Collectors call, if they may, and watches who does.
+    async fn start_ingest(&self, config: &Config) {
+        self.ingest.enable(config.ingest.enabled).await;
+        let watching = self.ingest.clone().watch(self.phases.intake.clone());
+        self.tasks.intake.spawn("Collectors' standing", watching);
     }
 
     /// Pushes to the firewalls named, and to no other.

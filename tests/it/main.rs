@@ -19,6 +19,8 @@ mod firewall_push;
 mod firewall_table;
 mod follow_cookie;
 mod follow_world;
+mod ingest;
+mod ingest_bodies;
 mod push_documents;
 #[path = "../sim/random.rs"]
 mod random;

@@ -7,6 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -20,10 +21,12 @@ use jims::identity::view::Epoch;
 use jims::identity::{Batch, Core};
 use jims::net::http::Limits;
 use jims::producer::firewall_push::{self, FirewallPushes};
+use jims::push::ingest::{self, Ingest, Kept};
 use jims::runtime::clock;
 use jims::runtime::probing::Probing;
 use jims::runtime::readiness::{Latch, Readiness};
 use jims::runtime::report::Reports;
+use jims::runtime::state_dir::StateDir;
 use jims::runtime::strangers::Strangers;
 use jims::runtime::supervisor::Tasks;
 use jims::writer::{Writer, WriterParts};
@@ -43,6 +46,9 @@ pub(crate) struct Site {
     pub(crate) server: Server,
     pub(crate) writer: WriterParts,
     pub(crate) strangers: Strangers,
+    /// Collectors that push; they may not call before a test lets them.
+    pub(crate) ingest: Ingest,
+    pub(crate) state: Arc<StateDir>,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) address: SocketAddr,
     latch: Latch,
@@ -105,13 +111,26 @@ impl Site {
             reports: writer.reports.clone(),
             strangers: strangers.clone(),
         });
+        let state = Arc::new(StateDir::open(&folder.path().join("state")).unwrap());
+        let ingest = Ingest::new(
+            Kept::read(Arc::clone(&state)).unwrap(),
+            ingest::Surroundings {
+                intake: writer.intake.clone(),
+                reader: writer.reader.clone(),
+                policy: writer.policy.clone(),
+                readiness: readiness.clone(),
+                access: access.clone(),
+                tasks: tasks.clone(),
+                server: "test".to_owned(),
+            },
+        );
         let parts = ServerParts {
             reader: writer.reader.clone(),
             intake: writer.intake.clone(),
             readiness,
             strangers: strangers.clone(),
             access: access.clone(),
-            beside: pushes.router(access),
+            beside: pushes.router(access).merge(ingest.router()),
             probing: Probing::default(),
             limits,
             tasks: tasks.clone(),
@@ -126,6 +145,8 @@ impl Site {
             server,
             writer,
             strangers,
+            ingest,
+            state,
             folder,
             address,
             latch,

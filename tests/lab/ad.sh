@@ -1,14 +1,18 @@
 #!/bin/bash
 # A real Active Directory for the lab tests: one Samba domain controller on a loopback address.
-#   ad.sh up DIR      provisions (first time) and starts it; returns when LDAPS answers
-#   ad.sh down DIR    stops it
-# Domain corp.example.com (CORP), dc1.corp.example.com = 127.77.0.10, Administrator / Passw0rd!lab,
-# certificate authority in DIR/tls/ca.pem. Everything lives in DIR; nothing of the machine's own Samba is touched.
+#   ad.sh up DIR [DOMAIN ADDRESS]   provisions (first time) and starts it; returns when LDAPS answers
+#   ad.sh down DIR                  stops it
+# By default domain corp.example.com (CORP), dc1.corp.example.com = 127.77.0.10; a second one is a forest of its own.
+# Administrator / Passw0rd!lab, certificate authority in DIR/tls/ca.pem. Everything lives in DIR; nothing of the machine's
+# own Samba is touched.
 set -euo pipefail
 command=$1
 dir=$2
-ip=127.77.0.10
-fqdn=dc1.corp.example.com
+domain=${3:-corp.example.com}
+ip=${4:-127.77.0.10}
+realm=${domain^^}
+short=${realm%%.*}
+fqdn=dc1.$domain
 pid_file=$dir/run/samba.pid
 
 alive() { [ -f "$pid_file" ] && kill -0 "$(cat "$pid_file")" 2>/dev/null; }
@@ -24,7 +28,7 @@ stop() {
 
 make_certificates() (
   cd "$dir/tls"
-  openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj "/CN=CORP lab CA" -keyout ca.key -out ca.pem \
+  openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj "/CN=$short lab CA" -keyout ca.key -out ca.pem \
     -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign
   openssl req -newkey rsa:2048 -nodes -subj "/CN=$fqdn" -keyout key.pem -out request.pem
   printf 'subjectAltName=DNS:%s,DNS:localhost,IP:%s,IP:127.77.0.30,IP:127.77.0.31\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n' "$fqdn" "$ip" >extensions
@@ -35,14 +39,14 @@ make_certificates() (
 provision() {
   make_certificates >"$dir/log/tls.log" 2>&1
   printf '[global]\n' >"$dir/empty.conf"
-  /usr/bin/samba-tool domain provision --configfile="$dir/empty.conf" --targetdir="$dir" --realm=CORP.EXAMPLE.COM \
-    --domain=CORP --adminpass='Passw0rd!lab' --server-role=dc --dns-backend=SAMBA_INTERNAL --host-name=dc1 \
+  /usr/bin/samba-tool domain provision --configfile="$dir/empty.conf" --targetdir="$dir" --realm="$realm" \
+    --domain="$short" --adminpass='Passw0rd!lab' --server-role=dc --dns-backend=SAMBA_INTERNAL --host-name=dc1 \
     --host-ip="$ip" >"$dir/log/provision.log" 2>&1 || { tail -5 "$dir/log/provision.log" >&2; exit 1; }
   cat >"$dir/etc/smb.conf" <<S
 [global]
  netbios name = DC1
- realm = CORP.EXAMPLE.COM
- workgroup = CORP
+ realm = $realm
+ workgroup = $short
  server role = active directory domain controller
  interfaces = $ip/8
  bind interfaces only = yes
@@ -74,7 +78,7 @@ provision() {
  path = $dir/state/sysvol
  read only = no
 [netlogon]
- path = $dir/state/sysvol/corp.example.com/scripts
+ path = $dir/state/sysvol/$domain/scripts
  read only = no
 S
   touch "$dir/provisioned"

@@ -18,6 +18,7 @@ parameters.set("log level", "0")
 parameters.set("ldb:nosync", "true")
 db = SamDB(url=folder + "/private/sam.ldb", lp=parameters, session_info=system_session(parameters), options=["batch_mode:1"])
 base = str(db.domain_dn())
+domain = db.domain_dns_name()
 given = "Ada Grace Jürgen Łukasz Nguyễn Zoë Søren François Mei Iñigo".split()
 family = ["Lovelace", "Hopper", "O'Brien", "Müller", "Ångström", "Škoda", "García, jr.", "Smith"]
 
@@ -33,11 +34,11 @@ for i in range(count):
     name = f"{given[i % len(given)]} {family[i % len(family)]} {i}"
     dn = f"CN={dn_value(name)},OU=Lab,{base}"
     db.add({"dn": dn, "objectClass": "user", "sAMAccountName": f"u{i:06d}", "displayName": name,
-            "userPrincipalName": f"u{i:06d}@corp.example.com", "userAccountControl": "544"})
+            "userPrincipalName": f"u{i:06d}@{domain}", "userAccountControl": "544"})
     users.append(dn)
 for i in range(count // 4):
     db.add({"dn": f"CN=WS-{i:05d},OU=Lab,{base}", "objectClass": "computer", "sAMAccountName": f"WS-{i:05d}$",
-            "dNSHostName": f"ws-{i:05d}.corp.example.com", "userAccountControl": "4096",
+            "dNSHostName": f"ws-{i:05d}.{domain}", "userAccountControl": "4096",
             "operatingSystem": "Windows 11 Enterprise", "operatingSystemVersion": "10.0 (22631)"})
 for i in range(9, -1, -1):
     members = users[i::10] + ([f"CN=G-{i + 1:03d},OU=Lab,{base}"] if i < 9 else [])
@@ -55,6 +56,6 @@ message["member"] = ldb.MessageElement(f"CN=svc-jims,CN=Users,{base}", ldb.FLAG_
 db.modify(message)
 # Samba's own update of service names is switched off: Kerberos to LDAP needs this one.
 message = ldb.Message(ldb.Dn(db, f"CN=DC1,OU=Domain Controllers,{base}"))
-message["servicePrincipalName"] = ldb.MessageElement("ldap/dc1.corp.example.com", ldb.FLAG_MOD_ADD, "servicePrincipalName")
+message["servicePrincipalName"] = ldb.MessageElement(f"ldap/dc1.{domain}", ldb.FLAG_MOD_ADD, "servicePrincipalName")
 db.modify(message)
 print(f"{len(users)} users, {count // 4} computers, 12 groups")

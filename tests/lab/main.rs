@@ -13,6 +13,7 @@
 
 mod support;
 
+mod collectors;
 mod directory;
 mod directory_auth;
 mod events;

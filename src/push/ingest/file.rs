@@ -65,11 +65,11 @@ impl SetAside {
 
 /// Where the registry is kept.
 #[derive(Clone, Debug)]
-pub struct RegistryFile(Arc<StateDir>);
+pub(super) struct RegistryFile(Arc<StateDir>);
 
 impl RegistryFile {
     /// In the state folder.
-    pub fn new(state: Arc<StateDir>) -> Self {
+    pub(super) fn new(state: Arc<StateDir>) -> Self {
         Self(state)
     }
 
@@ -77,7 +77,7 @@ impl RegistryFile {
     ///
     /// # Errors
     /// The file is there and can neither be read nor set aside.
-    pub fn read(&self) -> Result<(Registry, Option<SetAside>), StateError> {
+    pub(super) fn read(&self) -> Result<(Registry, Option<SetAside>), StateError> {
         let Some(bytes) = self.0.read(FILE)? else {
             return Ok((Registry::default(), None));
         };
@@ -93,7 +93,7 @@ impl RegistryFile {
     ///
     /// # Errors
     /// It cannot be written; the file is as before.
-    pub async fn write(&self, registry: &Registry) -> Result<(), StateError> {
+    pub(super) async fn write(&self, registry: &Registry) -> Result<(), StateError> {
         let bytes = encode(registry);
         let state = Arc::clone(&self.0);
         let written = supervisor::blocking(move || state.replace(FILE, &bytes)).await;

@@ -1,5 +1,7 @@
 //! One `jims` with its folder, the firewall that asks it, and the directory behind it.
 
+pub(crate) mod apart;
+pub(crate) mod cut;
 pub(crate) mod peer;
 pub(crate) mod rsyslog;
 pub(crate) mod srx;
@@ -133,20 +135,31 @@ impl Site {
 
     /// The same at a place of its own.
     pub(crate) fn at(place: Place, session: &str, extra: &str) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("site.")
-            .tempdir_in(lab())
-            .expect("folder");
-        let site = Self {
-            folder,
-            place,
-            session: session.to_owned(),
-            child: None,
-        };
+        let mut site = Self::bare(place);
+        session.clone_into(&mut site.session);
         site.secret("directory.secret", "Svc-Jims!1");
         site.secret("firewall.secret", place.secret);
         site.configure(extra);
         site
+    }
+
+    /// A folder without a configuration.
+    pub(crate) fn bare(place: Place) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("site.")
+            .tempdir_in(lab())
+            .expect("folder");
+        Self {
+            folder,
+            place,
+            session: String::new(),
+            child: None,
+        }
+    }
+
+    /// Writes a whole configuration.
+    pub(crate) fn write(&self, configuration: &str) {
+        fs::write(self.path("jims.toml"), configuration).expect("configuration");
     }
 
     /// A file below the site's folder.
@@ -203,7 +216,7 @@ networks = ["10.0.0.0/8"]
             address = self.place.address,
             client_id = self.place.client_id,
         );
-        fs::write(self.path("jims.toml"), text).expect("configuration");
+        self.write(&text);
     }
 
     /// The binary with this site's configuration.

@@ -238,10 +238,8 @@ fn facts(slot: &str, told: Vec<shape::Fact>, now: UtcMillis) -> Result<Vec<ToldF
         return Err(format!("{slot}: more than {MAX_FACTS} facts"));
     }
     let all = told.into_iter().enumerate();
-    all.map(|(number, told)| {
-        fact(told, now).map_err(|wrong| format!("{slot}[{number}].{wrong}"))
-    })
-    .collect()
+    all.map(|(number, told)| fact(told, now).map_err(|wrong| format!("{slot}[{number}].{wrong}")))
+        .collect()
 }
 
 fn fact(told: shape::Fact, now: UtcMillis) -> Result<ToldFact, Wrong> {

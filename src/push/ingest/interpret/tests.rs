@@ -46,7 +46,10 @@ fn object(id: &str, kind: &str, more: Value) -> Value {
 #[test]
 fn addresses_become_canonical_and_facts_keep_their_order() {
     let changes = json!([
-        address("::ffff:10.0.0.1", &[fact(json!({})), fact(json!({ "is": "left" }))]),
+        address(
+            "::ffff:10.0.0.1",
+            &[fact(json!({})), fact(json!({ "is": "left" }))]
+        ),
         address("2001:db8::1", &[]),
     ]);
     let told = read(changes).expect("understood");
@@ -56,7 +59,10 @@ fn addresses_become_canonical_and_facts_keep_their_order() {
     let expected = [collector::FactKind::Strong, collector::FactKind::Left];
     assert_eq!(kinds, expected);
     let first = &report.user[0];
-    assert_eq!((first.at.0, first.received_at.0), (NOW.0 - 5000, NOW.0 - 4000));
+    assert_eq!(
+        (first.at.0, first.received_at.0),
+        (NOW.0 - 5000, NOW.0 - 4000)
+    );
     assert_eq!(first.groups, None);
     let empty = &told.reports[1];
     assert!(empty.user.is_empty() && empty.device.is_empty());
@@ -72,7 +78,10 @@ fn rule_5_nothing_happens_after_now_nor_is_heard_before_it_happened() {
         panic!("two facts");
     };
     assert_eq!((ahead.at, ahead.received_at), (NOW, NOW));
-    assert_eq!((behind.at, behind.received_at), (UtcMillis(0), UtcMillis(0)));
+    assert_eq!(
+        (behind.at, behind.received_at),
+        (UtcMillis(0), UtcMillis(0))
+    );
     let groups = vec![Name::new("a").expect("name")];
     assert_eq!(ahead.groups, Some((NOW, groups)));
     assert_eq!(behind.groups, Some((NOW, Vec::new())));
@@ -97,15 +106,42 @@ fn only_who_speaks_of_whoever_is_there_may_name_nobody() {
 fn what_is_wrong_is_refused_with_its_place() {
     let one = |more: Value| json!([address("10.0.0.9", &[]), address("10.0.0.1", &[fact(more)])]);
     for (changes, place) in [
-        (one(json!({ "name": "a\u{202e}b" })), "changes[1].user[0].name: "),
-        (one(json!({ "name": "x".repeat(257) })), "changes[1].user[0].name: "),
-        (one(json!({ "domain": null })), "changes[1].user[0].domain: "),
-        (one(json!({ "producer": " " })), "changes[1].user[0].producer: "),
-        (one(json!({ "producer": "x".repeat(129) })), "changes[1].user[0].producer: "),
-        (one(json!({ "record": "x".repeat(129) })), "changes[1].user[0].record: "),
-        (one(json!({ "record": "a\nb" })), "changes[1].user[0].record: "),
-        (one(json!({ "groups": ["a", ""] })), "changes[1].user[0].groups[1]: "),
-        (one(json!({ "groups": vec!["a"; 1025] })), "changes[1].user[0].groups: "),
+        (
+            one(json!({ "name": "a\u{202e}b" })),
+            "changes[1].user[0].name: ",
+        ),
+        (
+            one(json!({ "name": "x".repeat(257) })),
+            "changes[1].user[0].name: ",
+        ),
+        (
+            one(json!({ "domain": null })),
+            "changes[1].user[0].domain: ",
+        ),
+        (
+            one(json!({ "producer": " " })),
+            "changes[1].user[0].producer: ",
+        ),
+        (
+            one(json!({ "producer": "x".repeat(129) })),
+            "changes[1].user[0].producer: ",
+        ),
+        (
+            one(json!({ "record": "x".repeat(129) })),
+            "changes[1].user[0].record: ",
+        ),
+        (
+            one(json!({ "record": "a\nb" })),
+            "changes[1].user[0].record: ",
+        ),
+        (
+            one(json!({ "groups": ["a", ""] })),
+            "changes[1].user[0].groups[1]: ",
+        ),
+        (
+            one(json!({ "groups": vec!["a"; 1025] })),
+            "changes[1].user[0].groups: ",
+        ),
         (
             json!([address("10.0.0.1", &vec![fact(json!({})); 17])]),
             "changes[0].user: more than 16 facts",
@@ -114,21 +150,41 @@ fn what_is_wrong_is_refused_with_its_place() {
             json!([address("10.0.0.1", &[]), address("::ffff:10.0.0.1", &[])]),
             "changes[1].ip: the address is there twice",
         ),
+    ] {
+        let wrong = wrong(changes);
+        assert!(wrong.starts_with(place), "{wrong} is not {place}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_an_object_is_refused_with_its_place() {
+    for (changes, place) in [
         (json!([object("00", "group", json!({}))]), "changes[0].id: "),
         (
             json!([object(ID, "group", json!({ "members": [ID, "zz"] }))]),
             "changes[0].members[1]: ",
         ),
         (
-            json!([object(ID, "user", json!({ "enabled": true, "sid": "S-1-x" }))]),
+            json!([object(
+                ID,
+                "user",
+                json!({ "enabled": true, "sid": "S-1-x" })
+            )]),
             "changes[0].sid: ",
         ),
         (
-            json!([object(ID, "user", json!({ "enabled": true, "directory": "" }))]),
+            json!([object(
+                ID,
+                "user",
+                json!({ "enabled": true, "directory": "" })
+            )]),
             "changes[0].directory: ",
         ),
         (
-            json!([object(ID, "group", json!({})), object(ID, "group", json!({}))]),
+            json!([
+                object(ID, "group", json!({})),
+                object(ID, "group", json!({}))
+            ]),
             "changes[1].id: the object is there twice",
         ),
     ] {
@@ -156,8 +212,18 @@ fn objects_are_gathered_by_directory_and_domain() {
     let (key, part) = told.directories.first_key_value().expect("a part");
     assert_eq!(key.directory, "corp");
     assert_eq!(part.domain.as_str(), "corp.example.com");
-    assert!(part.facts.as_ref().is_some_and(|facts| facts.netbios.is_some()));
+    assert!(
+        part.facts
+            .as_ref()
+            .is_some_and(|facts| facts.netbios.is_some())
+    );
     assert_eq!((part.upserts.len(), part.removed.len()), (3, 1));
-    let counts = Counts { domains: 1, users: 1, devices: 1, groups: 1, sessions: 0 };
+    let counts = Counts {
+        domains: 1,
+        users: 1,
+        devices: 1,
+        groups: 1,
+        sessions: 0,
+    };
     assert_eq!(told.counts, counts);
 }

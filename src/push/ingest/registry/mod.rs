@@ -25,26 +25,26 @@ pub const LONGEST_EXPIRY: Duration = Duration::from_secs(30 * 86_400);
 /// How long an invitation is remembered after its end.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 /// Most invitations, those that are over among them.
-pub const MAX_INVITATIONS: usize = 1000;
+pub(super) const MAX_INVITATIONS: usize = 1000;
 /// Most onboarded Collectors.
-pub const MAX_COLLECTORS: usize = 1000;
+pub(super) const MAX_COLLECTORS: usize = 1000;
 /// Longest name of a Collector, in bytes.
 const MAX_NAME: usize = 64;
 /// Longest description, version or own name of a Collector, in bytes.
-pub const MAX_TEXT: usize = 256;
+pub(super) const MAX_TEXT: usize = 256;
 /// Longest client id, in bytes.
 const MAX_CLIENT_ID: usize = 128;
 /// A Collector's secret, in bytes: not shorter than 128 bits in hexadecimal.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 32..=256;
 /// Directories of one Collector that are remembered.
-pub const MAX_DIRECTORIES: usize = 64;
+pub(super) const MAX_DIRECTORIES: usize = 64;
 
 /// SHA-256 over a secret.
-pub type Hash = [u8; 32];
+pub(super) type Hash = [u8; 32];
 
 /// SHA-256 over the text of a secret.
 #[must_use]
-pub fn hash(secret: &str) -> Hash {
+pub(super) fn hash(secret: &str) -> Hash {
     Sha256::digest(secret.as_bytes()).into()
 }
 
@@ -125,9 +125,20 @@ pub struct Collector {
     /// Where it last called from.
     #[serde(default)]
     pub address: Option<IpAddr>,
-    /// The directories that it pushed: name at the Collector, and DNS domain.
+    /// The directories that it pushed.
     #[serde(default)]
-    pub directories: Vec<(String, String)>,
+    pub directories: Vec<Served>,
+}
+
+/// A directory that a Collector pushed, and a domain that it serves; both folded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Served {
+    /// Its name at the Collector.
+    pub directory: String,
+    /// DNS name.
+    pub domain: String,
+    /// Its objects are in the table; else the domain's come from somebody else (rule 27).
+    pub applied: bool,
 }
 
 /// Why something that an operator asked for cannot be done.
@@ -457,7 +468,7 @@ fn check(asked: &Onboard) -> Result<(), String> {
 ///
 /// # Errors
 /// A text is too long, or could forge a line.
-pub fn check_introduction(introduction: &Introduction) -> Result<(), String> {
+pub(super) fn check_introduction(introduction: &Introduction) -> Result<(), String> {
     for (what, text) in [
         ("collector.name", &introduction.name),
         ("collector.version", &introduction.version),

@@ -1,0 +1,238 @@
+//! Collectors that push to this Server, as the control socket asks for them: the registry's words in those of the protocol.
+
+use std::time::Duration;
+
+use super::apart;
+use super::notices::Notices;
+use super::serve::Inner;
+use crate::access::Access;
+use crate::config::Config;
+use crate::config::defaults::Environment;
+use crate::control::collectors::{
+    CollectorChange, CollectorChanged, CollectorState, CollectorStatus, Invite, Invited, Kinds, Lag,
+};
+use crate::control::protocol::{Refusal, timestamp};
+use crate::enforcement::Server;
+use crate::identity::policy::Policy;
+use crate::push::ingest::{
+    self, CollectorReading, Counts, Ingest, IngestError, Kept, Listed, RegistryError, ScopeText,
+};
+use crate::push::shape::Totals;
+use crate::runtime::readiness::Readiness;
+use crate::runtime::supervisor::Tasks;
+use crate::writer::WriterParts;
+
+/// Collectors that push, to a process that has these parts.
+pub(super) fn ingest(
+    kept: Kept,
+    config: &Config,
+    parts: &WriterParts,
+    (readiness, access, tasks): (&Readiness, &Access, &Tasks),
+) -> Ingest {
+    let surroundings = ingest::Surroundings {
+        intake: parts.intake.clone(),
+        reader: parts.reader.clone(),
+        policy: parts.policy.clone(),
+        readiness: readiness.clone(),
+        access: access.clone(),
+        tasks: tasks.clone(),
+        server: config.collector.name.clone(),
+    };
+    Ingest::new(kept, surroundings)
+}
+
+/// Tells of a list of Collectors that could not be used.
+pub(super) fn tell(kept: &Kept, notices: &Notices) {
+    if let Some(aside) = &kept.aside {
+        let what = aside.what();
+        tracing::warn!("{what}; no Collector is onboarded");
+        notices.put("Collectors set aside", what, aside.remedy());
+    }
+}
+
+/// The policy of a configuration, with the Collectors that it lets call.
+pub(super) fn policy(config: &Config, kept: &Kept) -> Policy {
+    let mut policy = config.policy();
+    if config.ingest.enabled {
+        kept.fill(&mut policy);
+    }
+    policy
+}
+
+/// How every Collector is doing.
+pub(super) fn statuses(inner: &Inner) -> Result<Vec<CollectorStatus>, Refusal> {
+    let server = inner.server().filter(|_| is_enabled(inner));
+    let server = server.ok_or_else(|| apart::no_ingest(inner.server().is_some()))?;
+    let expires = server.certificate().not_after;
+    let listed = inner.ingest.list();
+    let readings = inner.ingest.readings().into_iter();
+    let mut all: Vec<_> = readings
+        .map(|reading| {
+            let mut status = status(reading);
+            scope_of(&listed, &status.name).clone_into_status(&mut status);
+            status.certificate_expires = Some(timestamp(expires));
+            status
+        })
+        .collect();
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(all)
+}
+
+/// Invites a Collector.
+pub(super) async fn invite(inner: &Inner, wanted: Invite) -> Result<Invited, Refusal> {
+    let server = inner.server().filter(|_| is_enabled(inner));
+    let server = server.ok_or_else(|| apart::no_ingest(inner.server().is_some()))?;
+    let certificate = server.certificate();
+    let scope = ScopeText {
+        networks: wanted.networks,
+        domains: wanted.domains,
+        roles: wanted.roles,
+    };
+    let life = Some(Duration::from_secs(wanted.expires_s));
+    let invited = inner
+        .ingest
+        .invite(&wanted.name, life, scope, certificate.key_sha256);
+    let (code, expires) = invited.await.map_err(|error| refusal(&error))?;
+    let (url, url_guessed) = found_at(inner, &server);
+    Ok(Invited {
+        name: wanted.name,
+        code: code.text(),
+        url,
+        url_guessed,
+        fingerprint: certificate.fingerprint,
+        expires: timestamp(expires),
+    })
+}
+
+/// Changes a Collector or its invitation.
+pub(super) async fn change(
+    inner: &Inner,
+    name: &str,
+    change: CollectorChange,
+) -> Result<CollectorChanged, Refusal> {
+    if !is_enabled(inner) {
+        return Err(apart::no_ingest(inner.server().is_some()));
+    }
+    let ingest = &inner.ingest;
+    let changed = match &change {
+        CollectorChange::Revoke => ingest.revoke(name).await,
+        CollectorChange::Remove => ingest.remove(name).await,
+        CollectorChange::Disable => ingest.disable(name).await,
+        CollectorChange::Enable => ingest.enable_collector(name).await,
+        CollectorChange::Describe(text) => ingest.describe(name, text).await,
+    };
+    let (done, detail) = match changed {
+        Ok(()) => (true, change.as_str().to_owned()),
+        Err(IngestError::Registry(
+            none @ (RegistryError::NoCollector(_) | RegistryError::NoInvitation(_)),
+        )) => (false, none.to_string()),
+        Err(error) => return Err(refusal(&error)),
+    };
+    Ok(CollectorChanged {
+        name: name.to_owned(),
+        done,
+        detail,
+        left: None,
+    })
+}
+
+/// Where Collectors find the Server, and whether that is a guess.
+fn found_at(inner: &Inner, server: &Server) -> (String, bool) {
+    let host_name = Environment::of_process().host_name;
+    let configured = inner.config.load();
+    let url = configured.server.as_ref();
+    let url = url.map(|configured| apart::url(configured, &server.addresses(), &host_name));
+    url.unwrap_or_default()
+}
+
+fn is_enabled(inner: &Inner) -> bool {
+    inner.config.load().ingest.enabled
+}
+
+fn refusal(error: &IngestError) -> Refusal {
+    Refusal {
+        message: error.to_string(),
+        remedy: error.remedy(),
+    }
+}
+
+fn scope_of<'a>(listed: &'a Listed, name: &str) -> Scope<'a> {
+    let mut collectors = listed.collectors.iter();
+    let onboarded = collectors.find(|one| one.name == name);
+    let mut invitations = listed.invitations.iter().rev();
+    let scope = onboarded.map(|one| &one.scope).or_else(|| {
+        invitations
+            .find(|one| one.name == name)
+            .map(|one| &one.scope)
+    });
+    Scope(scope)
+}
+
+/// What a Collector may speak for, if it is known.
+struct Scope<'a>(Option<&'a ScopeText>);
+
+impl Scope<'_> {
+    fn clone_into_status(&self, status: &mut CollectorStatus) {
+        if let Some(scope) = self.0 {
+            status.networks.clone_from(&scope.networks);
+            status.domains.clone_from(&scope.domains);
+            status.roles.clone_from(&scope.roles);
+        }
+    }
+}
+
+fn status(reading: CollectorReading) -> CollectorStatus {
+    let lag = Lag {
+        behind: reading.behind,
+        seconds: Some(reading.behind_for.as_secs()),
+    };
+    let lag = reading.totals.is_some().then_some(lag);
+    CollectorStatus {
+        name: reading.name,
+        identifier: reading.introduced,
+        version: reading.version,
+        description: reading.description,
+        state: state(reading.state),
+        since: reading.disconnected_since.map(timestamp),
+        last_update: reading.last_update.map(timestamp),
+        address: reading.address,
+        pushes: pushed(reading.pushed),
+        totals: reading.totals.map(held).unwrap_or_default(),
+        lag,
+        onboarded_at: reading.onboarded_at.map(timestamp),
+        invitation_expires: reading.invitation_expires.map(timestamp),
+        clock_difference_ms: reading.clock_ahead_ms,
+        attention: reading.attention_there,
+        ..CollectorStatus::default()
+    }
+}
+
+fn state(state: ingest::CollectorState) -> CollectorState {
+    match state {
+        ingest::CollectorState::Connected => CollectorState::Connected,
+        ingest::CollectorState::Resynchronising => CollectorState::Resynchronising,
+        ingest::CollectorState::Disconnected => CollectorState::Disconnected,
+        ingest::CollectorState::Disabled => CollectorState::Disabled,
+        ingest::CollectorState::Invited => CollectorState::Invited,
+    }
+}
+
+fn pushed(counts: Counts) -> Kinds {
+    Kinds {
+        domains: counts.domains,
+        users: counts.users,
+        devices: counts.devices,
+        groups: counts.groups,
+        sessions: counts.sessions,
+    }
+}
+
+fn held(totals: Totals) -> Kinds {
+    Kinds {
+        domains: totals.domains,
+        users: totals.users,
+        devices: totals.devices,
+        groups: totals.groups,
+        sessions: totals.sessions,
+    }
+}
