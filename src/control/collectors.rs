@@ -70,7 +70,7 @@ pub struct CollectorStatus {
     pub certificate_expires: Option<Timestamp>,
     /// Its clock ahead of ours, in milliseconds.
     pub clock_difference_ms: Option<i64>,
-    /// What needs an operator here: a sentence each.
+    /// What needs an operator here beside its state: a sentence each.
     #[serde(default)]
     pub attention: Vec<String>,
     /// How many things on the Collector need its operator.

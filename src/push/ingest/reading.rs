@@ -75,7 +75,7 @@ pub struct CollectorReading {
     pub invitation_expires: Option<UtcMillis>,
     /// How many matters need their operator there.
     pub attention_there: u32,
-    /// What needs an operator here: a sentence each.
+    /// What needs an operator here beside its state: a sentence each.
     pub attention: Vec<String>,
 }
 
@@ -170,7 +170,7 @@ impl Live {
             disconnected_since: self.disconnected_since,
             invitation_expires: None,
             attention_there: said.map_or(0, |said| said.attention),
-            attention: self.attention(of),
+            attention: self.attention(),
         }
     }
 
@@ -186,11 +186,8 @@ impl Live {
         }
     }
 
-    fn attention(&self, of: &Collector) -> Vec<String> {
+    fn attention(&self) -> Vec<String> {
         let mut all = Vec::new();
-        if of.enabled && self.disconnected_since.is_some() {
-            all.push("it is not heard; see `jims status` there".to_owned());
-        }
         if let Some(why) = &self.refused {
             all.push(format!("its last push was refused: {why}"));
         }
