@@ -25,14 +25,6 @@ pub(super) fn no_ingest(is_server: bool) -> Refusal {
     }
 }
 
-/// This process pushes to nobody.
-pub(super) fn no_push() -> Refusal {
-    Refusal {
-        message: "this version of jims pushes to no Server".into(),
-        remedy: String::new(),
-    }
-}
-
 /// Where Collectors find this Server, and whether that is a guess: the first name of the certificate that is configured,
 /// else an address that it listens on, else the host's name.
 pub(super) fn url(server: &Server, listens: &[SocketAddr], host_name: &str) -> (String, bool) {

@@ -9,6 +9,7 @@ use super::apart;
 use super::collectors;
 use super::points;
 use super::proposals;
+use super::pushes;
 use super::serve::Inner;
 use crate::config::defaults::Environment;
 use crate::control::Site;
@@ -78,6 +79,7 @@ impl Site for Desk {
             });
         }
         all.extend(points::attention(self.0.web_apis.read(), clock::utc_now()));
+        all.extend(pushes::attention(self.0.pushes.read(), clock::utc_now()));
         let config = self.0.config.load();
         let habits = self.0.habits.lock();
         all.extend(proposals::attention(&habits, &config, clock::utc_now()));
@@ -120,7 +122,7 @@ impl Site for Desk {
     }
 
     fn pushes(&self) -> Vec<PushStatus> {
-        Vec::new()
+        self.0.pushes.read().iter().map(pushes::status).collect()
     }
 
     async fn invite(&self, invite: Invite) -> Result<Invited, Refusal> {
@@ -136,7 +138,7 @@ impl Site for Desk {
     }
 
     async fn onboarded(&self) -> Result<String, Refusal> {
-        Err(apart::no_push())
+        Ok(pushes::look(&self.0).await)
     }
 
     async fn reload(&self) -> Result<String, Refusal> {

@@ -100,12 +100,15 @@ async fn attempt(inner: &Arc<Inner>) -> Result<String, Refusal> {
         inner.start_pc_probe(probe);
     }
     inner.config.store(Arc::new(new));
+    inner.pushes.look();
     Ok(summary(&difference))
 }
 
 /// The new policy, with the scopes of sources that are gone: what they sent before may still be on its way to the table,
 /// and what comes of a source without a scope would count everywhere (rule 12).
 fn keeping_scopes(mut new: Policy, old: &Policy) -> Policy {
+    // Who is told is not the file's alone; it is looked at again at once.
+    new.feed = old.feed;
     for (producer, scope) in &old.scopes {
         let gone = new.scopes.entry(producer.clone());
         gone.or_insert_with(|| scope.clone());

@@ -12,6 +12,7 @@ use super::desk::Desk;
 use super::metrics_page::MetricsPage;
 use super::notices::Notices;
 use super::proposals::{self, SharedHabits};
+use super::pushes;
 use super::state::{self, Keeper};
 use super::{Error, collectors, reload, watch};
 use crate::access::Access;
@@ -27,6 +28,7 @@ use crate::producer::firewall_push::{self, FirewallPushes};
 use crate::producer::pc_probe::{self, PcProbes};
 use crate::producer::syslog::{Surroundings, SyslogService};
 use crate::push::ingest::{Ingest, Kept};
+use crate::push::sender::{Pushes, Wanted};
 use crate::runtime::clock;
 use crate::runtime::probing::Probing;
 use crate::runtime::readiness::Readiness;
@@ -92,6 +94,8 @@ pub(super) struct Inner {
     pub(super) ingest: Ingest,
     /// The firewalls that are pushed to.
     pub(super) web_apis: WebApis,
+    /// The Servers that are pushed to.
+    pub(super) pushes: Pushes,
     /// The syslog side.
     pub(super) syslog: Mutex<Option<Running<SyslogService>>>,
     /// The event sources.
@@ -138,7 +142,10 @@ impl App {
         let control = ControlServer::bind(&config.control)?;
         let kept = Kept::read(Arc::clone(&state))?;
         collectors::tell(&kept, &notices);
-        let restored = state::restore(&state, collectors::policy(&config, &kept), &notices)?;
+        let push_to = Wanted::read(&config.pushes, &config.collector.state_dir);
+        let mut policy = collectors::policy(&config, &kept);
+        policy.feed = push_to.is_any();
+        let restored = state::restore(&state, policy, &notices)?;
         let (writer, parts) = Writer::new(restored.core, Reports::default());
         let inner = Inner::new(path, config, (state, kept), telemetry, notices, parts);
         let config = inner.config.load_full();
@@ -178,6 +185,7 @@ impl App {
             inner.start_server(server);
         }
         inner.push_to(pushed_to).await;
+        inner.start_pushes(push_to).await;
         if let Some(syslog) = syslog {
             inner.start_syslog(syslog);
         }
@@ -289,6 +297,7 @@ impl Inner {
             resolver: resolver.clone(),
             tasks: tasks.outputs.clone(),
         });
+        let pushes = pushes::new(&config, &parts, &readiness, &resolver, &tasks.outputs);
         let (probing, habits) = (Probing::default(), SharedHabits::default());
         let pc_probes = pc_probes(&parts, &tasks.intake, (&resolver, &probing, &habits));
         let access = Access::default();
@@ -309,6 +318,7 @@ impl Inner {
             notices,
             server: Mutex::new(None),
             web_apis,
+            pushes,
             syslog: Mutex::new(None),
             event_logs,
             pc_probes,

@@ -189,7 +189,7 @@ fn render(probed: &Probed) -> String {
     text
 }
 
-fn step_text(step: &ProbedStep) -> String {
+pub(super) fn step_text(step: &ProbedStep) -> String {
     let mark = if step.ok { "ok" } else { "NO" };
     let label = format!("{mark}  {}", step.name);
     let detail = format!("{} ({})", step.detail, span_ms(step.ms));

@@ -14,17 +14,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rustls::CertificateError;
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::client::danger::ServerCertVerifier as _;
 use secrecy::ExposeSecret as _;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::resolve::Resolver;
 use super::tls::{TlsError, fingerprint, install_provider, trusted_roots};
+use super::verifier::{self, Judge, Shown};
 use crate::config::secret::Secret;
 
 /// For name, TCP and TLS together.
@@ -139,12 +138,8 @@ impl HttpsClient {
     pub fn new(trust: Trust<'_>, resolver: Resolver) -> Result<Self, HttpsError> {
         install_provider();
         let refused = Arc::new(Mutex::new(None));
-        let verifier = Verifier::new(trust, Arc::clone(&refused))?;
-        let mut tls = ClientConfig::builder()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let judge = ByFileOrPin::new(trust, Arc::clone(&refused))?;
+        let tls = verifier::judged(judge, &[b"http/1.1"]);
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .user_agent(concat!("jims/", env!("CARGO_PKG_VERSION")))
@@ -204,7 +199,7 @@ impl HttpsClient {
 }
 
 /// The innermost reasons, without the address, which the caller knows.
-fn reason(error: &reqwest::Error) -> String {
+pub(super) fn reason(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -224,7 +219,7 @@ fn reason(error: &reqwest::Error) -> String {
 
 /// Names are found as everywhere else in this process.
 #[derive(Debug)]
-struct Names(Resolver);
+pub(super) struct Names(pub(super) Resolver);
 
 impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
@@ -239,46 +234,34 @@ impl Resolve for Names {
 
 /// Judges certificates, and keeps what it refused for a message that helps.
 #[derive(Debug)]
-struct Verifier {
+struct ByFileOrPin {
     issuers: Option<Arc<WebPkiServerVerifier>>,
     pin: Option<[u8; 32]>,
-    provider: Arc<CryptoProvider>,
     refused: Arc<Mutex<Option<RefusedCertificate>>>,
 }
 
-impl Verifier {
+impl ByFileOrPin {
     fn new(
         trust: Trust<'_>,
         refused: Arc<Mutex<Option<RefusedCertificate>>>,
     ) -> Result<Self, HttpsError> {
-        let provider = CryptoProvider::get_default()
-            .cloned()
-            .unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));
         let by_issuer = trust.ca_file.is_some() || trust.certificate_sha256.is_none();
         let issuers = by_issuer.then(|| {
             let roots = Arc::new(trusted_roots(trust.ca_file)?);
-            WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+            WebPkiServerVerifier::builder_with_provider(roots, verifier::provider())
                 .build()
                 .map_err(|error| HttpsError::Client(error.to_string()))
         });
         Ok(Self {
             issuers: issuers.transpose()?,
             pin: trust.certificate_sha256,
-            provider,
             refused,
         })
     }
 
-    fn judge(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<(), (rustls::Error, String)> {
+    fn decide(&self, shown: &Shown<'_>) -> Result<(), (rustls::Error, String)> {
         if let Some(pin) = self.pin {
-            let digest: [u8; 32] = Sha256::digest(end_entity).into();
+            let digest: [u8; 32] = Sha256::digest(shown.end_entity).into();
             if digest != pin {
                 return Err((
                     CertificateError::ApplicationVerificationFailure.into(),
@@ -288,11 +271,15 @@ impl Verifier {
         }
         if let Some(issuers) = &self.issuers {
             issuers
-                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+                .verify_server_cert(
+                    shown.end_entity,
+                    shown.intermediates,
+                    shown.server_name,
+                    shown.ocsp_response,
+                    shown.now,
+                )
                 .map_err(|error| {
-                    let reason = error.to_string();
-                    let bare = reason.strip_prefix("invalid peer certificate: ");
-                    let reason = bare.unwrap_or(&reason).to_owned();
+                    let reason = refusal_of(&error);
                     (error, reason)
                 })?;
         }
@@ -300,48 +287,21 @@ impl Verifier {
     }
 }
 
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.judge(end_entity, intermediates, server_name, ocsp_response, now)
-            .map(|()| ServerCertVerified::assertion())
-            .map_err(|(error, reason)| {
-                *self.refused.lock() = Some(RefusedCertificate {
-                    fingerprint: fingerprint(end_entity),
-                    reason,
-                });
-                error
-            })
+impl Judge for ByFileOrPin {
+    fn judge(&self, shown: &Shown<'_>) -> Result<(), rustls::Error> {
+        self.decide(shown).map_err(|(error, reason)| {
+            *self.refused.lock() = Some(RefusedCertificate {
+                fingerprint: fingerprint(shown.end_entity),
+                reason,
+            });
+            error
+        })
     }
+}
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let known = &self.provider.signature_verification_algorithms;
-        known.supported_schemes()
-    }
+/// What is wrong with a certificate, without the words that go before it.
+pub(super) fn refusal_of(error: &rustls::Error) -> String {
+    let reason = error.to_string();
+    let bare = reason.strip_prefix("invalid peer certificate: ");
+    bare.unwrap_or(&reason).to_owned()
 }

@@ -1,5 +1,7 @@
 //! The only sockets: listeners, TLS, HTTP, the local socket.
 
+pub mod collector_client;
+mod collector_trust;
 pub mod datagrams;
 pub mod http;
 pub mod https_client;
@@ -14,3 +16,4 @@ pub mod security;
 pub mod self_signed;
 pub mod stream;
 pub mod tls;
+mod verifier;

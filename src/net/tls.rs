@@ -494,7 +494,14 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-fn facts(path: &Path, certificate: &CertificateDer<'_>) -> Result<CertificateFacts, TlsError> {
+/// What a certificate says; `path` is where it came from.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn facts(
+    path: &Path,
+    certificate: &CertificateDer<'_>,
+) -> Result<CertificateFacts, TlsError> {
     let (_, parsed) =
         X509Certificate::from_der(certificate).map_err(|wrong| TlsError::Refused {
             what: "certificate",

@@ -9,5 +9,10 @@
 //! [`shape`] is the protocol. Who wins where Collectors disagree is decided in `identity/`, not here.
 
 pub mod code;
+pub mod credential;
 pub mod ingest;
+pub mod onboarding;
+pub mod sender;
+mod server;
 pub mod shape;
+pub mod target;
