@@ -21,6 +21,7 @@ mod follow_cookie;
 mod follow_world;
 mod ingest;
 mod ingest_bodies;
+mod ingest_restart;
 mod push_documents;
 #[path = "../sim/random.rs"]
 mod random;

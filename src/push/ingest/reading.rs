@@ -8,9 +8,6 @@ use super::registry::{Collector, Invitation};
 use crate::identity::time::UtcMillis;
 use crate::push::shape::{Push, Totals};
 
-/// A clock that differs by more is told.
-pub const CLOCK_DIFFERS: Duration = Duration::from_secs(60);
-
 /// How a Collector stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CollectorState {
@@ -78,6 +75,9 @@ pub struct CollectorReading {
     /// What needs an operator here beside its state: a sentence each.
     pub attention: Vec<String>,
 }
+
+/// A clock that differs by more makes evidence of two Collectors hard to compare.
+const CLOCK_DIFFERS: Duration = Duration::from_secs(60);
 
 /// What is known of a Collector while this process runs.
 #[derive(Clone, Debug, Default)]
