@@ -11,7 +11,7 @@ use crate::config::defaults::Environment;
 use crate::control::collectors::{
     CollectorChange, CollectorChanged, CollectorState, CollectorStatus, Invite, Invited, Kinds, Lag,
 };
-use crate::control::protocol::{Refusal, timestamp};
+use crate::control::protocol::{Attention, Refusal, timestamp};
 use crate::enforcement::Server;
 use crate::identity::policy::Policy;
 use crate::push::ingest::{
@@ -76,6 +76,21 @@ pub(super) fn statuses(inner: &Inner) -> Result<Vec<CollectorStatus>, Refusal> {
         .collect();
     all.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(all)
+}
+
+/// Collectors whose pushes are not understood.
+pub(super) fn attention(inner: &Inner) -> Vec<Attention> {
+    let readings = inner.ingest.readings().into_iter();
+    readings
+        .filter_map(|reading| {
+            let why = reading.refused?;
+            Some(Attention {
+                what: format!("what Collector `{}` pushes is refused: {why}", reading.name),
+                remedy: "let both run the same version of jims, and report it if they do".into(),
+                since: None,
+            })
+        })
+        .collect()
 }
 
 /// Invites a Collector.
@@ -202,7 +217,7 @@ fn status(reading: CollectorReading) -> CollectorStatus {
         onboarded_at: reading.onboarded_at.map(timestamp),
         invitation_expires: reading.invitation_expires.map(timestamp),
         clock_difference_ms: reading.clock_ahead_ms,
-        attention: reading.attention_there,
+        attention: reading.attention,
         ..CollectorStatus::default()
     }
 }

@@ -348,7 +348,8 @@ impl Inner {
             readiness: self.readiness.clone(),
             strangers: self.strangers.clone(),
             access: self.access.clone(),
-            beside: (self.firewall_pushes.router(self.access.clone())).merge(self.ingest.router()),
+            beside: self.firewall_pushes.router(self.access.clone()),
+            over_tls: self.ingest.router(),
             probing: self.probing.clone(),
             tasks: self.tasks.outputs.clone(),
         };

@@ -39,8 +39,17 @@ pub(super) const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Parameters of a request that are looked at.
 const MAX_PARAMETERS: usize = 512;
 
+/// What strangers may do where Collectors are onboarded, who may call from anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guests {
+    /// Nothing.
+    HearNothing,
+    /// Ask for a token.
+    MayShowCredentials,
+}
+
 /// What answers.
-pub(super) fn router(shared: Arc<Shared>) -> Router {
+pub(super) fn router(shared: Arc<Shared>, guests: Guests) -> Router {
     let (mut router, mut tokens) = (Router::new(), Router::new());
     for prefix in ["", "/api"] {
         let path = |rest: &str| format!("{prefix}{rest}");
@@ -50,9 +59,16 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
             .route(&path("/user_query/v2/ip/{address}"), get(ip))
             .route(&path("/user_query/v2/user"), get(user));
     }
-    let limit = RequestBodyLimitLayer::new(MAX_BODY_BYTES);
-    let gate = middleware::from_fn_with_state(Arc::clone(&shared), clients_and_collectors);
-    guarded(router, tokens.layer(limit).layer(gate), shared)
+    let tokens = tokens.layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES));
+    let state = Arc::clone(&shared);
+    let tokens = match guests {
+        Guests::HearNothing => tokens.layer(middleware::from_fn_with_state(state, clients_only)),
+        Guests::MayShowCredentials => tokens.layer(middleware::from_fn_with_state(
+            state,
+            clients_and_collectors,
+        )),
+    };
+    guarded(router, tokens, shared)
 }
 
 /// Lets nobody but clients reach the routes, and load balancers ask how we are.

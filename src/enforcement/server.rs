@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::forced::Forced;
-use super::http::{router, validator_router};
+use super::http::{Guests, router, validator_router};
 use super::point::{PointError, Points};
 use super::query;
 use super::reading::{PointReading, PointStates};
@@ -100,8 +100,10 @@ pub struct ServerParts {
     pub strangers: Strangers,
     /// Who may call; filled from the configuration here.
     pub access: Access,
-    /// What else answers on its HTTPS listeners, to clients of other roles.
+    /// What else answers on its listeners, to clients of other roles.
     pub beside: Router,
+    /// What else answers on its HTTPS listeners only, to anybody.
+    pub over_tls: Router,
     /// How a firewall has a computer asked.
     pub probing: Probing,
     /// The bounds of its listeners.
@@ -133,6 +135,7 @@ struct Inner {
     shared: Arc<Shared>,
     tls: Arc<ServerTls>,
     beside: Router,
+    over_tls: Router,
     limits: Limits,
     tasks: Tasks,
     listeners: Mutex<Listeners>,
@@ -197,6 +200,7 @@ impl Server {
             shared: Arc::new(shared),
             tls,
             beside: parts.beside,
+            over_tls: parts.over_tls,
             limits: parts.limits,
             tasks: parts.tasks,
             listeners: Mutex::new(listeners),
@@ -332,7 +336,12 @@ impl Server {
                 listener,
                 tls: (face != Face::DebugHttp).then(|| Arc::clone(&self.0.tls)),
                 router: match face {
-                    Face::Queries | Face::DebugHttp => router(shared).merge(self.0.beside.clone()),
+                    Face::Queries => router(shared, Guests::MayShowCredentials)
+                        .merge(self.0.beside.clone())
+                        .merge(self.0.over_tls.clone()),
+                    Face::DebugHttp => {
+                        router(shared, Guests::HearNothing).merge(self.0.beside.clone())
+                    }
                     Face::Validator => validator_router(shared),
                 },
                 limits: Limits {

@@ -185,6 +185,12 @@ impl Slot {
         self.refold(before);
     }
 
+    /// Whether there is anything about a subject that can be forgotten.
+    pub(super) fn knows(&self, subject: Id<Subject>) -> bool {
+        let mut of = self.facts.iter().filter(|f| f.subject == Some(subject));
+        of.any(|fact| fact.kind != FactKind::Left)
+    }
+
     /// Forgets everything about a subject that is not the session's, but when it left: it may come back, and what
     /// happened before must not sign it on then. Whom it displaced stays displaced.
     pub(super) fn forget(&mut self, subject: Id<Subject>, producers: &Producers) {

@@ -257,7 +257,8 @@ impl Core {
             if self.table.arena[entry].slot(kind).subject() == Some(subject) {
                 self.close(entry, kind, end, now, outcomes);
             }
-            if self.table.arena.contains(entry) {
+            let is_there = self.table.arena.contains(entry);
+            if is_there && self.table.arena[entry].slot(kind).knows(subject) {
                 self.change(entry, kind, now, |slot, producers| {
                     slot.forget(subject, producers);
                 });

@@ -27,10 +27,12 @@
 //!
 //! Only what a Collector heard itself is pushed, never what other Collectors pushed to it: there are no circles.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// This protocol.
 pub const PROTOCOL: u32 = 1;
@@ -174,9 +176,33 @@ pub struct Push {
     pub attention: u32,
     /// What it holds itself.
     pub totals: Totals,
-    /// The changes, in order.
-    #[serde(default)]
+    /// The changes, in order; at most [`MAX_CHANGES`].
+    #[serde(default, deserialize_with = "at_most")]
     pub changes: Vec<Change>,
+}
+
+/// Reads no more changes than there may be, for a body within its bound could hold hundreds of times as many.
+fn at_most<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Change>, D::Error> {
+    struct Changes;
+    impl<'de> Visitor<'de> for Changes {
+        type Value = Vec<Change>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MAX_CHANGES} changes")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+            let mut changes = Vec::new();
+            while let Some(change) = from.next_element()? {
+                if changes.len() == MAX_CHANGES {
+                    return Err(A::Error::invalid_length(MAX_CHANGES + 1, &self));
+                }
+                changes.push(change);
+            }
+            Ok(changes)
+        }
+    }
+    from.deserialize_seq(Changes)
 }
 
 /// What a Collector holds.

@@ -383,7 +383,7 @@ fn a_silent_collector_is_disconnected_and_its_sessions_stay() {
     let mut truth = Truth::default();
     send(BRANCH, &[truth.comes(BRANCH, 1, "10.40.0.1")]);
     wait_for_truth(&server, &truth);
-    site.kill();
+    site.stop();
     // Three heartbeats.
     wait_at_most(GUARD, "the page to say so", || {
         (on_the_page(&server, BRANCH.name)["state"] == "disconnected").then_some(())

@@ -8,9 +8,7 @@ use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use crate::push::shape::{
-    MAX_CHANGES, MAX_JSON_BYTES, MAX_PUSH_BYTES, MINIMUM_PROTOCOL, PROTOCOL, Push,
-};
+use crate::push::shape::{MAX_JSON_BYTES, MAX_PUSH_BYTES, MINIMUM_PROTOCOL, PROTOCOL, Push};
 use crate::runtime::supervisor;
 
 /// A body that is packed into fewer bytes is unpacked and parsed at once.
@@ -107,9 +105,6 @@ fn parse(json: &[u8]) -> Result<Push, NoPush> {
     let is_ours = |protocol| (MINIMUM_PROTOCOL..=PROTOCOL).contains(&protocol);
     match serde_json::from_slice::<Push>(json) {
         Ok(push) if !is_ours(push.protocol) => Err(NoPush::Protocol),
-        Ok(push) if push.changes.len() > MAX_CHANGES => {
-            Err(NoPush::Invalid(format!("changes: more than {MAX_CHANGES}")))
-        }
         Ok(push) => Ok(push),
         Err(why) => match serde_json::from_slice::<Head>(json) {
             Ok(head) if !is_ours(head.protocol) => Err(NoPush::Protocol),

@@ -3,6 +3,7 @@
 //! The Server's own directory first; else the Collector that was onboarded first of those that serve the domain, are not
 //! disabled and not disconnected for long. Pure.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
@@ -34,8 +35,7 @@ pub(super) fn holder<'a>(
     silent_since: impl Fn(&str) -> Option<UtcMillis>,
     now: UtcMillis,
 ) -> Holder<'a> {
-    let mut own = policy.directories.iter();
-    if own.any(|(_, served)| served.key().as_str() == domain) {
+    if is_own(domain, policy) {
         return Holder::Own;
     }
     let serves = |one: &&Collector| one.directories.iter().any(|served| served.domain == domain);
@@ -45,6 +45,12 @@ pub(super) fn holder<'a>(
     let mut all = registry.collectors().iter().filter(serves);
     let first = all.find(is_there);
     first.map_or(Holder::Nobody, |one| Holder::Collector(&one.name))
+}
+
+/// Whether the Server reads the domain's directory itself.
+pub(super) fn is_own(domain: &str, policy: &Policy) -> bool {
+    let mut own = policy.directories.iter();
+    own.any(|(_, served)| served.key().as_str() == domain)
 }
 
 /// On what it is decided now what is taken of the Collector.
@@ -75,15 +81,18 @@ pub(super) fn over_domain(domain: &str) -> u64 {
     hasher.finish()
 }
 
-/// Over everything of the policy that leaves words of a Collector out. Another version of jims may write it otherwise; a
+/// Over everything of the policy that leaves words of a Collector out, and the domains that the Server reads itself: what a
+/// Collector told of those goes with its next pass. Another version of jims may write it otherwise; a
 /// Collector that starts over for nothing costs little.
 fn over_policy(collector: &Collector, policy: &Policy) -> u64 {
     let mut hasher = DefaultHasher::new();
-    format!(
-        "{:?} {:?} {:?}",
+    let own = policy.directories.iter().map(|(_, domain)| domain.key());
+    let own: BTreeSet<NameKey> = own.collect();
+    let text = format!(
+        "{:?} {:?} {:?} {own:?}",
         policy.filter, policy.domains, collector.scope
-    )
-    .hash(&mut hasher);
+    );
+    text.hash(&mut hasher);
     hasher.finish()
 }
 

@@ -38,7 +38,7 @@ use parking_lot::{Mutex, RwLock};
 pub use self::desk::{IngestError, Listed};
 pub use self::file::SetAside;
 pub use self::interpret::Counts;
-pub use self::reading::{CLOCK_DIFFERS, CollectorReading, CollectorState};
+pub use self::reading::{CollectorReading, CollectorState};
 pub use self::registry::{
     Collector, DEFAULT_EXPIRY, Invitation, InvitationState, LONGEST_EXPIRY, Registry,
     RegistryError, SHORTEST_EXPIRY,

@@ -8,9 +8,6 @@ use super::registry::{Collector, Invitation};
 use crate::identity::time::UtcMillis;
 use crate::push::shape::{Push, Totals};
 
-/// A clock that differs by more is told.
-pub const CLOCK_DIFFERS: Duration = Duration::from_secs(60);
-
 /// How a Collector stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CollectorState {
@@ -74,9 +71,9 @@ pub struct CollectorReading {
     /// When its invitation expires, before it is onboarded.
     pub invitation_expires: Option<UtcMillis>,
     /// How many matters need their operator there.
-    pub attention_there: u32,
-    /// What needs an operator here: a sentence each.
-    pub attention: Vec<String>,
+    pub attention: u32,
+    /// Why its last push was refused, until one is taken: one of the two is wrong, and pushes do not go on.
+    pub refused: Option<String>,
 }
 
 /// What is known of a Collector while this process runs.
@@ -169,8 +166,8 @@ impl Live {
             onboarded_at: Some(of.onboarded_at),
             disconnected_since: self.disconnected_since,
             invitation_expires: None,
-            attention_there: said.map_or(0, |said| said.attention),
-            attention: self.attention(of),
+            attention: said.map_or(0, |said| said.attention),
+            refused: self.refused.clone(),
         }
     }
 
@@ -184,34 +181,6 @@ impl Live {
             Self { passing: true, .. } => CollectorState::Resynchronising,
             _ => CollectorState::Connected,
         }
-    }
-
-    fn attention(&self, of: &Collector) -> Vec<String> {
-        let mut all = Vec::new();
-        if of.enabled && self.disconnected_since.is_some() {
-            all.push("it is not heard; see `jims status` there".to_owned());
-        }
-        if let Some(why) = &self.refused {
-            all.push(format!("its last push was refused: {why}"));
-        }
-        let Some(said) = &self.last else { return all };
-        let differs = Duration::from_millis(said.clock_ahead_ms.unsigned_abs());
-        if differs > CLOCK_DIFFERS {
-            let which = if said.clock_ahead_ms > 0 {
-                "ahead of"
-            } else {
-                "behind"
-            };
-            let seconds = differs.as_secs();
-            all.push(format!("its clock is {seconds} s {which} this Server's"));
-        }
-        if said.attention > 0 {
-            let count = said.attention;
-            all.push(format!(
-                "{count} matters need attention there; see `jims status` there"
-            ));
-        }
-        all
     }
 }
 
@@ -233,7 +202,7 @@ pub(super) fn invited(of: &Invitation) -> CollectorReading {
         onboarded_at: None,
         disconnected_since: None,
         invitation_expires: Some(of.expires),
-        attention_there: 0,
-        attention: Vec::new(),
+        attention: 0,
+        refused: None,
     }
 }

@@ -248,10 +248,14 @@ impl Receiving<'_> {
 }
 
 impl Inner {
-    /// The Collector is heard: it is not disconnected any more.
+    /// The Collector is heard: it is not disconnected any more. Of one that was silent for longer than the logoff time,
+    /// sessions have ended that it may still hold, and it does not say so again unless it starts over.
     async fn connected(&self, entry: &Entry) -> Result<(), Busy> {
-        if entry.live.lock().disconnected_since.is_none() {
+        let Some(since) = entry.live.lock().disconnected_since else {
             return Ok(());
+        };
+        if clock::utc_now().since(since) >= self.table.policy().logoff_time {
+            entry.again.store(true, Ordering::Release);
         }
         self.table.standing(&entry.name, None).await?;
         entry.live.lock().disconnected_since = None;
@@ -350,22 +354,27 @@ impl Inner {
         Ok(())
     }
 
-    /// Directories that a whole pass did not name are no more.
+    /// Directories that a whole pass did not name are no more, and the Server reads some itself now.
     async fn drop_unnamed(&self, entry: &Entry, pass: &Pass) -> Result<(), Outcome> {
         let registry = self.registry.load_full();
         let Some(one) = registry.collector(&entry.name) else {
             return Ok(());
         };
-        let is_named = |is: &Served| pass.named.iter().any(|key| is_of(is, key));
-        for gone in one.directories.iter().filter(|is| !is_named(is)) {
+        let policy = self.table.policy();
+        let stays = |is: &Served| {
+            let own = holder::is_own(&is.domain, &policy);
+            let named = pass.named.iter().any(|key| is_of(is, key));
+            named && !(own && is.applied)
+        };
+        for gone in one.directories.iter().filter(|is| !stays(is)) {
             if gone.applied {
                 self.drop_directory(&entry.name, &gone.directory).await?;
             }
         }
-        if one.directories.iter().all(is_named) {
+        if one.directories.iter().all(stays) {
             return Ok(());
         }
-        let forget = |one: &mut Collector| one.directories.retain(is_named);
+        let forget = |one: &mut Collector| one.directories.retain(stays);
         self.note(&entry.name, forget).await.map_err(Outcome::from)
     }
 

@@ -18,6 +18,8 @@ impl Ingest {
     /// Tells the table who is not heard, until `stop`.
     pub async fn watch(self, stop: CancellationToken) {
         for entry in self.0.all_entries() {
+            // No push is handled meanwhile, which would connect it.
+            let _quiet = entry.stream.lock().await;
             let since = entry.live.lock().disconnected_since;
             if let Some(since) = since {
                 let _later = self.0.table.standing(&entry.name, Some(since)).await;
