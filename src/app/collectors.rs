@@ -11,9 +11,10 @@ use crate::config::defaults::Environment;
 use crate::control::collectors::{
     CollectorChange, CollectorChanged, CollectorState, CollectorStatus, Invite, Invited, Kinds, Lag,
 };
-use crate::control::protocol::{Attention, Refusal, timestamp};
+use crate::control::protocol::{Refusal, timestamp};
 use crate::enforcement::Server;
 use crate::identity::policy::Policy;
+use crate::identity::view;
 use crate::push::ingest::{
     self, CollectorReading, Counts, Ingest, IngestError, Kept, Listed, RegistryError, ScopeText,
 };
@@ -78,21 +79,6 @@ pub(super) fn statuses(inner: &Inner) -> Result<Vec<CollectorStatus>, Refusal> {
     Ok(all)
 }
 
-/// Collectors whose pushes are not understood.
-pub(super) fn attention(inner: &Inner) -> Vec<Attention> {
-    let readings = inner.ingest.readings().into_iter();
-    readings
-        .filter_map(|reading| {
-            let why = reading.refused?;
-            Some(Attention {
-                what: format!("what Collector `{}` pushes is refused: {why}", reading.name),
-                remedy: "let both run the same version of jims, and report it if they do".into(),
-                since: None,
-            })
-        })
-        .collect()
-}
-
 /// Invites a Collector.
 pub(super) async fn invite(inner: &Inner, wanted: Invite) -> Result<Invited, Refusal> {
     let server = inner.server().filter(|_| is_enabled(inner));
@@ -129,6 +115,7 @@ pub(super) async fn change(
         return Err(apart::no_ingest(inner.server().is_some()));
     }
     let ingest = &inner.ingest;
+    let before = inner.parts.reader.read().totals();
     let changed = match &change {
         CollectorChange::Revoke => ingest.revoke(name).await,
         CollectorChange::Remove => ingest.remove(name).await,
@@ -143,12 +130,29 @@ pub(super) async fn change(
         )) => (false, none.to_string()),
         Err(error) => return Err(refusal(&error)),
     };
+    let removed = done && change == CollectorChange::Remove;
+    let left = removed.then(|| fewer(before, inner.parts.reader.read().totals()));
     Ok(CollectorChanged {
         name: name.to_owned(),
         done,
         detail,
-        left: None,
+        left,
     })
+}
+
+/// By how much there is less; what others bring or end meanwhile is in it, too.
+fn fewer(before: view::Totals, after: view::Totals) -> Kinds {
+    let less = |before: usize, after: usize| {
+        let less = before.saturating_sub(after);
+        u64::try_from(less).unwrap_or(u64::MAX)
+    };
+    Kinds {
+        domains: less(before.domains, after.domains),
+        users: less(before.users, after.users),
+        devices: less(before.devices, after.devices),
+        groups: less(before.groups, after.groups),
+        sessions: less(before.sessions, after.sessions),
+    }
 }
 
 /// Where Collectors find the Server, and whether that is a guess.
@@ -218,6 +222,7 @@ fn status(reading: CollectorReading) -> CollectorStatus {
         invitation_expires: reading.invitation_expires.map(timestamp),
         clock_difference_ms: reading.clock_ahead_ms,
         attention: reading.attention,
+        attention_there: reading.attention_there,
         ..CollectorStatus::default()
     }
 }

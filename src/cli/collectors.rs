@@ -291,6 +291,13 @@ fn one(collector: &CollectorStatus, now: Timestamp) -> String {
     };
     let name = escape(&collector.name);
     let mut text = format!("{style}{name}{style:#}: {state}\n");
+    for what in collector
+        .attention
+        .iter()
+        .filter(|_| collector.needs_attention())
+    {
+        text += &field(2, "!", LABELS, what);
+    }
     let mut say = |label: &str, what: &str| text += &field(2, label, LABELS, what);
     if !collector.description.is_empty() {
         say("description", &collector.description);
@@ -312,9 +319,9 @@ fn one(collector: &CollectorStatus, now: Timestamp) -> String {
 /// What is only there sometimes.
 fn particulars(collector: &CollectorStatus, now: Timestamp) -> Vec<(&'static str, String)> {
     let mut list = Vec::new();
-    if collector.attention > 0 {
-        let things = counted(u64::from(collector.attention), "thing");
-        list.push(("attention", format!("{things} there: jims status on it")));
+    if collector.attention_there > 0 {
+        let things = counted(u64::from(collector.attention_there), "thing");
+        list.push(("to do there", format!("{things}: jims status on it")));
     }
     if let Some(difference) = collector.clock_difference_ms {
         list.push(("clock", clock_difference(difference)));
@@ -451,7 +458,11 @@ mod tests {
             last_update: Some(at(NOW - 3_790)),
             lag: None,
             clock_difference_ms: Some(75_000),
-            attention: 2,
+            attention: vec![
+                "its last push was refused: it speaks protocol 0, this Server takes 1 and later".into(),
+                "its clock is 75 s ahead of ours".into(),
+            ],
+            attention_there: 2,
             networks: vec!["10.2.0.0/16".into(), "2001:db8:2::/48".into()],
             domains: vec!["partner.example".into()],
             roles: vec!["VPN-*".into()],

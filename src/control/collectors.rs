@@ -21,9 +21,6 @@ pub const INVITATION_LIFE: (Duration, Duration) =
 /// Most networks, domains or roles of one Collector.
 pub const MAX_SCOPE: usize = 256;
 
-/// Clocks that differ by more decide conflicts between Collectors wrongly.
-pub const CLOCK_DIFFERENCE: Duration = Duration::from_mins(1);
-
 /// Numbers of each kind of thing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -53,7 +50,7 @@ pub struct CollectorStatus {
     pub description: String,
     /// How it stands.
     pub state: CollectorState,
-    /// Since when it is disconnected or disabled.
+    /// Since when it is disconnected.
     pub since: Option<Timestamp>,
     /// When its last push arrived.
     pub last_update: Option<Timestamp>,
@@ -73,8 +70,12 @@ pub struct CollectorStatus {
     pub certificate_expires: Option<Timestamp>,
     /// Its clock ahead of ours, in milliseconds.
     pub clock_difference_ms: Option<i64>,
-    /// How many things there need their operator.
-    pub attention: u32,
+    /// What needs an operator here beside its state: a sentence each.
+    #[serde(default)]
+    pub attention: Vec<String>,
+    /// How many things on the Collector need its operator.
+    #[serde(default)]
+    pub attention_there: u32,
     /// Addresses it may speak for; empty: all.
     #[serde(default)]
     pub networks: Vec<String>,
@@ -122,21 +123,12 @@ impl CollectorState {
 }
 
 impl CollectorStatus {
-    /// Whether its clock differs so much that conflicts are decided wrongly.
-    #[must_use]
-    pub fn clock_is_wrong(&self) -> bool {
-        let difference = self.clock_difference_ms.unwrap_or(0).unsigned_abs();
-        u128::from(difference) > CLOCK_DIFFERENCE.as_millis()
-    }
-
     /// Whether an operator should look at it; never of one that he disabled, or of an invitation.
     #[must_use]
     pub fn needs_attention(&self) -> bool {
-        match self.state {
-            CollectorState::Disconnected => true,
-            CollectorState::Invited | CollectorState::Disabled => false,
-            _ => self.clock_is_wrong() || self.attention > 0,
-        }
+        let quiet = [CollectorState::Invited, CollectorState::Disabled];
+        let wrong = self.state == CollectorState::Disconnected || !self.attention.is_empty();
+        wrong && !quiet.contains(&self.state)
     }
 }
 
@@ -381,21 +373,26 @@ mod tests {
 
     #[test]
     fn what_an_operator_did_himself_is_no_problem() {
-        let collector = |state| CollectorStatus {
-            state,
-            clock_difference_ms: Some(-60_001),
-            ..CollectorStatus::default()
+        let looked_at = |state, attention: &[&str]| {
+            let attention = attention.iter().map(|&what| what.to_owned()).collect();
+            let collector = CollectorStatus {
+                state,
+                attention,
+                ..CollectorStatus::default()
+            };
+            collector.needs_attention()
         };
-        let looked_at = |state| collector(state).needs_attention();
-        assert!(looked_at(CollectorState::Connected));
-        assert!(looked_at(CollectorState::Disconnected));
-        assert!(!looked_at(CollectorState::Disabled));
-        assert!(!looked_at(CollectorState::Invited));
-        let well = CollectorStatus {
-            clock_difference_ms: Some(60_000),
-            ..collector(CollectorState::Connected)
-        };
-        assert!(!well.needs_attention());
+        assert!(looked_at(CollectorState::Disconnected, &[]));
+        assert!(looked_at(
+            CollectorState::Connected,
+            &["its clock is wrong"]
+        ));
+        assert!(!looked_at(CollectorState::Connected, &[]));
+        assert!(!looked_at(
+            CollectorState::Disabled,
+            &["its clock is wrong"]
+        ));
+        assert!(!looked_at(CollectorState::Invited, &[]));
     }
 
     #[test]

@@ -219,50 +219,26 @@ fn plain_http(server: &ServerStatus) -> Option<Attention> {
     })
 }
 
-/// What an operator of the Server should know of a Collector; that something there needs its own operator, too.
+/// What an operator of the Server should know of a Collector.
 fn collector_troubles(collector: &CollectorStatus) -> Vec<Attention> {
     if !collector.needs_attention() {
         return Vec::new();
     }
     let name = &collector.name;
-    let mut list = Vec::new();
-    let mut say = |what: String, remedy: &str, since| {
-        let remedy = remedy.to_owned();
-        list.push(Attention {
-            what,
-            remedy,
-            since,
-        });
-    };
-    if collector.state == CollectorState::Disconnected {
-        say(
-            format!("Collector `{name}` is disconnected: its sessions are unconfirmed"),
-            &format!("on the Collector: jims status; to forget it: jims onboard --remove {name}"),
-            collector.since.or(collector.last_update),
-        );
-    }
-    if collector.clock_is_wrong() {
-        let millis = collector.clock_difference_ms.unwrap_or(0);
-        let (seconds, side) = (millis.unsigned_abs() / 1000, side(millis));
-        say(
-            format!("the clock of Collector `{name}` is {seconds} s {side} ours"),
-            "the later evidence wins a conflict, so set both clocks (NTP)",
-            None,
-        );
-    }
-    if collector.attention > 0 {
-        let count = collector.attention;
-        say(
-            format!("Collector `{name}` says that {count} of its own things need attention"),
-            "on the Collector: jims status",
-            None,
-        );
-    }
-    list
-}
-
-fn side(millis: i64) -> &'static str {
-    if millis < 0 { "behind" } else { "ahead of" }
+    let disconnected = collector.state == CollectorState::Disconnected;
+    let lost = disconnected.then(|| Attention {
+        what: format!("Collector `{name}` is disconnected: its sessions are unconfirmed"),
+        remedy: format!(
+            "on the Collector: jims status; to forget it: jims onboard --remove {name}"
+        ),
+        since: collector.since.or(collector.last_update),
+    });
+    let others = collector.attention.iter().map(|what| Attention {
+        what: format!("Collector `{name}`: {what}"),
+        remedy: "jims status --collectors".to_owned(),
+        since: None,
+    });
+    lost.into_iter().chain(others).collect()
 }
 
 /// A push that an operator should look at: a short outage wants nobody, a refusal at once.
@@ -378,8 +354,7 @@ mod tests {
         let collector = CollectorStatus {
             name: "branch-1".into(),
             state: CollectorState::Disconnected,
-            clock_difference_ms: Some(-75_000),
-            attention: 2,
+            attention: vec!["its clock is 75 s behind ours".into()],
             ..CollectorStatus::default()
         };
         let told = |collector: &CollectorStatus| -> Vec<String> {
@@ -390,8 +365,7 @@ mod tests {
             told(&collector),
             [
                 "Collector `branch-1` is disconnected: its sessions are unconfirmed",
-                "the clock of Collector `branch-1` is 75 s behind ours",
-                "Collector `branch-1` says that 2 of its own things need attention",
+                "Collector `branch-1`: its clock is 75 s behind ours",
             ]
         );
         for state in [CollectorState::Invited, CollectorState::Disabled] {

@@ -41,10 +41,11 @@ async fn hostile_bodies_are_refused_and_the_next_push_is_taken() {
         let said: Value = answer.json().await.unwrap();
         assert_eq!(said["error"], "invalid_request");
     }
-    assert!(site.ingest.readings()[0].refused.is_some());
+    let refused = site.ingest.readings()[0].attention.concat();
+    assert!(refused.contains("refused"), "{refused}");
     let begins = push(json!({ "begins": true }));
     assert_eq!(collector.push(&begins).await.0, 200);
-    assert_eq!(site.ingest.readings()[0].refused, None);
+    assert!(site.ingest.readings()[0].attention.is_empty());
 }
 
 #[tokio::test]
@@ -90,7 +91,7 @@ async fn what_is_no_change_is_refused_with_its_place_and_nothing_of_it_is_applie
     let clock = push(json!({ "sent_at": 5, "attention": 2 }));
     assert_eq!(collector.push(&clock).await.0, 200);
     let reading = &site.ingest.readings()[0];
-    assert_eq!(reading.attention, 2);
+    assert_eq!(reading.attention_there, 2);
     assert!(reading.clock_ahead_ms < Some(-60_000), "{reading:?}");
 }
 

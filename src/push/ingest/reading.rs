@@ -71,10 +71,13 @@ pub struct CollectorReading {
     /// When its invitation expires, before it is onboarded.
     pub invitation_expires: Option<UtcMillis>,
     /// How many matters need their operator there.
-    pub attention: u32,
-    /// Why its last push was refused, until one is taken: one of the two is wrong, and pushes do not go on.
-    pub refused: Option<String>,
+    pub attention_there: u32,
+    /// What needs an operator here beside its state: a sentence each.
+    pub attention: Vec<String>,
 }
+
+/// A clock that differs by more makes evidence of two Collectors hard to compare.
+const CLOCK_DIFFERS: Duration = Duration::from_secs(60);
 
 /// What is known of a Collector while this process runs.
 #[derive(Clone, Debug, Default)]
@@ -166,8 +169,8 @@ impl Live {
             onboarded_at: Some(of.onboarded_at),
             disconnected_since: self.disconnected_since,
             invitation_expires: None,
-            attention: said.map_or(0, |said| said.attention),
-            refused: self.refused.clone(),
+            attention_there: said.map_or(0, |said| said.attention),
+            attention: self.attention(),
         }
     }
 
@@ -181,6 +184,31 @@ impl Live {
             Self { passing: true, .. } => CollectorState::Resynchronising,
             _ => CollectorState::Connected,
         }
+    }
+
+    fn attention(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        if let Some(why) = &self.refused {
+            all.push(format!("its last push was refused: {why}"));
+        }
+        let Some(said) = &self.last else { return all };
+        let differs = Duration::from_millis(said.clock_ahead_ms.unsigned_abs());
+        if differs > CLOCK_DIFFERS {
+            let which = if said.clock_ahead_ms > 0 {
+                "ahead of"
+            } else {
+                "behind"
+            };
+            let seconds = differs.as_secs();
+            all.push(format!("its clock is {seconds} s {which} this Server's"));
+        }
+        if said.attention > 0 {
+            let count = said.attention;
+            all.push(format!(
+                "{count} matters need attention there; see `jims status` there"
+            ));
+        }
+        all
     }
 }
 
@@ -202,7 +230,7 @@ pub(super) fn invited(of: &Invitation) -> CollectorReading {
         onboarded_at: None,
         disconnected_since: None,
         invitation_expires: Some(of.expires),
-        attention: 0,
-        refused: None,
+        attention_there: 0,
+        attention: Vec::new(),
     }
 }
