@@ -20,7 +20,7 @@ const CHAOS: Duration = Duration::from_secs(60);
 /// How long the line is cut; `JIMS_LAB_CUT_S` says otherwise.
 const CUT: Duration = Duration::from_secs(20);
 /// Ends a wait for a table that never comes.
-const GUARD: Duration = Duration::from_secs(200);
+const GUARD: Duration = Duration::from_secs(120);
 
 fn url() -> String {
     format!("https://{JIMS}:8443")
@@ -62,7 +62,11 @@ fn wait_for_truth(server: &Site, truth: &Truth) -> Duration {
             let wanted = truth.table();
             let missing: Vec<_> = wanted.iter().filter_map(|e| differs(e, &held)).collect();
             let wrong: Vec<_> = held.iter().filter_map(|e| differs(e, wanted)).collect();
-            panic!("never as it was\nhappened: {missing:#?}\ntold: {wrong:#?}");
+            let first = missing.first().or(wrong.first()).cloned();
+            let address = first.as_deref().and_then(|line| line.split(": ").next());
+            let why = ["query-user", address.unwrap_or_default(), "--explain"];
+            let why = text(&server.run(&why).stdout);
+            panic!("never as it was\nhappened: {missing:#?}\ntold: {wrong:#?}\n{why}");
         }
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -167,7 +171,8 @@ fn the_operator_has_the_last_word(server: &Site, site: &Site, truth: &Truth) {
     wait_for("the Collector to hear it", || {
         let status = site.json(&["status", "--json"]);
         let push = &status["pushes"][0];
-        (push["state"] == "down" && push["error"].to_string().contains("disabled")).then_some(())
+        let why = push["fault"]["message"].to_string();
+        (push["state"] == "refused" && why.contains("disabled")).then_some(())
     });
     assert_eq!(on_the_page(server, BRANCH.name)["state"], "disabled");
     done(&["onboard", "--enable", BRANCH.name]);

@@ -238,11 +238,16 @@ impl Truth {
         &self.holders
     }
 
-    /// A line of RFC 5424; of one address no two have the same stamp.
+    /// A line of RFC 5424; of one address no two have the same stamp, and none is of the future, for that would be cut to
+    /// when it is received.
     fn line(&mut self, address: &str, said: &str) -> String {
-        let now = jiff::Timestamp::now().as_millisecond();
         let stamp = self.stamps.entry(address.to_owned()).or_default();
-        *stamp = now.max(*stamp + 1);
+        let mut now = jiff::Timestamp::now().as_millisecond();
+        while now <= *stamp {
+            std::thread::sleep(Duration::from_millis(1));
+            now = jiff::Timestamp::now().as_millisecond();
+        }
+        *stamp = now;
         let at = jiff::Timestamp::from_millisecond(*stamp).expect("an instant");
         format!("<134>1 {at:.3} vpn iked 7 - - {said}\n")
     }
