@@ -14,6 +14,7 @@ mod event_log;
 #[path = "../common/evtx.rs"]
 mod evtx_log;
 mod evtx_reencode;
+mod fake_hub;
 mod fake_srx;
 mod firewall_push;
 mod firewall_table;
@@ -22,7 +23,9 @@ mod follow_world;
 mod ingest;
 mod ingest_bodies;
 mod ingest_restart;
+mod onboarding;
 mod push_documents;
+mod push_sender;
 #[path = "../sim/random.rs"]
 mod random;
 #[path = "../common/records.rs"]

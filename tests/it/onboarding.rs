@@ -1,0 +1,355 @@
+//! `jims onboard URL`: every way it can go, against a Server on loopback that keeps to the protocol.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that fails has failed its test"
+)]
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use jims::config::secret::Secret;
+use jims::net::collector_client::Proxies;
+use jims::net::listener;
+use jims::net::resolve::Resolver;
+use jims::push::credential::{Credential, Stage, list};
+use jims::push::onboarding::{Ending, Outcome, StepName, Wanted, WantedError, onboard};
+use jims::push::shape::Introduction;
+use jims::push::target::Target;
+use jims::runtime::supervisor::Tasks;
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::fake_hub::Hub;
+
+fn wanted(state: &Path, url: &str, code: Option<&str>) -> Wanted {
+    Wanted {
+        target: Target::parse(url).unwrap(),
+        name: None,
+        code: code.map(Secret::from),
+        ca_file: None,
+        introduction: Introduction {
+            name: "site-7".into(),
+            version: "1".into(),
+            description: String::new(),
+        },
+        state_dir: state.to_owned(),
+        proxies: Proxies::None,
+        resolver: Resolver::default(),
+    }
+}
+
+async fn run(wanted: &Wanted) -> Outcome {
+    let mut told = Vec::new();
+    let outcome = onboard(wanted, &mut |step| told.push(step.clone()))
+        .await
+        .unwrap();
+    assert_eq!(told, outcome.steps, "each step is told as it ends");
+    outcome
+}
+
+/// The last step, which went wrong: its name, and all that is said of it.
+fn failure(outcome: &Outcome) -> (StepName, String) {
+    let last = outcome.steps.last().unwrap();
+    assert!(!last.ok, "{outcome:?}");
+    assert!(!last.remedy.is_empty(), "{last:?}");
+    (last.name, format!("{} / {}", last.detail, last.remedy))
+}
+
+fn kept(state: &Path) -> Vec<Credential> {
+    let listed = list(state).unwrap();
+    listed.into_iter().map(|(_, read)| read.unwrap()).collect()
+}
+
+#[tokio::test]
+async fn rule_26_a_code_becomes_a_credential_that_is_kept_before_it_is_sent() {
+    let (hub, state) = (Hub::start().await, tempfile::tempdir().unwrap());
+    let code = hub.code();
+    let outcome = run(&wanted(state.path(), &hub.url(), Some(&code))).await;
+    assert_eq!(outcome.ending, Ending::Onboarded, "{outcome:#?}");
+    let names: Vec<_> = outcome.steps.iter().map(|step| step.name).collect();
+    let mut sorted = names.clone();
+    sorted.sort();
+    assert_eq!(names, sorted);
+    assert_eq!(names.len(), 9, "{names:?}");
+    let file = outcome.file.unwrap();
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let kept = kept(state.path()).remove(0);
+    assert_eq!(
+        (kept.stage, kept.collector.as_str()),
+        (Stage::Onboarded, "branch-1")
+    );
+    let registered = hub.state.lock().registered.clone().unwrap();
+    assert_eq!(
+        registered,
+        (
+            kept.client_id,
+            kept.client_secret.expose_secret().to_owned()
+        )
+    );
+    assert!(registered.0.starts_with("collector-") && registered.1.len() == 64);
+    assert!(hub.state.lock().http2 >= 3, "one connection, HTTP/2");
+
+    let again = run(&wanted(state.path(), &hub.url(), None)).await;
+    assert_eq!(
+        (again.ending, again.collector.as_str()),
+        (Ending::Already, "branch-1")
+    );
+    assert_eq!(
+        hub.state.lock().onboardings.len(),
+        1,
+        "the code was shown once"
+    );
+    hub.is_content();
+}
+
+#[tokio::test]
+async fn rule_26_an_answer_that_got_lost_is_asked_for_again_with_the_same_secret() {
+    let (hub, state) = (Hub::of_old(), tempfile::tempdir().unwrap());
+    let code = hub.code();
+    hub.state.lock().loses_onboarding = true;
+    let lost = run(&wanted(state.path(), &hub.url(), Some(&code))).await;
+    assert_eq!(lost.ending, Ending::Failed);
+    assert_eq!(failure(&lost).0, StepName::Exchange);
+    assert_eq!(kept(state.path())[0].stage, Stage::Pending);
+    let without = run(&wanted(state.path(), &hub.url(), None)).await;
+    assert_eq!(failure(&without).0, StepName::Code);
+
+    hub.state.lock().loses_onboarding = false;
+    let done = run(&wanted(state.path(), &hub.url(), Some(&code))).await;
+    assert_eq!(done.ending, Ending::Onboarded, "{done:#?}");
+    let asked = hub.state.lock().onboardings.clone();
+    assert_eq!(asked.len(), 2);
+    assert_eq!(asked[0]["client_secret"], asked[1]["client_secret"]);
+    assert_eq!(hub.state.lock().http2, 0, "HTTP/1.1 will do");
+    hub.is_content();
+}
+
+#[tokio::test]
+async fn a_mistyped_code_is_never_sent() {
+    let (hub, state) = (Hub::start().await, tempfile::tempdir().unwrap());
+    let mut code = hub.code();
+    let last = code.pop().unwrap();
+    code.push(if last == 'A' { 'B' } else { 'A' });
+    for code in [code.as_str(), "JIMS1-ABC", "hello"] {
+        let outcome = run(&wanted(state.path(), &hub.url(), Some(code))).await;
+        assert_eq!(failure(&outcome).0, StepName::Code);
+    }
+    assert!(hub.state.lock().requests.is_empty());
+    assert!(kept(state.path()).is_empty());
+}
+
+#[tokio::test]
+async fn rule_26_to_a_server_with_another_key_nothing_is_sent() {
+    let (hub, state) = (Hub::start().await, tempfile::tempdir().unwrap());
+    let code = hub.code_with_key([9; 32]);
+    let outcome = run(&wanted(state.path(), &hub.url(), Some(&code))).await;
+    let (step, said) = failure(&outcome);
+    assert_eq!(
+        (step, outcome.ending),
+        (StepName::Certificate, Ending::Failed)
+    );
+    assert!(said.contains(&"09".repeat(32)), "{said}");
+    assert!(hub.state.lock().requests.is_empty());
+    assert!(kept(state.path()).is_empty(), "nothing is kept either");
+
+    let mut with_ca = wanted(state.path(), &hub.url(), Some(&code));
+    with_ca.ca_file = Some(hub.issuer());
+    let outcome = run(&with_ca).await;
+    assert_eq!(
+        outcome.ending,
+        Ending::Onboarded,
+        "its issuer is enough: {outcome:#?}"
+    );
+    let kept = kept(state.path()).remove(0);
+    let copy = std::fs::read(kept.ca_file.unwrap()).unwrap();
+    assert_eq!(copy, std::fs::read(hub.issuer()).unwrap());
+    let again = run(&wanted(state.path(), &hub.url(), None)).await;
+    assert_eq!(again.ending, Ending::Already, "by the copy: {again:#?}");
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_is_said_in_its_terms() {
+    let (hub, state) = (Hub::start().await, tempfile::tempdir().unwrap());
+    let code = hub.code();
+    for (status, error, words) in [
+        (403, "expired_invitation", "expired"),
+        (403, "revoked_invitation", "revoked"),
+        (403, "unknown_invitation", "no invitation"),
+        (409, "used_invitation", "another Collector"),
+        (400, "protocol", "takes protocol 2"),
+    ] {
+        let body = json!({ "error": error, "error_description": "no", "minimum": 2 });
+        hub.state.lock().refuses = Some((status, body));
+        let outcome = run(&wanted(state.path(), &hub.url(), Some(&code))).await;
+        let (step, said) = failure(&outcome);
+        assert_eq!(
+            (step, outcome.ending),
+            (StepName::Exchange, Ending::Refused)
+        );
+        assert!(said.contains(words), "{said}");
+    }
+    let asked = hub.state.lock().onboardings.clone();
+    assert!(
+        asked
+            .iter()
+            .all(|one| one["client_id"] == asked[0]["client_id"])
+    );
+}
+
+#[tokio::test]
+async fn who_was_removed_is_told_so_and_begins_anew_with_a_new_code() {
+    let (hub, state) = (Hub::start().await, tempfile::tempdir().unwrap());
+    let code = hub.code();
+    run(&wanted(state.path(), &hub.url(), Some(&code))).await;
+    let first = hub.state.lock().registered.take().unwrap();
+    let outcome = run(&wanted(state.path(), &hub.url(), None)).await;
+    assert_eq!(
+        (failure(&outcome).0, outcome.ending),
+        (StepName::Verify, Ending::Refused)
+    );
+    let outcome = run(&wanted(state.path(), &hub.url(), Some(&code))).await;
+    assert_eq!(outcome.ending, Ending::Onboarded, "{outcome:#?}");
+    assert_ne!(hub.state.lock().registered, Some(first));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_found_before_anything_is_sent() {
+    let (hub, state) = (Hub::start().await, tempfile::tempdir().unwrap());
+    hub.state.lock().clock_off = 3 * 3600 + 60;
+    let code = hub.code();
+    let outcome = run(&wanted(state.path(), &hub.url(), Some(&code))).await;
+    let (step, said) = failure(&outcome);
+    assert_eq!(step, StepName::Clock);
+    assert!(said.contains("3 h behind"), "{said}");
+    assert!(hub.state.lock().onboardings.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_server_gets_no_code() {
+    let (hub, state) = (Hub::start().await, tempfile::tempdir().unwrap());
+    let code = hub.code();
+    hub.state.lock().is_other = true;
+    let outcome = run(&wanted(state.path(), &hub.url(), Some(&code))).await;
+    assert_eq!(failure(&outcome).0, StepName::Server);
+    assert!(hub.state.lock().onboardings.is_empty());
+
+    hub.end().await;
+    let outcome = run(&wanted(state.path(), &hub.url(), Some(&code))).await;
+    let (step, said) = failure(&outcome);
+    assert_eq!(step, StepName::Connect);
+    assert!(said.contains("nobody listens"), "{said}");
+
+    let nowhere = "https://no-such-host.invalid";
+    let outcome = run(&wanted(state.path(), nowhere, Some(&code))).await;
+    assert_eq!(failure(&outcome).0, StepName::Name);
+}
+
+#[tokio::test]
+async fn what_speaks_no_tls_is_named() {
+    let (port, tasks) = (
+        listener::tcp("127.77.26.2:0".parse().unwrap(), "x").unwrap(),
+        Tasks::new(),
+    );
+    let url = format!("https://{}", port.local_addr().unwrap());
+    tasks.spawn("plain", async move {
+        let (mut stream, _) = port.accept().await.unwrap();
+        let mut hello = [0; 512];
+        let _read = stream.read(&mut hello).await;
+        let _wrote = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    });
+    let (hub, state) = (Hub::start().await, tempfile::tempdir().unwrap());
+    let outcome = run(&wanted(state.path(), &url, Some(&hub.code()))).await;
+    let (step, said) = failure(&outcome);
+    assert_eq!(step, StepName::Connect);
+    assert!(said.contains("no TLS"), "{said}");
+}
+
+/// A proxy that answers CONNECT so, and with 200 connects.
+async fn proxy(answer: &'static str) -> Proxies {
+    let listener = listener::tcp("127.77.26.3:0".parse().unwrap(), "proxy").unwrap();
+    let address = listener.local_addr().unwrap();
+    let tasks = Tasks::new();
+    let own = tasks.clone();
+    tasks.spawn("proxy", async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            own.spawn("tunnel", async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(client.read_u8().await.unwrap());
+                }
+                let head = String::from_utf8(head).unwrap();
+                let to = head
+                    .strip_prefix("CONNECT ")
+                    .unwrap()
+                    .split(' ')
+                    .next()
+                    .unwrap();
+                client.write_all(answer.as_bytes()).await.unwrap();
+                if answer.starts_with("HTTP/1.1 200") {
+                    let mut server = tokio::net::TcpStream::connect(to).await.unwrap();
+                    let _closed = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                }
+            });
+        }
+    });
+    Proxies::Through(format!("http://user:secret@{address}"))
+}
+
+#[tokio::test]
+async fn a_proxy_is_used_and_its_refusal_is_not_the_servers() {
+    let (hub, state) = (Hub::start().await, tempfile::tempdir().unwrap());
+    let code = hub.code();
+    for (answer, words) in [
+        (
+            "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+            "HTTPS_PROXY",
+        ),
+        ("HTTP/1.1 403 Forbidden\r\n\r\n", "CONNECT"),
+    ] {
+        let mut through = wanted(state.path(), &hub.url(), Some(&code));
+        through.proxies = proxy(answer).await;
+        let outcome = run(&through).await;
+        let (step, said) = failure(&outcome);
+        assert_eq!(step, StepName::Connect, "{said}");
+        assert!(said.contains("the proxy") && said.contains(words), "{said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+    assert!(hub.state.lock().requests.is_empty());
+    let mut through = wanted(state.path(), &hub.url(), Some(&code));
+    through.proxies = proxy("HTTP/1.1 200 Connected\r\n\r\n").await;
+    let outcome = run(&through).await;
+    assert_eq!(outcome.ending, Ending::Onboarded, "{outcome:#?}");
+    assert!(
+        outcome
+            .steps
+            .iter()
+            .any(|step| step.detail.contains("through the proxy"))
+    );
+}
+
+#[tokio::test]
+async fn a_name_is_one_servers_alone() {
+    let (hub, other) = (Hub::start().await, Hub::of_old());
+    let state = tempfile::tempdir().unwrap();
+    let mut first = wanted(state.path(), &hub.url(), Some(&hub.code()));
+    first.name = Some("hq".into());
+    assert_eq!(run(&first).await.name, "hq");
+    let code = other.code();
+    for (name, remedy) in [("hq", "--name"), ("../x", "letters")] {
+        let mut second = wanted(state.path(), &other.url(), Some(&code));
+        second.name = Some(name.into());
+        let error = onboard(&second, &mut |_| ()).await.unwrap_err();
+        assert!(matches!(
+            error,
+            WantedError::NameTaken { .. } | WantedError::Name(_)
+        ));
+        assert!(error.remedy().contains(remedy), "{error}");
+    }
+    let mut second = wanted(state.path(), &other.url(), Some(&code));
+    second.name = Some("hq-2".into());
+    assert_eq!(run(&second).await.ending, Ending::Onboarded);
+    assert_eq!(kept(state.path()).len(), 2);
+}
