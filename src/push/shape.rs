@@ -61,6 +61,16 @@ pub const MAX_PUSH_BYTES: usize = 16 << 20;
 pub const MAX_JSON_BYTES: usize = 64 << 20;
 /// Most facts of one slot of an address.
 pub const MAX_FACTS: usize = 16;
+/// Most groups that one fact asserts.
+pub const MAX_GROUPS: usize = 1024;
+/// Most UPN suffixes of a domain.
+pub const MAX_SUFFIXES: usize = 256;
+/// Most directories of one Collector.
+pub const MAX_DIRECTORIES: usize = 64;
+/// Longest name of a Collector's directory, in bytes; of users, groups, domains and producers it is 256.
+pub const MAX_DIRECTORY_NAME: usize = 190;
+/// Longest epoch, of the characters `A-Z a-z 0-9 . _ -`.
+pub const MAX_EPOCH: usize = 64;
 
 /// A Collector introduces itself, with an invitation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +89,7 @@ pub struct Onboard {
     pub sent_at: i64,
 }
 
-/// Who a Collector is.
+/// Who a Collector is. For people: a Server cuts what is longer than 256 bytes, and replaces control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Introduction {
     /// `collector.name` of its configuration.
@@ -287,7 +297,7 @@ pub struct Fact {
     pub upn: bool,
     /// The Collector's identity producer.
     pub producer: String,
-    /// Which record of it.
+    /// Which record of it; for people, cut at 128 bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub record: String,
     /// Groups that the source asserts.

@@ -8,9 +8,7 @@ use secrecy::zeroize::Zeroize as _;
 use thiserror::Error;
 
 use super::reading::{self, CollectorReading};
-use super::registry::{
-    self, Collector, DEFAULT_EXPIRY, Invitation, Registry, RegistryError, check_introduction,
-};
+use super::registry::{self, Collector, DEFAULT_EXPIRY, Invitation, Registry, RegistryError};
 use super::scope::ScopeText;
 use super::table::Busy;
 use super::{Entry, Ingest, Inner, Leaving};
@@ -283,26 +281,20 @@ impl Inner {
     }
 
     /// Keeps how a Collector introduces itself and where it calls from, when that is new.
-    pub(super) async fn introduced(
-        &self,
-        name: &str,
-        by: &Introduction,
-        from: IpAddr,
-    ) -> Result<(), String> {
-        check_introduction(by)?;
+    pub(super) async fn introduced(&self, name: &str, by: &Introduction, from: IpAddr) {
+        let by = registry::shown(by);
         let registry = self.registry.load_full();
         let is_new = registry
             .collector(name)
-            .is_some_and(|one| one.introduction != *by || one.address != Some(from));
+            .is_some_and(|one| one.introduction != by || one.address != Some(from));
         if is_new {
             let noted = self.note(name, |one| {
-                one.introduction = by.clone();
+                one.introduction = by;
                 one.address = Some(from);
             });
             // Who was removed meanwhile is found out next.
             let _gone = noted.await;
         }
-        Ok(())
     }
 
     /// Has the table hear the Collectors of the registry, and those who are leaving.

@@ -241,7 +241,7 @@ async fn understood(
     let counts = told.counts;
     inner
         .introduced(&entry.name, &push.collector, address)
-        .await?;
+        .await;
     let at = (clock::monotonic_now(), now);
     entry.live.lock().heard(push, address, at);
     let outcome = receiving::receive(inner, entry, turn, push, told).await;

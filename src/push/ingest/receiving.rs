@@ -8,14 +8,14 @@ use std::sync::atomic::Ordering;
 
 use super::holder;
 use super::interpret::{DirectoryKey, DirectoryPart, Told};
-use super::registry::{Collector, MAX_DIRECTORIES, Served};
+use super::registry::{Collector, Served};
 use super::stream::{Fit, Grounds, Pass, Stream};
 use super::table::Busy;
 use super::{Entry, Inner};
 use crate::identity::collector::AddressReport;
 use crate::identity::directory::{DirectoryBatch, DirectoryObject, DirectoryStep, ObjectId};
 use crate::identity::name::Name;
-use crate::push::shape::{Position, Push};
+use crate::push::shape::{MAX_DIRECTORIES, Position, Push};
 use crate::runtime::clock;
 
 /// Objects in one batch of a directory: a short hold of the table's lock.

@@ -11,10 +11,7 @@ use super::interpret::{DirectoryKey, DirectoryPart};
 use crate::identity::collector::AddressReport;
 use crate::identity::directory::ObjectId;
 use crate::identity::name::Name;
-use crate::push::shape::{Position, Push};
-
-/// Longest epoch, in bytes.
-const MAX_EPOCH: usize = 64;
+use crate::push::shape::{MAX_EPOCH, Position, Push};
 
 /// What decides which of a Collector's words are taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,26 +8,22 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
-use compact_str::CompactString;
 use data_encoding::HEXLOWER_PERMISSIVE;
 
+use super::registry::cleaned;
 use crate::identity::address::canonical;
 use crate::identity::collector::{self, AddressReport, ToldFact, ToldSubject};
 use crate::identity::directory::{DirectoryObject, DomainFacts, ObjectId, ObjectKind, Sid};
 use crate::identity::name::{Name, NameKey};
 use crate::identity::time::UtcMillis;
-use crate::push::shape::{self, Change, FactKind, MAX_FACTS};
+use crate::push::shape::{
+    self, Change, FactKind, MAX_DIRECTORY_NAME, MAX_FACTS, MAX_GROUPS, MAX_SUFFIXES,
+};
 
-/// Longest name of a directory or producer of a Collector, in bytes.
-const MAX_SOURCE: usize = 128;
 /// Longest record, in bytes.
 const MAX_RECORD: usize = 128;
 /// Longest security identifier: `S-1-`, a 48-bit authority and 15 parts of 32 bits, in bytes.
 const MAX_SID: usize = 186;
-/// Most groups that one fact asserts.
-const MAX_GROUPS: usize = 1024;
-/// Most UPN suffixes of a domain.
-const MAX_SUFFIXES: usize = 256;
 
 /// What a push says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -273,8 +269,8 @@ fn fact(told: shape::Fact, now: UtcMillis) -> Result<ToldFact, Wrong> {
         at,
         received_at,
         subject,
-        producer: source("producer", &told.producer)?,
-        record: record(&told.record)?,
+        producer: name("producer", &told.producer)?.as_str().into(),
+        record: cleaned(&told.record, MAX_RECORD).into(),
         groups,
     })
 }
@@ -311,29 +307,14 @@ fn names(what: &str, texts: &[String]) -> Result<Vec<Name>, Wrong> {
         .collect()
 }
 
-/// The name of a producer or directory: part of names here, so neither long nor odd.
-fn source(what: &str, text: &str) -> Result<CompactString, Wrong> {
-    let name = name(what, text)?;
-    if name.as_str().len() > MAX_SOURCE {
-        return Err(format!("{what}: longer than {MAX_SOURCE} bytes"));
-    }
-    Ok(name.as_str().into())
-}
-
-fn record(text: &str) -> Result<CompactString, Wrong> {
-    if text.len() > MAX_RECORD {
-        return Err(format!("record: longer than {MAX_RECORD} bytes"));
-    }
-    if text.is_empty() {
-        return Ok(CompactString::default());
-    }
-    source("record", text)
-}
-
 fn key(directory: &str, domain: &str) -> Result<DirectoryKey, Wrong> {
-    let directory = source("directory", directory)?;
+    let directory = name("directory", directory)?;
+    if directory.as_str().len() > MAX_DIRECTORY_NAME {
+        let most = MAX_DIRECTORY_NAME;
+        return Err(format!("directory: longer than {most} bytes"));
+    }
     Ok(DirectoryKey {
-        directory: NameKey::fold(&directory).as_str().to_owned(),
+        directory: directory.key().as_str().to_owned(),
         domain: name("domain", domain)?.key(),
     })
 }

@@ -13,6 +13,7 @@ use subtle::{Choice, ConstantTimeEq};
 use thiserror::Error;
 
 use super::scope::ScopeText;
+use crate::identity::name::Name;
 use crate::identity::time::UtcMillis;
 use crate::push::shape::{Introduction, Onboard, Reason};
 
@@ -36,8 +37,6 @@ pub(super) const MAX_TEXT: usize = 256;
 const MAX_CLIENT_ID: usize = 128;
 /// A Collector's secret, in bytes: not shorter than 128 bits in hexadecimal.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 32..=256;
-/// Directories of one Collector that are remembered.
-pub(super) const MAX_DIRECTORIES: usize = 64;
 
 /// SHA-256 over a secret.
 pub(super) type Hash = [u8; 32];
@@ -420,7 +419,7 @@ impl Registry {
             scope: invitation.scope.clone(),
             enabled: true,
             description: String::new(),
-            introduction: asked.collector.clone(),
+            introduction: shown(&asked.collector),
             address: Some(address),
             directories: Vec::new(),
         });
@@ -451,7 +450,7 @@ fn is_token(text: &str) -> bool {
 
 /// Whether a text may be empty or is fine to be shown.
 fn is_text(text: &str) -> bool {
-    text.is_empty() || (text.len() <= MAX_TEXT && crate::identity::name::Name::new(text).is_ok())
+    text.is_empty() || (text.len() <= MAX_TEXT && Name::new(text).is_ok())
 }
 
 /// What is wrong with a registration, as far as it tells itself.
@@ -467,24 +466,32 @@ fn check(asked: &Onboard) -> Result<(), String> {
     if !SECRET_BYTES.contains(&asked.client_secret.len()) || !asked.client_secret.is_ascii() {
         return wrong("client_secret");
     }
-    check_introduction(&asked.collector)
+    Ok(())
 }
 
-/// What is wrong with how a Collector introduces itself.
-///
-/// # Errors
-/// A text is too long, or could forge a line.
-pub(super) fn check_introduction(introduction: &Introduction) -> Result<(), String> {
-    for (what, text) in [
-        ("collector.name", &introduction.name),
-        ("collector.version", &introduction.version),
-        ("collector.description", &introduction.description),
-    ] {
-        if !is_text(text) {
-            return Err(format!("{what} is not what it should be"));
-        }
+/// How a Collector introduces itself, fit to be shown.
+#[must_use]
+pub(super) fn shown(introduction: &Introduction) -> Introduction {
+    Introduction {
+        name: cleaned(&introduction.name, MAX_TEXT),
+        version: cleaned(&introduction.version, MAX_TEXT),
+        description: cleaned(&introduction.description, MAX_TEXT),
     }
-    Ok(())
+}
+
+/// A text for people: cut, and without what could forge a line (rule 3).
+#[must_use]
+pub(super) fn cleaned(text: &str, most: usize) -> String {
+    let mut clean = String::new();
+    for character in text.trim().chars() {
+        if clean.len() + character.len_utf8() > most {
+            break;
+        }
+        let is_fine = Name::new(character.encode_utf8(&mut [0; 4])).is_ok();
+        clean.push(if is_fine { character } else { ' ' });
+    }
+    clean.truncate(clean.trim_end().len());
+    clean
 }
 
 /// Hashes as text.

@@ -154,13 +154,11 @@ fn bounds_are_kept() {
 #[test]
 fn a_registration_that_is_none_is_refused_before_its_code_is_looked_at() {
     let mut registry = invited();
-    let spoil: [fn(&mut Onboard); 6] = [
+    let spoil: [fn(&mut Onboard); 4] = [
         |asked| asked.invitation = "A".repeat(32),
         |asked| asked.invitation.push('0'),
         |asked| asked.client_id = "with space".into(),
         |asked| asked.client_secret = "short".into(),
-        |asked| asked.collector.name = "two\nlines".into(),
-        |asked| asked.collector.description = "x".repeat(257),
     ];
     for spoil in spoil {
         let mut asked = asked(1, "a");
@@ -201,4 +199,16 @@ fn an_operator_disables_and_describes() {
     assert_eq!(forged, Err(RegistryError::BadDescription));
     let none = registry.enable("paris", true);
     assert_eq!(none, Err(RegistryError::NoCollector("paris".into())));
+}
+
+#[test]
+fn rule_3_what_a_collector_says_of_itself_is_cut_and_cannot_forge_a_line() {
+    let mut registry = invited();
+    let mut asked = asked(1, "a");
+    asked.collector.name = "two\nlines\u{202e} ".into();
+    asked.collector.description = "é".repeat(200);
+    assert!(onboard(&mut registry, &asked, NOW).is_ok());
+    let introduction = &registry.collectors()[0].introduction;
+    assert_eq!(introduction.name, "two lines");
+    assert_eq!(introduction.description.len(), MAX_TEXT);
 }
