@@ -140,7 +140,7 @@ pub(super) async fn change(
     })
 }
 
-/// By how much there is less; what others bring or end meanwhile is in it, too.
+/// By how much there is less of what directories told and of sessions; what others bring or end meanwhile is in it, too.
 fn fewer(before: view::Totals, after: view::Totals) -> Kinds {
     let less = |before: usize, after: usize| {
         let less = before.saturating_sub(after);
@@ -148,8 +148,8 @@ fn fewer(before: view::Totals, after: view::Totals) -> Kinds {
     };
     Kinds {
         domains: less(before.domains, after.domains),
-        users: less(before.users, after.users),
-        devices: less(before.devices, after.devices),
+        users: less(before.directory_users, after.directory_users),
+        devices: less(before.directory_devices, after.directory_devices),
         groups: less(before.groups, after.groups),
         sessions: less(before.sessions, after.sessions),
     }

@@ -223,7 +223,7 @@ pub struct CollectorChanged {
     pub done: bool,
     /// What was done, or why it was not; for people.
     pub detail: String,
-    /// What left the table with it.
+    /// What left the table with it: domains, users, devices and groups of directories, and sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Kinds>,
 }

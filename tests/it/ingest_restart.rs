@@ -233,6 +233,7 @@ async fn while_collectors_may_not_call_nobody_is_heard_and_then_all_is_told_anew
         .answer(&["onboard", "--remove", "berlin", "--json"])
         .unwrap();
     assert_eq!(removed["done"], true, "{removed}");
+    assert_eq!(removed["left"]["sessions"], 2, "{removed}");
     let status = process
         .until(|status| status["totals"]["sessions"] == 0)
         .await;

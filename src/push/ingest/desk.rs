@@ -204,6 +204,10 @@ impl Inner {
         asked: &Onboard,
         address: IpAddr,
     ) -> Result<String, (Reason, String)> {
+        if !self.registry.load().knows(&asked.invitation) {
+            let why = "no invitation has this code".to_owned();
+            return Err((Reason::UnknownInvitation, why));
+        }
         let now = clock::utc_now();
         let clients = self.access.clients();
         let is_taken = |id: &str| clients.identified(id).is_some();

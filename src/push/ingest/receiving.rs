@@ -250,7 +250,7 @@ impl Receiving<'_> {
 impl Inner {
     /// The Collector is heard: it is not disconnected any more. Of one that was silent for longer than the logoff time,
     /// sessions have ended that it may still hold, and it does not say so again unless it starts over.
-    async fn connected(&self, entry: &Entry) -> Result<(), Busy> {
+    pub(super) async fn connected(&self, entry: &Entry) -> Result<(), Busy> {
         let Some(since) = entry.live.lock().disconnected_since else {
             return Ok(());
         };

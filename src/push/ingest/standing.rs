@@ -2,7 +2,7 @@
 //!
 //! Silence is measured with the monotonic clock, so that a jump of the wall clock disconnects nobody.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -30,14 +30,13 @@ impl Ingest {
             .await
             .is_some()
         {
-            self.0.look().await;
+            self.0.look(clock::monotonic_now()).await;
         }
     }
 }
 
 impl Inner {
-    async fn look(&self) {
-        let now = clock::monotonic_now();
+    async fn look(&self, now: Instant) {
         for entry in self.all_entries() {
             let heard = {
                 let live = entry.live.lock();
@@ -64,5 +63,119 @@ impl Inner {
             entry.live.lock().disconnected_since = Some(since);
             tracing::warn!(collector = %entry.name, "a Collector is disconnected");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::reading::CollectorState;
+    use super::super::registry::DEFAULT_EXPIRY;
+    use super::super::{Kept, ScopeText, Surroundings};
+    use super::*;
+    use crate::access::Access;
+    use crate::identity::Core;
+    use crate::identity::policy::Policy;
+    use crate::identity::view::Epoch;
+    use crate::push::shape::{Introduction, Onboard, Push};
+    use crate::runtime::readiness::Readiness;
+    use crate::runtime::report::Reports;
+    use crate::runtime::state_dir::StateDir;
+    use crate::runtime::supervisor::Tasks;
+    use crate::writer::Writer;
+
+    fn introduction() -> Introduction {
+        Introduction {
+            name: "branch".into(),
+            version: "1".into(),
+            description: String::new(),
+        }
+    }
+
+    fn heartbeat() -> Push {
+        Push {
+            protocol: 1,
+            collector: introduction(),
+            epoch: "e".into(),
+            begins: false,
+            after: 0,
+            position: 0,
+            more: false,
+            behind: 0,
+            sent_at: 0,
+            started: 0,
+            attention: 0,
+            totals: crate::push::shape::Totals::default(),
+            changes: Vec::new(),
+        }
+    }
+
+    async fn onboard(ingest: &Ingest) {
+        let scope = ScopeText::default();
+        let invited = ingest.invite("berlin", Some(DEFAULT_EXPIRY), scope, [0; 32]);
+        let (code, _) = invited.await.expect("invited");
+        let asked = Onboard {
+            protocol: 1,
+            invitation: data_encoding::HEXLOWER.encode(&code.secret),
+            client_id: "collector-1".into(),
+            client_secret: "x".repeat(64),
+            collector: introduction(),
+            sent_at: 0,
+        };
+        let from = "192.0.2.1".parse().expect("address");
+        let onboarded = ingest.0.onboard(&asked, from).await;
+        assert_eq!(onboarded, Ok("berlin".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn silence_disconnects_from_when_it_was_last_heard_and_a_push_connects() {
+        let folder = tempfile::tempdir().expect("folder");
+        let state = Arc::new(StateDir::open(folder.path()).expect("state"));
+        let core = Core::new(Epoch(1), Policy::default());
+        let (writer, parts) = Writer::new(core, Reports::default());
+        let (tasks, stop) = (Tasks::new(), CancellationToken::new());
+        let running = writer.run(stop.clone());
+        tasks.spawn("writer", async move {
+            running.await.expect("the core does not panic");
+        });
+        let surroundings = Surroundings {
+            intake: parts.intake.clone(),
+            reader: parts.reader.clone(),
+            policy: parts.policy.clone(),
+            readiness: Readiness::new(),
+            access: Access::default(),
+            tasks: tasks.clone(),
+            server: "hq".into(),
+        };
+        let ingest = Ingest::new(Kept::read(state).expect("nothing kept"), surroundings);
+        ingest.enable(true).await;
+        onboard(&ingest).await;
+        let inner = &ingest.0;
+        let entry = inner.entry("berlin").expect("onboarded");
+        let stands = || ingest.readings().first().map(|one| one.state);
+        assert_eq!(
+            stands(),
+            Some(CollectorState::Disconnected),
+            "not heard yet"
+        );
+
+        let (at, utc) = (clock::monotonic_now(), clock::utc_now());
+        let from = "192.0.2.1".parse().expect("address");
+        entry.live.lock().heard(&heartbeat(), from, (at, utc));
+        inner.connected(&entry).await.expect("the table takes it");
+        inner.look(at + SILENT_AFTER).await;
+        assert_eq!(stands(), Some(CollectorState::Connected));
+        inner
+            .look(at + SILENT_AFTER + Duration::from_millis(1))
+            .await;
+        assert_eq!(stands(), Some(CollectorState::Disconnected));
+        let told = parts.reader.read().collector_standing("berlin");
+        assert_eq!(told, Some(Some(utc)), "since it was last heard");
+        inner.connected(&entry).await.expect("the table takes it");
+        let told = parts.reader.read().collector_standing("berlin");
+        assert_eq!(told, Some(None));
+        stop.cancel();
+        assert!(tasks.finish(Duration::from_secs(30)).await.is_empty());
     }
 }

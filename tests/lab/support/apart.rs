@@ -106,6 +106,7 @@ snapshot_interval = "1s"
 [control]
 socket = "control.sock"
 [syslog]
+udp = ["{address}:5514"]
 tcp = ["{address}:5514"]
 [[syslog_source]]
 name = "vpn"

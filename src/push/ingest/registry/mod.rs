@@ -380,6 +380,12 @@ impl Registry {
         Ok(name)
     }
 
+    /// Whether there is an invitation with the code, used or over as it may be: so that guesses cost little.
+    #[must_use]
+    pub fn knows(&self, invitation: &str) -> bool {
+        self.invited(&hash(invitation)).is_some()
+    }
+
     /// Where the invitation of the secret is; takes the same time whichever it is.
     fn invited(&self, secret: &Hash) -> Option<usize> {
         let mut found = None;
