@@ -36,6 +36,7 @@
 //! * which Windows records mean a logon: `producer/event_log/interpret.rs` · how a log is followed: `source.rs` beside it
 //! * how a sign-on works: `net/security/` · what an RPC association does: `wire/dcerpc/association/`
 //! * how firewalls are told that do not ask: `enforcement/web_api/` · our own HTTPS requests: `net/https_client.rs`
+//! * Collectors and Servers apart: `push/`, its protocol `push/shape.rs`, our requests to Servers `net/collector_client.rs`
 //! * who may ask or push over HTTPS, and for how long a token is good: `access/`
 //! * what a syslog line means: `producer/syslog/templates/`, `interpret.rs` · a directory entry: `directory/interpret.rs`
 //! * why a default: `config/defaults.rs` · what stops in which order: `app/serve.rs`, `runtime/shutdown.rs`

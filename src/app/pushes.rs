@@ -186,10 +186,8 @@ pub(super) fn attention(
             });
         }
         let fault = reading.fault?;
-        // A refusal, and what cannot even be begun, do not mend themselves.
-        let wants = reading.state == State::Refused
-            || reading.last_push.is_none()
-            || now.since(fault.since) >= FAILING_FOR;
+        // A refusal does not mend itself.
+        let wants = reading.state == State::Refused || now.since(fault.since) >= FAILING_FOR;
         wants.then(|| Attention {
             what: format!("cannot push to `{}`: {}", reading.name, fault.message),
             remedy: fault.remedy,

@@ -296,10 +296,12 @@ impl Core {
         }
     }
 
-    /// A directory is configured no more.
+    /// A directory is configured no more. Nothing tells of its end, so whoever heard of it begins at 0.
     pub(super) fn feed_without(&mut self, directory: &NameKey) {
         if let Some(seq) = self.feed.domains.remove(directory) {
-            self.feed.forget(seq);
+            self.feed.order.remove(&seq);
+            self.feed.last = Seq(self.feed.last.0 + 1);
+            self.feed.floor = self.feed.last;
         }
     }
 

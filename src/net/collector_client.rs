@@ -100,8 +100,6 @@ pub struct ServerAnswer {
     pub status: u16,
     /// Whether it came over HTTP/2.
     pub http2: bool,
-    /// `Retry-After` in seconds, at most an hour.
-    pub retry_after: Option<Duration>,
     /// The Server's clock by its `Date`, to the second.
     pub date: Option<UtcMillis>,
     /// The body, at most [`MAX_ANSWER_BYTES`] of it.
@@ -279,12 +277,10 @@ impl CollectorClient {
         self.memory.lock().refused = None;
         let failed = |error: reqwest::Error| self.failure(url, &error);
         let mut answer = request.send().await.map_err(failed)?;
-        let seconds = text(&answer, &header::RETRY_AFTER).and_then(|text| text.parse().ok());
         let date = text(&answer, &header::DATE).and_then(date);
         let mut taken = ServerAnswer {
             status: answer.status().as_u16(),
             http2: answer.version() == reqwest::Version::HTTP_2,
-            retry_after: seconds.map(|seconds: u64| Duration::from_secs(seconds.min(3600))),
             date,
             body: Vec::new(),
         };

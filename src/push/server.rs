@@ -315,7 +315,6 @@ mod tests {
         ServerAnswer {
             status,
             http2: true,
-            retry_after: None,
             date: None,
             body: body.into(),
         }

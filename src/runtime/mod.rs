@@ -2,6 +2,7 @@
 //!
 //! Tokio is used here and in `net/`; nothing here knows what an identity is.
 
+pub mod as_owner;
 pub mod backoff;
 pub mod clock;
 pub mod preflight;

@@ -4,7 +4,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -17,8 +17,6 @@ const MAX_FILE_BYTES: u64 = 8 << 30;
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
-    /// Whom files are given to, where that is another than who writes them: user and group.
-    owner: Option<(u32, u32)>,
     _lock: File,
 }
 
@@ -106,7 +104,6 @@ impl StateDir {
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self {
                 path: path.to_owned(),
-                owner: None,
                 _lock: lock,
             }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::Locked {
@@ -117,28 +114,11 @@ impl StateDir {
     }
 
     /// Makes a folder in a state folder and locks it alone, so that a command may write there while the service runs.
-    /// What root makes in it belongs to the owner of the state folder, who has to read it.
     ///
     /// # Errors
     /// As [`StateDir::open`].
     pub fn open_within(parent: &Path, name: &str) -> Result<Self, StateError> {
-        let mut opened = Self::open(&parent.join(name))?;
-        let path = opened.path.clone();
-        let owned = || {
-            let whose = std::fs::metadata(parent)?;
-            if !rustix::process::geteuid().is_root() || whose.uid() == 0 {
-                return Ok(None);
-            }
-            let owner = (whose.uid(), whose.gid());
-            chown(&path, Some(owner.0), Some(owner.1))?;
-            chown(path.join("lock"), Some(owner.0), Some(owner.1))?;
-            Ok(Some(owner))
-        };
-        opened.owner = owned().map_err(|source| StateError::Folder {
-            path: path.clone(),
-            source,
-        })?;
-        Ok(opened)
+        Self::open(&parent.join(name))
     }
 
     /// Where the folder is.
@@ -187,7 +167,7 @@ impl StateDir {
             .recursive(true)
             .mode(0o700)
             .create(folder)
-            .and_then(|()| write_flushed(&temporary, bytes, self.owner))
+            .and_then(|()| write_flushed(&temporary, bytes))
             .and_then(|()| std::fs::rename(&temporary, &path))
             .and_then(|()| File::open(folder)?.sync_all());
         written.map_err(|source| {
@@ -211,16 +191,13 @@ impl StateDir {
     }
 }
 
-fn write_flushed(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> io::Result<()> {
+fn write_flushed(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .create(true)
         .write(true)
         .truncate(true)
         .mode(0o600)
         .open(path)?;
-    if let Some((user, group)) = owner {
-        fchown(&file, Some(user), Some(group))?;
-    }
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -264,12 +241,6 @@ mod tests {
         let _service = StateDir::open(folder.path()).expect("state");
         let within = StateDir::open_within(folder.path(), "push").expect("within");
         within.replace("a.toml", b"one").expect("write");
-        let owner = |path: &Path| std::fs::metadata(path).expect("file").uid();
-        assert_eq!(
-            owner(&within.path().join("a.toml")),
-            owner(folder.path()),
-            "the service can read it"
-        );
         assert!(matches!(
             StateDir::open_within(folder.path(), "push"),
             Err(StateError::Locked { .. })

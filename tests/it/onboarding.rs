@@ -5,8 +5,9 @@
     reason = "a helper that fails has failed its test"
 )]
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::process::Stdio;
 
 use jims::config::secret::Secret;
 use jims::net::collector_client::Proxies;
@@ -21,7 +22,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::fake_hub::Hub;
+use crate::fake_hub::{GUARD, Hub};
 
 fn wanted(state: &Path, url: &str, code: Option<&str>) -> Wanted {
     Wanted {
@@ -328,6 +329,99 @@ async fn a_proxy_is_used_and_its_refusal_is_not_the_servers() {
             .iter()
             .any(|step| step.detail.contains("through the proxy"))
     );
+}
+
+/// Runs `jims onboard` on a configuration of its own; exit code, stdout, stderr.
+async fn jims(folder: &Path, arguments: &[&str], code: &str) -> (i32, String, String) {
+    std::fs::write(
+        folder.join("jims.toml"),
+        "schema = 1\n[collector]\nname = \"site-7\"\nstate_dir = \"state\"\n[control]\nsocket = \"control.sock\"\n",
+    )
+    .unwrap();
+    let mut child = tokio::process::Command::new(assert_cmd::cargo::cargo_bin("jims"))
+        .arg("--config")
+        .arg(folder.join("jims.toml"))
+        .arg("onboard")
+        .args(arguments)
+        .env("NO_PROXY", "*")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // It may not want to read anything.
+    let _closed = stdin.write_all(format!("{code}\n").as_bytes()).await;
+    drop(stdin);
+    let output = tokio::time::timeout(GUARD, child.wait_with_output());
+    let output = output.await.unwrap().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[tokio::test]
+async fn the_command_says_each_step_and_the_service_can_read_what_it_wrote() {
+    let (hub, folder) = (Hub::start().await, tempfile::tempdir().unwrap());
+    let (url, code, state) = (hub.url(), hub.code(), folder.path().join("state"));
+    std::fs::create_dir(&state).unwrap();
+    let root = std::fs::metadata(&state).unwrap().uid() == 0;
+    if root {
+        // As under systemd: root types, another user runs the service.
+        std::os::unix::fs::chown(folder.path(), Some(65_534), Some(65_534)).unwrap();
+        std::os::unix::fs::chown(&state, Some(65_534), Some(65_534)).unwrap();
+    }
+    let (exit, text, said) = jims(folder.path(), &[&url, "--code-stdin"], &code).await;
+    assert_eq!(exit, 0, "{text} {said}");
+    assert!(
+        text.starts_with(&format!("onboarded at {url} as branch-1\n")),
+        "{text}"
+    );
+    assert!(text.contains("no service answers here"), "{text}");
+    assert!(
+        said.contains("ok  certificate") && said.contains("ok  verify"),
+        "{said}"
+    );
+    assert!(!said.contains(&code), "{said}");
+    let owner = std::fs::metadata(&state).unwrap().uid();
+    for entry in std::fs::read_dir(state.join("push")).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().uid(), owner, "{entry:?}");
+    }
+
+    let (exit, text, said) = jims(folder.path(), &[&url, "--json"], "").await;
+    assert_eq!((exit, said.as_str()), (0, ""), "{text}");
+    let printed: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(printed["collector"], "branch-1");
+    assert!(
+        printed["credential_file"]
+            .as_str()
+            .unwrap()
+            .ends_with(".toml")
+    );
+    let steps = printed["steps"].as_array().unwrap();
+    assert_eq!(steps.last().unwrap()["name"], "verify");
+    assert!(
+        steps
+            .iter()
+            .all(|step| step["ok"] == true && step["ms"].is_u64())
+    );
+
+    hub.state.lock().registered = None;
+    let (exit, text, said) = jims(folder.path(), &[&url], "").await;
+    assert_eq!(exit, 1, "the Server says no: {text} {said}");
+    assert!(
+        said.contains("NO  verify") && said.contains("try"),
+        "{said}"
+    );
+    let (exit, _, said) = jims(folder.path(), &[&url, "--code", "JIMS1-X"], "").await;
+    assert_eq!(exit, 2, "{said}");
+    let (exit, _, said) = jims(folder.path(), &["http://127.77.26.9", "--code", "x"], "").await;
+    assert_eq!(exit, 2);
+    assert!(said.contains("https only"), "{said}");
 }
 
 #[tokio::test]

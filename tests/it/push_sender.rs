@@ -10,7 +10,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jims::config::secret::Secret;
+use jims::identity::directory::{
+    DirectoryBatch, DirectoryObject, DirectoryStep, DomainFacts, ObjectId, ObjectKind,
+};
 use jims::identity::event::{Claim, IdentityEvent, Logon, Strength};
+use jims::identity::name::Name;
 use jims::identity::policy::Policy;
 use jims::identity::view::Epoch;
 use jims::identity::{Batch, Core};
@@ -316,6 +320,63 @@ async fn a_server_that_forgot_is_told_everything_and_one_that_knows_only_the_res
     site.is_equal(&hub).await;
     assert_eq!(passes(&hub), 0);
     assert!(hub.state.lock().stands > position);
+    site.end().await;
+}
+
+/// A directory tells of its domain and of one user.
+fn directory() -> Batch {
+    let name = |text| Name::new(text).unwrap();
+    Batch::Directory(DirectoryBatch {
+        directory: name("corp"),
+        domain: name("corp.example.com"),
+        facts: Some(DomainFacts {
+            netbios: Some(name("CORP")),
+            upn_suffixes: Vec::new(),
+        }),
+        step: DirectoryStep::Poll,
+        upserts: vec![DirectoryObject {
+            id: ObjectId([7; 16]),
+            sid: None,
+            name: name("alice"),
+            kind: ObjectKind::User {
+                upn: None,
+                enabled: true,
+                primary_group: None,
+            },
+        }],
+        removed: Vec::new(),
+        bookmark: None,
+    })
+}
+
+#[tokio::test]
+async fn what_the_feed_forgot_makes_a_pass_that_sweeps_it() {
+    let (hub, site) = (Hub::start().await, Site::new());
+    let mut policy = site.writer.reader.read().policy().clone();
+    let without = policy.clone();
+    let (corp, domain) = (
+        Name::new("corp").unwrap(),
+        Name::new("corp.example.com").unwrap(),
+    );
+    policy.directories = vec![(corp, domain)];
+    site.writer.policy.replace(policy).await.unwrap();
+    site.writer.intake.apply(directory()).await.unwrap();
+    site.latch.open();
+    site.onboarded(&hub, "hq").await;
+    let id = "07".repeat(16);
+    hub.until("told of the directory", |state| {
+        state.held.contains_key(&id) && state.held.contains_key("corp.example.com")
+    })
+    .await;
+    let told = site
+        .until("following", |r| r.state == State::Following)
+        .await;
+    assert_eq!((told.pushed.users, told.pushed.domains), (1, 1));
+    site.writer.policy.replace(without).await.unwrap();
+    hub.until("without the directory", |state| state.held.is_empty())
+        .await;
+    assert_eq!(passes(&hub), 2);
+    hub.is_content();
     site.end().await;
 }
 

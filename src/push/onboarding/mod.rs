@@ -25,6 +25,7 @@ use super::target::{Target, is_name};
 use crate::config::secret::Secret;
 use crate::net::collector_client::{Proxies, ServerTrust, hex};
 use crate::net::resolve::Resolver;
+use crate::runtime::as_owner::AsOwner;
 use crate::runtime::clock;
 use crate::runtime::state_dir::{StateDir, StateError};
 
@@ -410,7 +411,12 @@ impl Driver<'_> {
     }
 
     fn write(&self, credential: &mut Credential) -> Result<PathBuf, CredentialError> {
-        let folder = StateDir::open_within(&self.wanted.state_dir, FOLDER)?;
+        let state_dir = &self.wanted.state_dir;
+        let _as_owner = AsOwner::of(state_dir).map_err(|source| StateError::Folder {
+            path: state_dir.clone(),
+            source,
+        })?;
+        let folder = StateDir::open_within(state_dir, FOLDER)?;
         if let Some(pem) = &self.issuers {
             let file = ca_file_name(&credential.name);
             folder.replace(&file, pem)?;
@@ -434,12 +440,6 @@ impl Driver<'_> {
         self.steps.push(step);
         self.refused |= said.refused;
         if said.ok { Ok(()) } else { Err(Ended) }
-    }
-}
-
-impl From<StateError> for WantedError {
-    fn from(error: StateError) -> Self {
-        Self::Credential(error.into())
     }
 }
 

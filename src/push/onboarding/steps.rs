@@ -352,7 +352,6 @@ mod tests {
         Ok(ServerAnswer {
             status,
             http2: true,
-            retry_after: None,
             date: Some(date),
             body: Vec::new(),
         })
