@@ -7,9 +7,9 @@
 //!  directory/ ───────────┐
 //!                        │ batches               ┌───────────────────────┐ cursors
 //!  producer/event_log ───┤                       │ identity/             │────────▶ enforcement/  firewalls ask
-//!  producer/syslog ──────┼──── one bounded ─────▶│ filter→table→journal  │
-//!  control/ (log-off) ───┘     queue (writer/)   │ deadlines             │────────▶ control/ ───▶ cli/
-//!                                                └───────────────────────┘
+//!  producer/syslog ──────┼──── one bounded ─────▶│ filter→table→journal  │────────▶ push/sender/  Servers elsewhere
+//!  push/ingest/ ─────────┤     queue (writer/)   │ deadlines             │────────▶ control/ ───▶ cli/
+//!  control/ (log-off) ───┘                       └───────────────────────┘
 //!  wire/  pure formats     net/  the only sockets     runtime/  clock, tasks, state files, reports     config/
 //!  access/  who may call   app/  puts all of it together            demo/     a site on loopback
 //! ```
@@ -38,6 +38,7 @@
 //! * how firewalls are told that do not ask: `enforcement/web_api/` · our own HTTPS requests: `net/https_client.rs`
 //! * Collectors and Servers apart: `push/`, its protocol `push/shape.rs`, our requests to Servers `net/collector_client.rs`
 //! * who may ask or push over HTTPS, and for how long a token is good: `access/`
+//! * what Collectors and Servers say to each other: `push/shape.rs` · who wins between Collectors: `identity/told.rs`
 //! * what a syslog line means: `producer/syslog/templates/`, `interpret.rs` · a directory entry: `directory/interpret.rs`
 //! * why a default: `config/defaults.rs` · what stops in which order: `app/serve.rs`, `runtime/shutdown.rs`
 //! * how to replay a field bug: `tests/fixtures/scenarios/`
@@ -72,6 +73,8 @@
 //! | 23 | A changed secret revokes its tokens. |
 //! | 24 | Reload: refused whole, or applied as a difference; a removed directory takes its users along. Certificates and secrets are looked at every 30 s. |
 //! | 25 | The core asserts its own logic only; after a panic in it the process ends. |
+//! | 26 | An invitation is good for one Collector, which trusts the Server by its roots or by the key in the code. Only hashes are kept; the same registration is answered alike. |
+//! | 27 | What Collectors say is folded with everything else by rule 6. A connected Collector's sessions end by its word alone; of a silent one when the logoff time has passed since. A new epoch is mark and sweep; a domain's directory comes from one Collector. |
 //! | 28 | `totals` count who has a session now; `directory` counts what was read. |
 //! | 30 | Who can open the control socket is an operator. A secret that others can read is refused. |
 //! | 31 | A stranger gets 403 without a body; failed logins are limited by address and client id together. |
