@@ -295,6 +295,7 @@ impl Inner {
             changes: parts.changes.clone(),
             readiness: readiness.clone(),
             resolver: resolver.clone(),
+            look_every: web_api::LOOK_EVERY,
             tasks: tasks.outputs.clone(),
         });
         let pushes = pushes::new(&config, &parts, &readiness, &resolver, &tasks.outputs);

@@ -20,6 +20,7 @@ use rustls::client::danger::ServerCertVerifier as _;
 use secrecy::ExposeSecret as _;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+use tokio::net::TcpStream;
 
 use super::resolve::Resolver;
 use super::tls::{TlsError, fingerprint, install_provider, trusted_roots};
@@ -48,6 +49,7 @@ pub struct Trust<'a> {
 #[derive(Clone, Debug)]
 pub struct HttpsClient {
     client: reqwest::Client,
+    resolver: Resolver,
     refused: Arc<Mutex<Option<RefusedCertificate>>>,
 }
 
@@ -146,14 +148,18 @@ impl HttpsClient {
             .http1_only()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .dns_resolver(Arc::new(Names(resolver)))
+            .dns_resolver(Arc::new(Names(resolver.clone())))
             .connect_timeout(CONNECT_DEADLINE)
             .timeout(DEADLINE)
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(1)
             .build()
             .map_err(|error| HttpsError::Client(reason(&error)))?;
-        Ok(Self { client, refused })
+        Ok(Self {
+            client,
+            resolver,
+            refused,
+        })
     }
 
     /// Sends a request and reads its answer.
@@ -179,6 +185,32 @@ impl HttpsClient {
             body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
         }
         Ok(Answer { status, body })
+    }
+
+    /// Whether somebody listens at a URL: a TCP connection that says nothing and is closed at once.
+    ///
+    /// # Errors
+    /// Nobody does, or the name leads nowhere.
+    pub async fn look(&self, url: &str) -> Result<(), HttpsError> {
+        let url =
+            reqwest::Url::parse(url).map_err(|error| HttpsError::Client(error.to_string()))?;
+        let (host, port) = (url.host_str(), url.port_or_known_default());
+        let host = host.unwrap_or_default().trim_matches(['[', ']']);
+        let connect = async {
+            let found = self.resolver.addresses(host).await;
+            let found = found.map_err(|error| HttpsError::Connect(error.to_string()))?;
+            let port = port.unwrap_or_default();
+            let targets: Vec<_> = found
+                .into_iter()
+                .map(|ip| SocketAddr::new(ip, port))
+                .collect();
+            let connected = TcpStream::connect(&*targets).await;
+            connected.map_err(|error| HttpsError::Connect(error.to_string()))
+        };
+        match tokio::time::timeout(CONNECT_DEADLINE, connect).await {
+            Ok(connected) => connected.map(drop),
+            Err(_late) => Err(HttpsError::Connect("no answer in time".to_owned())),
+        }
     }
 
     fn failure(&self, error: &reqwest::Error) -> HttpsError {

@@ -64,6 +64,7 @@ impl Site {
             changes: writer.changes.clone(),
             readiness,
             resolver: Resolver::default(),
+            look_every: Duration::from_millis(100),
             tasks: tasks.clone(),
         });
         let site = Self {
@@ -420,6 +421,22 @@ async fn a_firewall_that_restarted_is_told_everything() {
     .await;
     site.is_equal(&srx).await;
     assert_eq!(srx.holds().len(), 9);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_firewall_that_restarted_while_nothing_changed_is_told_everything() {
+    let mut srx = Srx::start(PASSWORD).await;
+    let site = Site::pushing_to(&srx).await;
+    site.log_on_many(10).await;
+    site.is_equal(&srx).await;
+    srx.restart(async || {
+        let reading = site.until("failing", |r| r.state == State::Failing).await;
+        assert!(reading.fault.unwrap().message.starts_with("cannot connect"));
+    })
+    .await;
+    site.is_equal(&srx).await;
+    assert_eq!(srx.holds().len(), 10);
     site.stop().await;
 }
 

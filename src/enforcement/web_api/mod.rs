@@ -30,4 +30,4 @@ mod sending;
 mod service;
 
 pub use self::reading::{State, WebApiReading};
-pub use self::service::{Prepared, Surroundings, WebApiError, WebApis};
+pub use self::service::{LOOK_EVERY, Prepared, Surroundings, WebApiError, WebApis};

@@ -74,6 +74,8 @@ pub(super) struct Setup {
     pub(super) readiness: Readiness,
     pub(super) changes: watch::Receiver<()>,
     pub(super) resolver: Resolver,
+    /// How often it is looked whether the firewall is there while there is nothing to tell.
+    pub(super) look_every: Duration,
 }
 
 /// The task.
@@ -150,7 +152,11 @@ impl Pushing {
         loop {
             match self.step(&mut sending, backoff).await {
                 Ok(true) => {}
-                Ok(false) => self.wait().await,
+                Ok(false) => {
+                    if let Err(trouble) = self.wait(&sending).await {
+                        return trouble;
+                    }
+                }
                 Err(trouble) => return trouble,
             }
         }
@@ -233,8 +239,19 @@ impl Pushing {
         Ok(())
     }
 
-    /// Waits for a change, an order, or the time to tell everything again.
-    async fn wait(&mut self) {
+    /// Waits for a change, an order, or the time to tell everything again. Meanwhile it looks now and then whether the
+    /// firewall is there: one that restarts while nothing changes would else stay without a table.
+    async fn wait(&mut self, sending: &Sending) -> Result<(), Trouble> {
+        loop {
+            let look = tokio::time::sleep(self.setup.look_every);
+            tokio::select! {
+                () = self.news() => return Ok(()),
+                () = look => sending.look().await?,
+            }
+        }
+    }
+
+    async fn news(&mut self) {
         let refresh = self.refresh_at;
         let due = async {
             let Some(at) = refresh else {

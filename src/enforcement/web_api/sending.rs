@@ -171,6 +171,11 @@ impl Sending {
         Ok(())
     }
 
+    /// Whether the firewall is there, without telling it anything.
+    pub(super) async fn look(&self) -> Result<(), Trouble> {
+        self.client.look(&self.url).await.map_err(Trouble::Https)
+    }
+
     async fn send(&mut self, body: Bytes) -> Result<Verdict, Trouble> {
         self.pace.tick().await;
         let password = self.password.load_full();

@@ -66,6 +66,9 @@ impl WebApiError {
     }
 }
 
+/// How often it is looked whether a firewall is there while there is nothing to tell it: oftener than one restarts.
+pub const LOOK_EVERY: Duration = Duration::from_secs(30);
+
 /// What the tasks need of the process.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
@@ -77,6 +80,8 @@ pub struct Surroundings {
     pub readiness: Readiness,
     /// Who finds addresses.
     pub resolver: Resolver,
+    /// How often it is looked whether a firewall is there while there is nothing to tell it; [`LOOK_EVERY`].
+    pub look_every: Duration,
     /// Who waits for them at the end.
     pub tasks: Tasks,
 }
@@ -205,6 +210,7 @@ impl WebApis {
             readiness: surroundings.readiness,
             changes: surroundings.changes,
             resolver: surroundings.resolver,
+            look_every: surroundings.look_every,
         };
         let ends = stop.clone();
         tasks.spawn_restarting(task.clone(), stop.clone(), move || {
