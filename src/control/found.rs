@@ -67,7 +67,8 @@ pub struct Session {
     /// When it ends without new evidence.
     pub deadline: Timestamp,
     /// `active`; `shared` if several users share the address, so that firewalls are told the device only; `unconfirmed`
-    /// if it is in doubt: its logoff time is over and a PC probe is to decide, or its source is down.
+    /// if it is in doubt: its logoff time is over and a PC probe is to decide, or its source is down, or its Collector is
+    /// not heard.
     pub state: String,
     /// Why it is unconfirmed, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]

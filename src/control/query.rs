@@ -230,7 +230,7 @@ fn session(core: &Core, view: &AddressView<'_>, down: &Down) -> Option<Session> 
     });
     let evidence_of_session = view.user.as_ref().map(|u| &u.evidence);
     let evidence_of_session = evidence_of_session.or(device.map(|d| &d.evidence))?;
-    let doubt = doubt(view, evidence_of_session, down);
+    let doubt = doubt(core, view, evidence_of_session, down);
     let state = match (view.shared, &doubt) {
         (true, _) => "shared",
         (false, Some(_)) => "unconfirmed",
@@ -283,7 +283,12 @@ fn session(core: &Core, view: &AddressView<'_>, down: &Down) -> Option<Session> 
 }
 
 /// Why the session is in doubt, if it is.
-fn doubt(view: &AddressView<'_>, evidence: &EvidenceView<'_>, down: &Down) -> Option<String> {
+fn doubt(
+    core: &Core,
+    view: &AddressView<'_>,
+    evidence: &EvidenceView<'_>,
+    down: &Down,
+) -> Option<String> {
     let doubted = view.user.as_ref().and_then(|user| user.doubted_since);
     if let Some(since) = doubted {
         let since = timestamp(since);
@@ -292,13 +297,31 @@ fn doubt(view: &AddressView<'_>, evidence: &EvidenceView<'_>, down: &Down) -> Op
         ));
     }
     let producer: &str = evidence.producer;
+    if let Some((collector, Some(since))) = told_by(core, producer) {
+        let since = timestamp(since);
+        return Some(format!(
+            "its Collector {collector} was last heard at {since:.0}"
+        ));
+    }
     down.contains(producer)
         .then(|| format!("its source {producer} is down"))
 }
 
+/// The Collector that told of a producer's evidence, and since when it is not heard.
+fn told_by<'a>(core: &Core, producer: &'a str) -> Option<(&'a str, Option<UtcMillis>)> {
+    let (collector, _) = producer.split_once('/')?;
+    Some((collector, core.collector_standing(collector)?))
+}
+
 /// What happens when the deadline comes.
 fn then(core: &Core, view: &AddressView<'_>) -> &'static str {
-    match &view.user {
+    let user = view.user.as_ref();
+    let evidence = user.map(|user| &user.evidence);
+    let evidence = evidence.or(view.device.as_ref().map(|device| &device.evidence));
+    if let Some((_, None)) = evidence.and_then(|evidence| told_by(core, evidence.producer)) {
+        return "logged off, if its Collector fell silent now; else when that says so";
+    }
+    match user {
         Some(user) if user.doubted_since.is_some() => "logged off, if nobody could be asked",
         Some(_) if !view.shared && core.policy().probe_networks.contains(view.address) => {
             "the computer is asked who is signed on"
@@ -340,8 +363,11 @@ mod tests {
     use super::*;
     use crate::identity::Batch;
     use crate::identity::address::Networks;
+    use crate::identity::collector::{
+        AddressReport, CollectorBatch, FactKind, ToldFact, ToldSubject,
+    };
     use crate::identity::event::{Claim, DeviceRef, IdentityEvent, Logon, Qualifier, UserRef};
-    use crate::identity::policy::Policy;
+    use crate::identity::policy::{Policy, Scope};
     use crate::identity::view::Epoch;
 
     const NOW: UtcMillis = UtcMillis(1_770_000_000_000);
@@ -421,6 +447,55 @@ mod tests {
             first(&core, &Down::new()).deadline,
             "it runs"
         );
+    }
+
+    #[test]
+    fn rule_27_a_session_of_a_silent_collector_is_unconfirmed() {
+        let mut core = core();
+        let told = AddressReport {
+            address: "10.7.7.7".parse().expect("an address"),
+            user: vec![ToldFact {
+                kind: FactKind::Strong,
+                at: NOW,
+                received_at: NOW,
+                subject: Some(ToldSubject {
+                    name: name("zoe"),
+                    domain: name("corp.example.com"),
+                    by_upn: false,
+                }),
+                producer: "vpn".into(),
+                record: "1".into(),
+                groups: None,
+            }],
+            device: Vec::new(),
+        };
+        let mut policy = core.policy().clone();
+        policy.collectors.insert("branch".into(), Scope::default());
+        core.set_policy(policy, NOW, &mut Vec::new());
+        let batch = Batch::Collector(CollectorBatch {
+            collector: "branch".into(),
+            reports: vec![told],
+            bookmark: None,
+        });
+        core.apply(batch, NOW, &mut Vec::new());
+        let first = |core: &Core| query(core, "zoe", &Down::new(), NOW).sessions.remove(0);
+        let heard = first(&core);
+        assert_eq!((heard.state.as_str(), heard.doubt), ("active", None));
+        assert!(heard.then.contains("fell silent"), "{}", heard.then);
+        assert_eq!(heard.last_evidence.producer, "branch/vpn");
+        let silent = Batch::CollectorStanding {
+            collector: "branch".into(),
+            disconnected_since: Some(NOW),
+        };
+        core.apply(silent, NOW, &mut Vec::new());
+        let unheard = first(&core);
+        assert_eq!(unheard.state, "unconfirmed");
+        let doubt = unheard.doubt.expect("why");
+        assert!(
+            doubt.starts_with("its Collector branch was last heard"),
+            "{doubt}"
+        );
+        assert_eq!(unheard.then, "the computer is asked who is signed on");
     }
 
     #[test]
