@@ -79,7 +79,6 @@ impl Site for Desk {
             });
         }
         all.extend(points::attention(self.0.web_apis.read(), clock::utc_now()));
-        all.extend(pushes::attention(self.0.pushes.read(), clock::utc_now()));
         let config = self.0.config.load();
         let habits = self.0.habits.lock();
         all.extend(proposals::attention(&habits, &config, clock::utc_now()));

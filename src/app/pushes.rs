@@ -13,12 +13,11 @@ use super::desk::Desk;
 use super::serve::Inner;
 use crate::config::Config;
 use crate::config::secret::Secret;
-use crate::control::Site as _;
 use crate::control::collectors::Kinds;
 use crate::control::protocol::{
-    Attention, FaultStatus, ProbedStep, PushState, PushStatus, Refusal, timestamp,
+    FaultStatus, ProbedStep, PushState, PushStatus, Refusal, timestamp,
 };
-use crate::identity::time::UtcMillis;
+use crate::control::{Site as _, push_trouble};
 use crate::net::collector_client::Proxies;
 use crate::net::resolve::Resolver;
 use crate::push::onboarding::{self, Ending, Step, WantedError};
@@ -32,8 +31,6 @@ use crate::writer::WriterParts;
 
 /// How often credentials are looked for.
 const LOOKED_FOR: Duration = Duration::from_secs(5);
-/// A Server that cannot be pushed to for so long wants an operator; a shorter outage mends itself.
-const FAILING_FOR: Duration = Duration::from_secs(60);
 
 /// Nobody is pushed to yet.
 pub(super) fn new(
@@ -85,12 +82,14 @@ async fn follow(inner: Arc<Inner>, stop: CancellationToken) {
     }
 }
 
-/// As status counts: what the desk says, and tasks with a fault.
+/// As status counts: what the desk says, Servers that cannot be pushed to, and tasks with a fault.
 fn count(inner: &Arc<Inner>) -> u32 {
-    let said = Desk(Arc::clone(inner)).attention().len();
+    let desk = Desk(Arc::clone(inner));
+    let (said, pushes, now) = (desk.attention().len(), desk.pushes(), clock::utc_now());
+    let pushes = pushes.iter().filter_map(|push| push_trouble(push, now));
     let reports = inner.reports.read();
     let faulty = reports.iter().filter(|report| report.fault.is_some());
-    u32::try_from(said + faulty.count()).unwrap_or(u32::MAX)
+    u32::try_from(said + pushes.count() + faulty.count()).unwrap_or(u32::MAX)
 }
 
 /// Reads who is to be pushed to, and pushes to those alone; what was done, for people.
@@ -170,30 +169,6 @@ pub(super) fn status(reading: &PushReading) -> PushStatus {
         certificate_expires: certificate.map(|seen| timestamp(seen.not_after)),
         certificate_fingerprint: certificate.map(|seen| seen.fingerprint.clone()),
     }
-}
-
-/// What an operator should do about Servers that cannot be pushed to.
-pub(super) fn attention(
-    readings: Vec<PushReading>,
-    now: UtcMillis,
-) -> impl Iterator<Item = Attention> {
-    readings.into_iter().filter_map(move |reading| {
-        if reading.state == State::Pending {
-            return Some(Attention {
-                what: format!("`{}` was not onboarded to the end", reading.name),
-                remedy: format!("run `jims onboard {}` again", reading.url),
-                since: None,
-            });
-        }
-        let fault = reading.fault?;
-        // A refusal does not mend itself.
-        let wants = reading.state == State::Refused || now.since(fault.since) >= FAILING_FOR;
-        wants.then(|| Attention {
-            what: format!("cannot push to `{}`: {}", reading.name, fault.message),
-            remedy: fault.remedy,
-            since: Some(timestamp(fault.since)),
-        })
-    })
 }
 
 /// At which Server this Collector is to be onboarded.

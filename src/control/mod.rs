@@ -17,3 +17,4 @@ pub mod server;
 mod status;
 
 pub use self::server::{ControlServer, Desk, Site};
+pub use self::status::push_trouble;

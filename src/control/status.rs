@@ -242,7 +242,8 @@ fn collector_troubles(collector: &CollectorStatus) -> Vec<Attention> {
 }
 
 /// A push that an operator should look at: a short outage wants nobody, a refusal at once.
-fn push_trouble(push: &PushStatus, now: UtcMillis) -> Option<Attention> {
+#[must_use]
+pub fn push_trouble(push: &PushStatus, now: UtcMillis) -> Option<Attention> {
     let name = &push.name;
     if push.state == PushState::Pending {
         return Some(Attention {

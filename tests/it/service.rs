@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use assert_cmd::cargo::CommandCargoExt;
+use jims::control::client::Client;
+use jims::control::protocol::{Answer, Request};
 use jims::net::listener;
 
 use crate::fake_srx::Srx;
@@ -227,6 +229,34 @@ fn what_needs_a_restart_is_refused_by_name() {
         status["attention"].to_string().contains("collector.name"),
         "{status}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_push_is_mentioned_once() {
+    let service = Service::start("127.77.1.9");
+    service.expect("READY=1");
+    let folder = service.path("state/push");
+    fs::create_dir_all(&folder).expect("folder");
+    let pending = folder.join("branch.toml");
+    let text = format!(
+        "name = \"branch\"\nurl = \"https://jims1.corp.example\"\nclient_id = \"c\"\n\
+         client_secret = \"s\"\nkey_sha256 = \"{}\"\nstate = \"pending\"\n",
+        "07".repeat(32)
+    );
+    fs::write(&pending, text).expect("credential");
+    fs::set_permissions(&pending, fs::Permissions::from_mode(0o600)).expect("mode");
+    let mut client = Client::connect(&service.path("control.sock"))
+        .await
+        .expect("the service answers");
+    let looked = client.ask(&Request::Onboarded).await;
+    assert!(matches!(looked, Ok(Answer::Done { .. })), "{looked:?}");
+    let status = service.status();
+    assert_eq!(status["pushes"][0]["state"], "pending", "{status}");
+    let attention = status["attention"].as_array().expect("a list");
+    let told = attention
+        .iter()
+        .filter(|one| one["what"].to_string().contains("`branch`"));
+    assert_eq!(told.count(), 1, "{attention:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
