@@ -1,4 +1,6 @@
 //! What an operator does with invitations and Collectors, and how the registry changes: kept first, then obeyed.
+//!
+//! At INFO this is told where it is asked for, together with who asked.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -90,7 +92,7 @@ impl Ingest {
         let now = clock::utc_now();
         let invite = |registry: &mut Registry| Ok(registry.invite(name, hash, life, scope, now)?);
         let expires = self.0.change(invite).await?;
-        tracing::info!(collector = name, "a Collector is invited");
+        tracing::debug!(collector = name, "a Collector is invited");
         Ok((code, expires))
     }
 
@@ -102,7 +104,7 @@ impl Ingest {
         let now = clock::utc_now();
         let revoke = |registry: &mut Registry| Ok(registry.revoke(name, now)?);
         self.0.change(revoke).await?;
-        tracing::info!(collector = name, "an invitation is taken back");
+        tracing::debug!(collector = name, "an invitation is taken back");
         Ok(())
     }
 
@@ -130,7 +132,7 @@ impl Ingest {
         leaving.remove(&entry.name);
         self.0.obey(&leaving).await?;
         removed?;
-        tracing::info!(
+        tracing::debug!(
             collector = name,
             "a Collector is removed with all that it brought"
         );
@@ -146,7 +148,7 @@ impl Ingest {
         if let Some(entry) = self.0.entry(name) {
             self.0.disconnected(&entry, clock::utc_now()).await;
         }
-        tracing::info!(collector = name, "a Collector is disabled");
+        tracing::debug!(collector = name, "a Collector is disabled");
         Ok(())
     }
 
@@ -156,7 +158,7 @@ impl Ingest {
     /// There is none of the name, or it cannot be written.
     pub async fn enable_collector(&self, name: &str) -> Result<(), IngestError> {
         self.0.change(|all| Ok(all.enable(name, true)?)).await?;
-        tracing::info!(collector = name, "a Collector is enabled");
+        tracing::debug!(collector = name, "a Collector is enabled");
         Ok(())
     }
 

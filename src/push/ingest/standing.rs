@@ -59,9 +59,16 @@ impl Inner {
         if entry.live.lock().disconnected_since.is_some() {
             return;
         }
-        if self.table.standing(&entry.name, Some(since)).await.is_ok() {
-            entry.live.lock().disconnected_since = Some(since);
+        if self.table.standing(&entry.name, Some(since)).await.is_err() {
+            return;
+        }
+        entry.live.lock().disconnected_since = Some(since);
+        let registry = self.registry.load();
+        let known = registry.collector(&entry.name);
+        if known.is_some_and(|one| one.enabled) {
             tracing::warn!(collector = %entry.name, "a Collector is disconnected");
+        } else {
+            tracing::info!(collector = %entry.name, "a Collector is disconnected: it is disabled");
         }
     }
 }
