@@ -35,7 +35,7 @@ use crate::runtime::state_dir::StateError;
 use crate::runtime::telemetry::{Telemetry, TelemetryError};
 
 pub use self::probe::{probe, probe_targets};
-pub use self::pushes::{Join, JoinEnding, Joined, is_onboarded, join};
+pub use self::pushes::{Join, JoinEnding, Joined, is_cut_code, is_onboarded, join};
 pub use self::serve::App;
 
 /// How `jims run` was asked to run.

@@ -20,6 +20,7 @@ use crate::control::protocol::{
 use crate::control::{Site as _, push_trouble};
 use crate::net::collector_client::Proxies;
 use crate::net::resolve::Resolver;
+use crate::push::code::Code;
 use crate::push::onboarding::{self, Ending, Step, WantedError};
 use crate::push::sender::{PushReading, Pushes, State, Surroundings, Wanted};
 use crate::push::shape::Introduction;
@@ -223,6 +224,12 @@ pub fn is_onboarded(config: &Config, url: &str, name: Option<&str>) -> Result<bo
     let kept = onboarding::kept(&config.collector.state_dir, &target, name);
     let kept = kept.map_err(|error| wrong_wish(&error))?;
     Ok(kept.is_some_and(|kept| kept.onboarded_at.is_some()))
+}
+
+/// Whether a text is the beginning of a code whose rest is missing: a code is longer than a line of many terminals.
+#[must_use]
+pub fn is_cut_code(text: &str) -> bool {
+    Code::is_cut(text)
 }
 
 /// Onboards this Collector at a Server; `told` hears each step as it ends.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::ask;
 use super::config_file;
@@ -19,8 +20,8 @@ use crate::config::Config;
 use crate::config::secret::Secret;
 use crate::control::protocol::{Answer, ProbedStep, Refusal, Request};
 
-/// Longest line that is read as a code, in bytes.
-const MAX_LINE: u64 = 1024;
+/// Longest text that is read as a code, in bytes.
+const MAX_CODE: u16 = 1024;
 
 /// Which Server, and how.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub(super) struct Join {
     pub(super) url: String,
     /// The code, if it is on the command line.
     pub(super) code: Option<String>,
-    /// The code is the first line of standard input.
+    /// The code is on standard input.
     pub(super) code_stdin: bool,
     /// What this Collector calls the Server; default: its host, with the port if it is not 443.
     pub(super) name: Option<String>,
@@ -121,7 +122,7 @@ fn code(join: &Join, config: &Config) -> Result<Option<Secret>, Failure> {
     }
     let stdin = std::io::stdin();
     if join.code_stdin {
-        return Ok(Some(line(stdin.lock())?));
+        return read_code(stdin.lock(), || Ok(())).map(Some);
     }
     let is_onboarded = app::is_onboarded(config, &join.url, join.name.as_deref());
     if is_onboarded.map_err(failure)? || !stdin.is_terminal() {
@@ -129,22 +130,40 @@ fn code(join: &Join, config: &Config) -> Result<Option<Secret>, Failure> {
     }
     write!(anstream::stderr(), "Code of the invitation (not shown): ")?;
     let hidden = Hidden::of_stdin();
-    let typed = line(stdin.lock());
+    let rest = || write!(anstream::stderr(), "\nThe rest of it: ");
+    let typed = read_code(stdin.lock(), rest);
     drop(hidden);
     writeln!(anstream::stderr())?;
     typed.map(Some)
 }
 
-fn line(input: impl BufRead) -> Result<Secret, Failure> {
-    let mut text = String::new();
-    let read = input.take(MAX_LINE).read_line(&mut text);
-    read.map_err(|error| {
+/// A line, and those after it while they are missing for a code: what was copied from a narrow terminal has several.
+/// `rest` is called before each of those.
+fn read_code(
+    input: impl BufRead,
+    mut rest: impl FnMut() -> std::io::Result<()>,
+) -> Result<Secret, Failure> {
+    let mut input = input.take(MAX_CODE.into());
+    // Of this size at once, so that nothing of it is left behind elsewhere.
+    let mut text = Zeroizing::new(String::with_capacity(MAX_CODE.into()));
+    let mut read = || -> std::io::Result<()> {
+        loop {
+            let before = text.len();
+            input.read_line(&mut text)?;
+            let line = text.get(before..).unwrap_or_default();
+            if line.trim().is_empty() || !app::is_cut_code(&text) {
+                return Ok(());
+            }
+            rest()?;
+        }
+    };
+    read().map_err(|error| {
         Failure::new(
             format!("cannot read the code: {error}"),
             "give it on the terminal, or with --code-stdin",
         )
     })?;
-    Ok(Secret::from(text))
+    Ok(Secret::from(text.as_str()))
 }
 
 /// The terminal shows nothing of what is typed until this ends.
@@ -225,11 +244,27 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_one_line_of_bounded_length() {
+    fn a_code_is_a_line_or_what_a_narrow_terminal_made_of_it() {
         use secrecy::ExposeSecret as _;
-        let read = line(&b"JIMS1-ABC\nmore\n"[..]).expect("a line");
-        assert_eq!(read.expose_secret(), "JIMS1-ABC\n");
-        let long = vec![b'x'; 1 << 20];
-        assert_eq!(line(&long[..]).expect("cut").expose_secret().len(), 1024);
+        let read = |text: &[u8]| {
+            let mut asked = 0;
+            let rest = || {
+                asked += 1;
+                Ok(())
+            };
+            let read = read_code(text, rest).expect("a code");
+            (read.expose_secret().to_owned(), asked)
+        };
+        let whole = format!("JIMS1-{}\n", "0".repeat(80));
+        let (first, second) = (format!("JIMS1-{}-\n", "0".repeat(60)), "0".repeat(20));
+        let of = |text: &str, asked| (text.to_owned(), asked);
+        assert_eq!(read(format!("{whole}more\n").as_bytes()), of(&whole, 0));
+        let broken = format!("{first}{second}\n");
+        assert_eq!(read(format!("{broken}more\n").as_bytes()), of(&broken, 1));
+        assert_eq!(read(first.as_bytes()), of(&first, 1), "it ends");
+        let given_up = format!("{first}\n");
+        assert_eq!(read(format!("{given_up}more").as_bytes()), of(&given_up, 1));
+        assert_eq!(read(b"hello\nmore\n"), of("hello\n", 0));
+        assert_eq!(read(&vec![b'x'; 1 << 20]).0.len(), 1024);
     }
 }

@@ -18,7 +18,7 @@ use crate::control::protocol::Request;
 ///
 /// On the Server, --invite prints a code once. On the Collector, URL asks for it, checks that the Server is the one that made it, and stores what the Collector needs in state_dir/push; a running jims begins to push at once. Both can be run again: what is done already is found and said.
 ///
-/// Exit codes: 0 done; 1 the answer is no: the code is not accepted, or no Collector of this name is known; 2 error.
+/// Exit codes: 0 done; 1 the answer is no: the Server does not accept the code, or knows no Collector of this name; 2 error, such as a mistyped code.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = USAGE,
@@ -51,7 +51,7 @@ pub(super) struct Args {
         conflicts_with = "code_stdin"
     )]
     code: Option<String>,
-    /// Read the code from the first line of standard input
+    /// Read the code from standard input
     #[arg(long, requires = "url", conflicts_with_all = SERVERS)]
     code_stdin: bool,
     /// What this Collector calls the Server [default: its host, with the port if it is not 443]

@@ -17,6 +17,8 @@ const SECRET: usize = 16;
 const KEY: usize = 32;
 const CHECK: usize = 2;
 const BYTES: usize = SECRET + KEY + CHECK;
+/// Characters after the prefix, dashes aside.
+const CHARACTERS: usize = BYTES * 8 / 5;
 const GROUP: usize = 5;
 /// Longer texts are no codes.
 const MAX_TEXT: usize = 256;
@@ -65,7 +67,16 @@ impl Code {
         text
     }
 
-    /// Reads what somebody typed; spaces, dashes and case do not matter.
+    /// Whether a text is the beginning of a code and its rest is missing, as on the first of two lines.
+    #[must_use]
+    pub fn is_cut(text: &str) -> bool {
+        let bare = |c: &char| !c.is_whitespace() && *c != '-';
+        let text: String = text.chars().filter(bare).take(MAX_TEXT).collect();
+        let begins = text.get(..PREFIX.len()).unwrap_or_default();
+        begins.eq_ignore_ascii_case(PREFIX) && text.len() < PREFIX.len() + CHARACTERS
+    }
+
+    /// Reads what somebody typed; spaces, dashes, line breaks and case do not matter.
     ///
     /// # Errors
     /// It is no code, or was mistyped.
@@ -81,7 +92,7 @@ impl Code {
             return Err(CodeError::NoCode);
         }
         let rest = text.get(PREFIX.len()..).unwrap_or_default();
-        if rest.len() != BYTES * 8 / 5 {
+        if rest.len() != CHARACTERS {
             return Err(CodeError::Length(rest.chars().count()));
         }
         let decoded = alphabet().decode(rest.as_bytes());
@@ -142,7 +153,10 @@ mod tests {
             prop_assert_eq!(Code::parse(&text), Ok(code.clone()));
             let typed = text.to_lowercase().replace('-', " ").replace('0', "o").replace('1', "l");
             let typed = typed.replacen("jimsl", "jims1", 1);
-            prop_assert_eq!(Code::parse(&format!(" {typed}\n")), Ok(code));
+            prop_assert_eq!(Code::parse(&format!(" {typed}\n")), Ok(code.clone()));
+            let (first, second) = text.split_at(80);
+            prop_assert_eq!(Code::parse(&format!("{first}\n{second}\n")), Ok(code));
+            prop_assert!(Code::is_cut(first) && !Code::is_cut(&text));
         }
 
         #[test]
@@ -160,6 +174,7 @@ mod tests {
         fn any_text_is_read_without_panic(text: String) {
             let _ = Code::parse(&text);
             let _ = Code::parse(&format!("JIMS1-{text}"));
+            let _ = Code::is_cut(&text);
         }
     }
 
