@@ -200,6 +200,19 @@ pub enum JoinEnding {
     Failed,
 }
 
+impl JoinEnding {
+    /// The word for scripts.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Onboarded => "onboarded",
+            Self::Already => "already",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Clone, Debug)]
 pub struct Joined {

@@ -45,6 +45,7 @@ pub(super) struct Join {
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Printed<'a> {
+    ending: &'a str,
     target: &'a str,
     collector: &'a str,
     credential_file: Option<&'a Path>,
@@ -78,6 +79,7 @@ pub(super) fn run(
     let service = if is_done { wake(config_path) } else { None };
     if json {
         let printed = Printed {
+            ending: joined.ending.as_str(),
             target: &joined.target,
             collector: &joined.collector,
             credential_file: joined.credential_file.as_deref(),

@@ -396,6 +396,7 @@ async fn the_command_says_each_step_and_the_service_can_read_what_it_wrote() {
     assert_eq!((exit, said.as_str()), (0, ""), "{text}");
     let printed: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(printed["collector"], "branch-1");
+    assert_eq!(printed["ending"], "already");
     assert!(
         printed["credential_file"]
             .as_str()
