@@ -106,6 +106,17 @@ pub struct ServerAnswer {
     pub body: Vec<u8>,
 }
 
+/// Why a proxy does not connect us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxySays {
+    /// It wants to know who we are (407).
+    WhoAreYou,
+    /// It does not want to, or cannot reach the Server.
+    No,
+    /// Nothing: it is not reached itself.
+    Nothing,
+}
+
 /// Why there is no answer.
 #[derive(Debug, Error)]
 pub enum CallError {
@@ -128,8 +139,8 @@ pub enum CallError {
         proxy: String,
         /// What it said.
         reason: String,
-        /// It wants to know who we are (407).
-        wants_login: bool,
+        /// Why, as far as it matters for what to do.
+        because: ProxySays,
     },
     /// Something else than TLS answers.
     #[error("what answers there speaks no TLS: {0}")]
@@ -169,12 +180,17 @@ impl CallError {
             Self::NobodyListens(_) => {
                 "check host and port of the URL, and that jims runs there with a [server]"
             }
-            Self::Proxy {
-                wants_login: true, ..
-            } => "name user and password in HTTPS_PROXY, or the Server's host in NO_PROXY",
-            Self::Proxy { .. } => {
-                "have the proxy let CONNECT to the Server through, or name the Server's host in NO_PROXY"
-            }
+            Self::Proxy { because, .. } => match because {
+                ProxySays::WhoAreYou => {
+                    "name user and password in HTTPS_PROXY, or the Server's host in NO_PROXY"
+                }
+                ProxySays::No => {
+                    "have the proxy let CONNECT to the Server through, or name the Server's host in NO_PROXY"
+                }
+                ProxySays::Nothing => {
+                    "check host and port of the proxy in HTTPS_PROXY, or name the Server's host in NO_PROXY"
+                }
+            },
             Self::NoTls(_) => "check the port of the URL: it must be that of the Server's HTTPS",
             Self::Connect(_) => {
                 "check the URL, and that no firewall or proxy is between that breaks TLS"
@@ -300,12 +316,12 @@ impl CollectorClient {
         }
         let said = reason(error);
         if let Some(proxy) = self.proxies.for_url(url)
-            && let Some(wants_login) = proxy_trouble(&said)
+            && let Some(because) = proxy_trouble(&said)
         {
             return CallError::Proxy {
                 proxy,
                 reason: said,
-                wants_login,
+                because,
             };
         }
         if has::<ResolveError>(error, |_| true) {
@@ -343,22 +359,18 @@ fn refused_certificate(seen: SeenCertificate, now: UtcMillis) -> CallError {
     }
 }
 
-/// Whether words are those of a tunnel that did not come about; and if so whether the proxy wants a login.
-fn proxy_trouble(said: &str) -> Option<bool> {
-    if said.contains("proxy authorization required") {
-        return Some(true);
-    }
-    let tunnel = [
-        "unsuccessful",
-        "unexpected end of file",
-        "io error establishing tunnel",
-        "proxy response headers too long",
-        "failed to create underlying connection",
+/// What the proxy says, if words are those of a tunnel that did not come about: the client has no types for them.
+fn proxy_trouble(said: &str) -> Option<ProxySays> {
+    let words = [
+        ("proxy authorization required", ProxySays::WhoAreYou),
+        ("unsuccessful", ProxySays::No),
+        ("unexpected end of file", ProxySays::No),
+        ("io error establishing tunnel", ProxySays::No),
+        ("proxy response headers too long", ProxySays::No),
+        ("failed to create underlying connection", ProxySays::Nothing),
     ];
-    tunnel
-        .iter()
-        .any(|words| said.contains(words))
-        .then_some(false)
+    let found = words.iter().find(|(words, _)| said.contains(words));
+    found.map(|(_, says)| *says)
 }
 
 /// Whether the error has a cause of this type, of which that is so.

@@ -230,13 +230,14 @@ impl HttpsClient {
     }
 }
 
-/// The innermost reasons, without the address, which the caller knows.
+/// The innermost reasons, without the address, which the caller knows, and without the names of the client's own parts.
 pub(super) fn reason(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut next = error.source();
     while let Some(cause) = next {
         let said = cause.to_string();
-        if !text.ends_with(&said) {
+        let says_where = said.starts_with("client error (") && cause.source().is_some();
+        if !says_where && !text.ends_with(&said) {
             let separator = if text.is_empty() { "" } else { ": " };
             // Writing to a `String` cannot fail.
             let _ = write!(text, "{separator}{said}");
@@ -333,7 +334,19 @@ impl Judge for ByFileOrPin {
 
 /// What is wrong with a certificate, without the words that go before it.
 pub(super) fn refusal_of(error: &rustls::Error) -> String {
-    let reason = error.to_string();
-    let bare = reason.strip_prefix("invalid peer certificate: ");
-    bare.unwrap_or(&reason).to_owned()
+    let rustls::Error::InvalidCertificate(problem) = error else {
+        return error.to_string();
+    };
+    match problem {
+        CertificateError::UnknownIssuer => "its issuer is not known here".to_owned(),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is for another name".to_owned()
+        }
+        CertificateError::Other(other) => match other.0.to_string().as_str() {
+            // What `openssl req -x509` makes unless told otherwise; the word is webpki's.
+            "CaUsedAsEndEntity" => "it is that of an issuer (CA:TRUE), not of a server".to_owned(),
+            said => said.to_owned(),
+        },
+        other => other.to_string(),
+    }
 }

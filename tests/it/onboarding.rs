@@ -318,6 +318,14 @@ async fn a_proxy_is_used_and_its_refusal_is_not_the_servers() {
         assert!(said.contains("the proxy") && said.contains(words), "{said}");
         assert!(!said.contains("secret"), "{said}");
     }
+    let mut through = wanted(state.path(), &hub.url(), Some(&code));
+    through.proxies = Proxies::Through("http://127.77.26.3:1".into());
+    let (step, said) = failure(&run(&through).await);
+    assert_eq!(step, StepName::Connect, "{said}");
+    assert!(
+        said.contains("port of the proxy") && !said.contains("client error"),
+        "{said}"
+    );
     assert!(hub.state.lock().requests.is_empty());
     let mut through = wanted(state.path(), &hub.url(), Some(&code));
     through.proxies = proxy("HTTP/1.1 200 Connected\r\n\r\n").await;
