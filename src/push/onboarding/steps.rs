@@ -292,13 +292,14 @@ fn instant(at: UtcMillis) -> String {
     )
 }
 
-/// A length of time in one unit.
+/// A length of time in one unit, to the nearest: a `Date` lags by up to a second.
 fn span(length: Duration) -> String {
+    let of = |unit: u64| (length.as_secs() + unit / 2) / unit;
     match length.as_secs() {
         seconds @ 0..=119 => format!("{seconds} s"),
-        seconds @ 120..=7199 => format!("{} min", seconds / 60),
-        seconds @ 7200..=172_799 => format!("{} h", seconds / 3600),
-        seconds => format!("{} days", seconds / 86_400),
+        120..=7199 => format!("{} min", of(60)),
+        7200..=172_799 => format!("{} h", of(3600)),
+        _ => format!("{} days", of(86_400)),
     }
 }
 
@@ -428,7 +429,7 @@ mod tests {
 
     #[test]
     fn a_wrong_clock_says_by_how_much() {
-        let date = NOW.after(Duration::from_secs(3 * 3600));
+        let date = NOW.after(Duration::from_secs(3 * 3600 - 1));
         let said = connected(
             &answer(200, date),
             Some(&seen(Ok(TrustedBy::Key))),
