@@ -80,8 +80,7 @@ pub struct CollectorClient {
     memory: Arc<Mutex<Memory>>,
 }
 
-/// What is sent.
-#[derive(Debug)]
+/// What is sent; it may be a secret, so that it has no `Debug`.
 pub struct JsonPost<'a> {
     /// Where.
     pub url: &'a str,

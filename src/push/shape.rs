@@ -73,7 +73,7 @@ pub const MAX_DIRECTORY_NAME: usize = 190;
 pub const MAX_EPOCH: usize = 64;
 
 /// A Collector introduces itself, with an invitation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Onboard {
     /// [`PROTOCOL`].
     pub protocol: u32,
@@ -87,6 +87,17 @@ pub struct Onboard {
     pub collector: Introduction,
     /// The Collector's clock.
     pub sent_at: i64,
+}
+
+impl fmt::Debug for Onboard {
+    /// Without what is secret in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Onboard")
+            .field("protocol", &self.protocol)
+            .field("client_id", &self.client_id)
+            .field("collector", &self.collector)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Who a Collector is. For people: a Server cuts what is longer than 256 bytes, and replaces control characters.
