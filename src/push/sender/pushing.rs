@@ -165,7 +165,6 @@ impl Pushing {
             Gathered::nothing(reader, self.place.unwrap_or(nowhere))
         };
         let (told, body) = self.written(told).await?;
-        let bytes = body.len();
         let pushed = self.send(server, body).await?;
         self.last_sent = Some(clock::monotonic_now());
         let was_known = std::mem::replace(&mut self.is_known, true);
@@ -174,7 +173,7 @@ impl Pushing {
                 backoff.reset();
                 self.elsewhere = 0;
                 self.place = Some(told.place());
-                self.taken(&told, bytes, server);
+                self.taken(&told, server);
                 let is_at_end = was_known && !told.more;
                 Ok(if is_at_end { Step::AtEnd } else { Step::More })
             }
@@ -306,9 +305,9 @@ impl Pushing {
         self.setup.reader.read().feed_last() > position
     }
 
-    fn taken(&self, told: &Gathered, bytes: usize, server: &Server) {
+    fn taken(&self, told: &Gathered, server: &Server) {
         let progress = &self.setup.progress;
-        let news = progress.taken(told, bytes, server.seen(), clock::utc_now());
+        let news = progress.taken(told, server.seen(), clock::utc_now());
         let name = &self.setup.credential.name;
         if news {
             tracing::info!(target_name = %name, url = self.setup.credential.target.url(), "the Server takes pushes");

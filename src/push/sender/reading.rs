@@ -71,8 +71,6 @@ pub struct PushReading {
     pub name: String,
     /// Where to; empty if the credential cannot be read.
     pub url: String,
-    /// What the Server calls this Collector; empty if it is not known yet.
-    pub collector: String,
     /// What the task is at.
     pub state: State,
     /// Keys that the Server has not heard of.
@@ -85,8 +83,6 @@ pub struct PushReading {
     pub pushes: u64,
     /// Changes that it took since the process started.
     pub pushed: Kinds,
-    /// Bytes of them, compressed.
-    pub bytes: u64,
     /// How often the way there was made anew after a failure.
     pub reconnects: u64,
     /// The Server's certificate at the last connection.
@@ -103,18 +99,16 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(name: &str, url: &str, collector: &str, state: State) -> Self {
+    pub(super) fn new(name: &str, url: &str, state: State) -> Self {
         let reading = PushReading {
             name: name.to_owned(),
             url: url.to_owned(),
-            collector: collector.to_owned(),
             state,
             behind: 0,
             pass: None,
             last_push: None,
             pushes: 0,
             pushed: Kinds::default(),
-            bytes: 0,
             reconnects: 0,
             certificate: None,
             fault: None,
@@ -139,7 +133,6 @@ impl Progress {
     pub(super) fn taken(
         &self,
         told: &Gathered,
-        bytes: usize,
         certificate: Option<SeenCertificate>,
         now: UtcMillis,
     ) -> bool {
@@ -149,7 +142,6 @@ impl Progress {
         reading.fault = None;
         reading.last_push = Some(now);
         reading.pushes += 1;
-        reading.bytes += bytes as u64;
         for change in &told.changes {
             reading.pushed.count(change);
         }

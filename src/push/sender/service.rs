@@ -249,7 +249,7 @@ impl Pushes {
         let nobody = |_: crate::identity::view::Seq| 0;
         let pending = wanted.pending.iter().map(|credential| {
             let url = credential.target.url();
-            Progress::new(&credential.name, url, "", State::Pending).read(nobody)
+            Progress::new(&credential.name, url, State::Pending).read(nobody)
         });
         let broken = wanted.broken.iter().map(|broken| {
             let known = before.iter().find(|reading| reading.name == broken.name);
@@ -259,7 +259,7 @@ impl Pushes {
                 tracing::warn!(target_name = %broken.name, error, remedy, "cannot push");
             }
             let since = known.map_or_else(clock::utc_now, |fault| fault.since);
-            let progress = Progress::new(&broken.name, &broken.url, "", State::Failing);
+            let progress = Progress::new(&broken.name, &broken.url, State::Failing);
             PushReading {
                 fault: Some(Fault {
                     message: broken.message.clone(),
@@ -276,8 +276,7 @@ impl Pushes {
         let surroundings = self.surroundings.clone();
         let task = format!("push {}", credential.name);
         let (wake, tasks) = (Arc::<Notify>::default(), Tasks::new());
-        let (url, collector) = (credential.target.url(), &credential.collector);
-        let progress = Progress::new(&credential.name, url, collector, State::Waiting);
+        let progress = Progress::new(&credential.name, credential.target.url(), State::Waiting);
         let (progress, credential) = (Arc::new(progress), Arc::new(credential));
         let setup = Setup {
             credential: Arc::clone(&credential),
