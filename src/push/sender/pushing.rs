@@ -320,6 +320,10 @@ impl Pushing {
     fn failed(&self, trouble: &Trouble, pause: Duration) {
         let name = &self.setup.credential.name;
         let error = trouble.message();
+        // What a Server does not hear adds up while nothing is taken.
+        let position = self.place.map_or(Seq(0), |place| place.position);
+        let behind = self.setup.reader.read().feed_behind(position);
+        self.setup.progress.show_behind(behind);
         if self.setup.progress.trouble(trouble, clock::utc_now()) {
             tracing::debug!(target_name = %name, error, pause_s = pause.as_secs(), "still cannot push");
         } else {
