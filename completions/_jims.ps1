@@ -73,7 +73,7 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             [CompletionResult]::new('--describe', '--describe', [CompletionResultType]::ParameterName, 'Say what a Collector is, for people; '''' for what it says itself')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Configuration file [default: /etc/jims/config.toml]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; nothing is said by colour alone')
-            [CompletionResult]::new('--code-stdin', '--code-stdin', [CompletionResultType]::ParameterName, 'Read the code from the first line of standard input')
+            [CompletionResult]::new('--code-stdin', '--code-stdin', [CompletionResultType]::ParameterName, 'Read the code from standard input')
             [CompletionResult]::new('--list', '--list', [CompletionResultType]::ParameterName, 'Show Collectors and invitations')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')

@@ -68,7 +68,7 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand --describe 'Say what a Collector is, for people; '''' for what it says itself'
             cand --config 'Configuration file [default: /etc/jims/config.toml]'
             cand --color 'When to use colour; nothing is said by colour alone'
-            cand --code-stdin 'Read the code from the first line of standard input'
+            cand --code-stdin 'Read the code from standard input'
             cand --list 'Show Collectors and invitations'
             cand --json 'Print JSON'
             cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'

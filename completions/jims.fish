@@ -70,7 +70,7 @@ complete -c jims -n "__fish_jims_using_subcommand onboard" -l config -d 'Configu
 complete -c jims -n "__fish_jims_using_subcommand onboard" -l color -d 'When to use colour; nothing is said by colour alone' -r -f -a "auto\t'If the output is a terminal and `NO_COLOR` is not set'
 always\t'Always'
 never\t'Never'"
-complete -c jims -n "__fish_jims_using_subcommand onboard" -l code-stdin -d 'Read the code from the first line of standard input'
+complete -c jims -n "__fish_jims_using_subcommand onboard" -l code-stdin -d 'Read the code from standard input'
 complete -c jims -n "__fish_jims_using_subcommand onboard" -l list -d 'Show Collectors and invitations'
 complete -c jims -n "__fish_jims_using_subcommand onboard" -l json -d 'Print JSON'
 complete -c jims -n "__fish_jims_using_subcommand onboard" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
