@@ -420,3 +420,29 @@ pub struct Gone {
     /// As [`Object::id`].
     pub id: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_collector_shows_once_is_in_no_log() {
+        let onboard = Onboard {
+            protocol: PROTOCOL,
+            invitation: "s3cret-of-the-code".into(),
+            client_id: "collector-1".into(),
+            client_secret: "s3cret-of-its-own".into(),
+            collector: Introduction {
+                name: "site-7".into(),
+                version: "1".into(),
+                description: String::new(),
+            },
+            sent_at: 0,
+        };
+        let shown = format!("{onboard:?}");
+        assert!(
+            shown.contains("collector-1") && !shown.contains("s3cret"),
+            "{shown}"
+        );
+    }
+}
