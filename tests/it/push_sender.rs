@@ -30,6 +30,7 @@ use jims::runtime::report::Reports;
 use jims::runtime::state_dir::StateDir;
 use jims::runtime::supervisor::Tasks;
 use jims::writer::{Writer, WriterParts};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio_util::sync::CancellationToken;
 
 use crate::fake_hub::{Fault, GUARD, Hub};
@@ -274,6 +275,26 @@ async fn whatever_is_lost_on_the_way_arrives_and_nothing_is_begun_anew() {
     let tokens = hub.state.lock().tokens;
     assert_eq!(tokens, 2, "a token that ended is replaced once");
     assert!(site.reading().reconnects >= 3);
+    site.end().await;
+}
+
+#[tokio::test]
+async fn how_far_a_server_is_behind_is_measured_while_it_is_away() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let measured = recorder.handle();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (hub, site) = (Hub::start().await, Site::new());
+    site.latch.open();
+    site.onboarded(&hub, "hq").await;
+    site.until("following", |r| r.state == State::Following)
+        .await;
+    hub.end().await;
+    site.log_on(0..3, "alice").await;
+    let line = "jims_cursor_behind{output=\"hq\"} 3";
+    site.until("measured", |r| {
+        r.state == State::Failing && measured.render().contains(line)
+    })
+    .await;
     site.end().await;
 }
 
