@@ -17,7 +17,7 @@ use secrecy::ExposeSecret as _;
 use thiserror::Error;
 
 use super::collector_trust::{Memory, RootsOrKey};
-use super::https_client::{Names, reason};
+use super::https_client::{Names, bounded_body, reason};
 use super::resolve::{ResolveError, Resolver};
 use super::tls::{ALPN_HTTP, TlsError, install_provider};
 use super::verifier;
@@ -36,8 +36,6 @@ const IDLE: Duration = Duration::from_secs(60);
 /// A connection of HTTP/2 that has died is found after so long without an answer to a ping.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_DEADLINE: Duration = Duration::from_secs(10);
-/// Most bytes of an answer that are read; the rest is not waited for.
-pub const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// Which way requests go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,7 +99,7 @@ pub struct ServerAnswer {
     pub http2: bool,
     /// The Server's clock by its `Date`, to the second.
     pub date: Option<UtcMillis>,
-    /// The body, at most [`MAX_ANSWER_BYTES`] of it.
+    /// The body, at most [`super::https_client::MAX_ANSWER_BYTES`] of it.
     pub body: Vec<u8>,
 }
 
@@ -293,20 +291,12 @@ impl CollectorClient {
         let failed = |error: reqwest::Error| self.failure(url, &error);
         let mut answer = request.send().await.map_err(failed)?;
         let date = text(&answer, &header::DATE).and_then(date);
-        let mut taken = ServerAnswer {
+        Ok(ServerAnswer {
             status: answer.status().as_u16(),
             http2: answer.version() == reqwest::Version::HTTP_2,
             date,
-            body: Vec::new(),
-        };
-        while taken.body.len() < MAX_ANSWER_BYTES
-            && let Some(chunk) = answer.chunk().await.map_err(failed)?
-        {
-            let room = MAX_ANSWER_BYTES - taken.body.len();
-            let part = chunk.get(..room).unwrap_or(&chunk);
-            taken.body.extend_from_slice(part);
-        }
-        Ok(taken)
+            body: bounded_body(&mut answer).await.map_err(failed)?,
+        })
     }
 
     fn failure(&self, url: &str, error: &reqwest::Error) -> CallError {

@@ -177,13 +177,8 @@ impl HttpsClient {
             .send();
         let mut answer = sent.await.map_err(|error| self.failure(&error))?;
         let status = answer.status().as_u16();
-        let mut body = Vec::new();
-        while body.len() < MAX_ANSWER_BYTES
-            && let Some(chunk) = answer.chunk().await.map_err(|error| self.failure(&error))?
-        {
-            let room = MAX_ANSWER_BYTES - body.len();
-            body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
-        }
+        let body = bounded_body(&mut answer).await;
+        let body = body.map_err(|error| self.failure(&error))?;
         Ok(Answer { status, body })
     }
 
@@ -228,6 +223,18 @@ impl HttpsClient {
         }
         HttpsError::Lost(reason(error))
     }
+}
+
+/// The body, at most [`MAX_ANSWER_BYTES`] of it.
+pub(super) async fn bounded_body(answer: &mut reqwest::Response) -> reqwest::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while body.len() < MAX_ANSWER_BYTES
+        && let Some(chunk) = answer.chunk().await?
+    {
+        let room = MAX_ANSWER_BYTES - body.len();
+        body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+    }
+    Ok(body)
 }
 
 /// The innermost reasons, without the address, which the caller knows, and without the names of the client's own parts.
@@ -348,5 +355,36 @@ pub(super) fn refusal_of(error: &rustls::Error) -> String {
             said => said.to_owned(),
         },
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_said_in_words() {
+        use rustls::OtherError;
+        #[derive(Debug, Error)]
+        #[error("{0}")]
+        struct Said(&'static str);
+        let other = |said| CertificateError::Other(OtherError(Arc::new(Said(said))));
+        for (problem, words) in [
+            (
+                CertificateError::UnknownIssuer,
+                "its issuer is not known here",
+            ),
+            (CertificateError::NotValidForName, "it is for another name"),
+            (
+                other("CaUsedAsEndEntity"),
+                "it is that of an issuer (CA:TRUE), not of a server",
+            ),
+            (other("MissingPiece"), "MissingPiece"),
+        ] {
+            assert_eq!(
+                refusal_of(&rustls::Error::InvalidCertificate(problem)),
+                words
+            );
+        }
     }
 }
