@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::identity::collector::{AddressReport, CollectorBatch, FeedItem};
+use crate::identity::collector::{
+    AddressReport, CollectorBatch, FactKind, FeedItem, ToldFact, ToldSubject,
+};
 
 /// A Collector's end: a core, and how far the Server has what it says.
 struct Teller {
@@ -433,6 +435,44 @@ fn rule_22_the_feed_goes_on_over_a_restart() {
         1,
         "a renewal is told as well"
     );
+}
+
+/// As many facts of one slot as a report may hold, of somebody else each.
+fn many_facts(of: &str, from: i64) -> Vec<ToldFact> {
+    let told = |number: i64| ToldFact {
+        kind: FactKind::Weak,
+        at: UtcMillis(T0 + from + number),
+        received_at: UtcMillis(T0 + from + number),
+        subject: Some(ToldSubject {
+            name: name(&format!("{of}{number}")),
+            domain: name("corp.example.com"),
+            by_upn: false,
+        }),
+        producer: "p".into(),
+        record: "".into(),
+        groups: None,
+    };
+    (0..16).map(told).collect()
+}
+
+#[test]
+fn rule_25_a_slot_keeps_to_its_bound_whoever_tells_it_last() {
+    let names = ["a", "b", "c", "d", "e"];
+    let mut server = server(&names);
+    server.now = T0 + HOUR;
+    for (number, name) in (0..).zip(names) {
+        let report = AddressReport {
+            address: A.parse().expect("an address"),
+            user: many_facts(name, 1000 * number),
+            device: many_facts(name, 1000 * number),
+        };
+        server.hear(name, vec![report]);
+    }
+    for number in 0..20 {
+        server.send(weak(&format!("own{number}"), HOUR + number, A));
+    }
+    assert_eq!(server.user_at(A).as_deref(), Some("own19"));
+    server.advance_to(T0 + 30 * HOUR);
 }
 
 #[derive(Clone, Debug)]
