@@ -475,6 +475,34 @@ fn rule_25_a_slot_keeps_to_its_bound_whoever_tells_it_last() {
     server.advance_to(T0 + 30 * HOUR);
 }
 
+#[test]
+fn rule_12_a_collector_and_a_producer_of_one_name_have_each_its_own_scope() {
+    let only = |network: &str| Scope {
+        networks: Some(Networks::new([network.parse().expect("a network")])),
+        ..Scope::default()
+    };
+    let mut server = server(&["dc", "branch"]);
+    let mut policy = server.core.policy().clone();
+    policy.collectors = BTreeMap::from([
+        ("dc".into(), only("10.2.0.0/16")),
+        ("branch".into(), only("10.2.0.0/16")),
+    ]);
+    policy.scopes = BTreeMap::from([("branch".into(), only("10.1.0.0/16"))]);
+    server.policy(policy);
+    server.send(strong("alice", 0, A));
+    assert_eq!(
+        server.user_at(A).as_deref(),
+        Some("alice"),
+        "the producer `dc` may speak for everything"
+    );
+    let mut branch = Teller::new("branch");
+    branch.send(strong("bob", 10, "10.1.0.9"));
+    branch.send(strong("bob", 10, "10.2.0.9"));
+    branch.tell(&mut server, 10);
+    assert_eq!(server.user_at("10.1.0.9"), None);
+    assert_eq!(server.user_at("10.2.0.9").as_deref(), Some("bob"));
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     /// (Collector or the Server itself, user, strong, address)
