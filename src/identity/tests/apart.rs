@@ -503,6 +503,36 @@ fn rule_12_a_collector_and_a_producer_of_one_name_have_each_its_own_scope() {
     assert_eq!(server.user_at("10.2.0.9").as_deref(), Some("bob"));
 }
 
+#[test]
+fn what_a_directory_of_ours_takes_over_is_fed_although_it_is_the_same() {
+    let mut server = server(&["a"]);
+    let mut batch = DirectoryBatch {
+        directory: name("a/corp"),
+        domain: name("corp.example.com"),
+        facts: Some(DomainFacts {
+            netbios: Some(name("CORP")),
+            upn_suffixes: Vec::new(),
+        }),
+        step: DirectoryStep::Poll,
+        upserts: vec![user(1, "alice")],
+        removed: Vec::new(),
+        bookmark: None,
+    };
+    let mut policy = server.core.policy().clone();
+    policy.feed = true;
+    server.policy(policy.clone());
+    server.apply(Batch::Directory(batch.clone()));
+    policy.directories = vec![(name("corp"), name("corp.example.com"))];
+    server.policy(policy);
+    batch.directory = name("corp");
+    server.apply(Batch::Directory(batch));
+    let items: Vec<_> = server.core.feed_since(Seq(0)).collect();
+    let is_domain = |item: &FeedItem<'_>| matches!(item, FeedItem::Domain { .. });
+    let is_object = |item: &FeedItem<'_>| matches!(item, FeedItem::Object { .. });
+    assert!(items.iter().any(|(_, item)| is_domain(item)), "{items:?}");
+    assert!(items.iter().any(|(_, item)| is_object(item)), "{items:?}");
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     /// (Collector or the Server itself, user, strong, address)
