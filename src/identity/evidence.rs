@@ -12,6 +12,7 @@ use super::core::Core;
 use super::event::{Claim, DeviceRef, IdentityEvent, Logon, LogonId, Strength, UserRef};
 use super::names::{written_device, written_user};
 use super::outcome::{EndReason, IgnoreReason, Outcome, Verdict};
+use super::policy::Speaker;
 use super::session::{Extra, Fact};
 use super::settle::Settled;
 use super::subject::{Subject, SubjectKind};
@@ -79,7 +80,7 @@ impl Core {
             Err(reason) => Verdict::Ignored(reason),
             Ok(()) => {
                 let mut fact = self.told(event, Some(subject), seen_kind(logon.strength));
-                let groups = self.asserted(&event.producer, &logon.groups);
+                let groups = self.asserted(Speaker::Producer(&event.producer), &logon.groups);
                 if !groups.is_empty() || logon.logon_id.is_some() {
                     let groups = (!groups.is_empty()).then_some((fact.at, groups));
                     let logon = logon.logon_id.clone();
@@ -426,13 +427,17 @@ impl Core {
     pub(super) fn place(&self, event: &IdentityEvent) -> Result<IpAddr, IgnoreReason> {
         let address = event.address.ok_or(IgnoreReason::NoAddress)?;
         let address = session_address(address).ok_or(IgnoreReason::AddressRefused)?;
-        self.may_speak_of(&event.producer, address)
+        self.may_speak_of(Speaker::Producer(&event.producer), address)
             .map(|()| address)
     }
 
-    /// Whether a producer, or a whole Collector, may say who is at the address.
-    pub(super) fn may_speak_of(&self, source: &str, address: IpAddr) -> Result<(), IgnoreReason> {
-        let scope = self.policy.scope(source);
+    /// Whether the speaker may say who is at the address.
+    pub(super) fn may_speak_of(
+        &self,
+        speaker: Speaker<'_>,
+        address: IpAddr,
+    ) -> Result<(), IgnoreReason> {
+        let scope = self.policy.scope(speaker);
         let networks = scope.and_then(|scope| scope.networks.as_ref());
         if networks.is_some_and(|networks| !networks.contains(address)) {
             return Err(IgnoreReason::OutOfScope);
@@ -460,16 +465,16 @@ impl Core {
         event: &IdentityEvent,
         subject: Id<Subject>,
     ) -> Result<(), IgnoreReason> {
-        self.may_be_there(&event.producer, subject)
+        self.may_be_there(Speaker::Producer(&event.producer), subject)
     }
 
-    /// Whether a producer, or a whole Collector, may say of the subject that it is somewhere.
+    /// Whether the speaker may say of the subject that it is somewhere.
     pub(super) fn may_be_there(
         &self,
-        source: &str,
+        speaker: Speaker<'_>,
         subject: Id<Subject>,
     ) -> Result<(), IgnoreReason> {
-        self.may_name(source, subject)?;
+        self.may_name(speaker, subject)?;
         let subject = &self.subjects.arena[subject];
         if subject.kind == SubjectKind::User && subject.gone {
             return Err(IgnoreReason::NotInDirectory);
@@ -479,11 +484,11 @@ impl Core {
 
     /// Whether the producer may speak of the subject at all.
     fn may_end(&self, event: &IdentityEvent, id: Id<Subject>) -> Result<(), IgnoreReason> {
-        self.may_name(&event.producer, id)
+        self.may_name(Speaker::Producer(&event.producer), id)
     }
 
-    fn may_name(&self, source: &str, id: Id<Subject>) -> Result<(), IgnoreReason> {
-        if !self.may_speak_for(source, id) {
+    fn may_name(&self, speaker: Speaker<'_>, id: Id<Subject>) -> Result<(), IgnoreReason> {
+        if !self.may_speak_for(speaker, id) {
             return Err(IgnoreReason::OutOfScope);
         }
         let subject = &self.subjects.arena[id];

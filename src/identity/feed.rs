@@ -138,6 +138,11 @@ impl Feed {
         }
     }
 
+    /// Whether what a directory tells of its domain is in it.
+    pub(super) fn tells_of(&self, directory: &NameKey) -> bool {
+        self.domains.contains_key(directory)
+    }
+
     /// How many keys there are.
     pub(super) fn len(&self) -> usize {
         self.order.len()

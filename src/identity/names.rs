@@ -9,6 +9,7 @@ use super::domain::Domain;
 use super::event::{DeviceRef, Qualifier, UserRef};
 use super::name::{Name, NameKey};
 use super::outcome::IgnoreReason;
+use super::policy::Speaker;
 use super::subject::{Subject, SubjectKind};
 
 /// The account of connections without one.
@@ -131,9 +132,9 @@ impl Core {
             || globs.matches(&format_compact!("{name}@{}", domain.name))
     }
 
-    /// Whether the producer may speak for the subject's domain.
-    pub(super) fn may_speak_for(&self, source: &str, id: Id<Subject>) -> bool {
-        let scope = self.policy.scope(source);
+    /// Whether the speaker may speak for the subject's domain.
+    pub(super) fn may_speak_for(&self, speaker: Speaker<'_>, id: Id<Subject>) -> bool {
+        let scope = self.policy.scope(speaker);
         let Some(domains) = scope.and_then(|scope| scope.domains.as_ref()) else {
             return true;
         };
@@ -143,12 +144,12 @@ impl Core {
             .any(|name| self.domains.find(name.as_str()) == Some(domain))
     }
 
-    /// Groups that the producer may assert, sorted.
-    pub(super) fn asserted(&self, source: &str, groups: &[Name]) -> Box<[CompactString]> {
+    /// Groups that the speaker may assert, sorted.
+    pub(super) fn asserted(&self, speaker: Speaker<'_>, groups: &[Name]) -> Box<[CompactString]> {
         if groups.is_empty() {
             return Box::default();
         }
-        let Some(scope) = self.policy.scope(source) else {
+        let Some(scope) = self.policy.scope(speaker) else {
             return Box::default();
         };
         let mut names: Vec<CompactString> = groups

@@ -40,12 +40,23 @@ pub struct Policy {
     pub filter: Filter,
 }
 
+/// Who says something; a producer and a Collector may have the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaker<'a> {
+    /// A producer of this process.
+    Producer(&'a str),
+    /// A whole Collector.
+    Collector(&'a str),
+}
+
 impl Policy {
-    /// What a producer, or a whole Collector, may speak for; `None`: everything except groups.
+    /// What the speaker may speak for; `None`: everything except groups.
     #[must_use]
-    pub fn scope(&self, producer: &str) -> Option<&Scope> {
-        let own = self.scopes.get(producer);
-        own.or_else(|| self.collectors.get(producer))
+    pub fn scope(&self, speaker: Speaker<'_>) -> Option<&Scope> {
+        match speaker {
+            Speaker::Producer(name) => self.scopes.get(name),
+            Speaker::Collector(name) => self.collectors.get(name),
+        }
     }
 }
 

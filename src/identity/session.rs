@@ -141,12 +141,17 @@ impl Slot {
         for fact in facts {
             self.insert(fact, producers);
         }
+        self.keep_bound(producers);
+        self.refold(before);
+    }
+
+    /// Over the bound of all: the oldest that Collectors told.
+    fn keep_bound(&mut self, producers: &Producers) {
         while self.facts.len() > MAX_FACTS_OF_ALL {
             let told = |fact: &Fact| !producers.is_own(fact.producer);
             let oldest = self.facts.iter().position(told);
             self.facts.remove(oldest.unwrap_or(0));
         }
-        self.refold(before);
     }
 
     fn insert(&mut self, fact: Fact, producers: &Producers) {
@@ -243,6 +248,7 @@ impl Slot {
         for fact in told {
             self.insert(fact, producers);
         }
+        self.keep_bound(producers);
     }
 
     fn prune_own(&mut self, before: Option<Hold>) {

@@ -113,7 +113,8 @@ impl Core {
         self.end_doubt(id, now);
         self.schedule(id, kind);
         self.keep_or_bury(id, now);
-        if reported {
+        // Over the bound of tombstones it may be buried itself.
+        if reported && self.table.arena.contains(id) {
             self.touch(id, now);
         }
         for subject in named_before.into_iter().flatten() {
@@ -254,7 +255,10 @@ impl Core {
     ) {
         let kind = self.subjects.arena[subject].kind;
         for entry in self.subjects.arena[subject].places.to_vec() {
-            if self.table.arena[entry].slot(kind).subject() == Some(subject) {
+            // Each change may bury another address.
+            if self.table.arena.contains(entry)
+                && self.table.arena[entry].slot(kind).subject() == Some(subject)
+            {
                 self.close(entry, kind, end, now, outcomes);
             }
             let is_there = self.table.arena.contains(entry);

@@ -140,11 +140,15 @@ impl Core {
     fn take_facts(&mut self, batch: &DirectoryBatch, now: UtcMillis, outcomes: &mut Vec<Outcome>) {
         let Some(facts) = &batch.facts else { return };
         let key = batch.domain.key();
+        let directory = batch.directory.key();
         if self.domains.facts.get(&key) == Some(facts) {
+            if !self.feed.tells_of(&directory) {
+                self.feed_domain(&directory);
+            }
             return;
         }
         self.domains.facts.insert(key, facts.clone());
-        self.feed_domain(&batch.directory.key());
+        self.feed_domain(&directory);
         self.rebuild_domains(now, outcomes);
         self.refilter_subjects(now, outcomes);
     }
@@ -165,6 +169,7 @@ impl Core {
             // another told.
             if collector_of(self.objects.arena[id].directory.as_str()).is_some() {
                 self.objects.give(id, directory);
+                self.feed_object(id);
             }
             let object = &mut self.objects.arena[id];
             if object.directory == *directory {

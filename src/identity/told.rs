@@ -18,6 +18,7 @@ use super::conflict::FactKind;
 use super::core::{Applied, Core};
 use super::event::{DeviceRef, ProducerName, Qualifier, UserRef};
 use super::outcome::{EndReason, IgnoreReason, Outcome, Verdict};
+use super::policy::Speaker;
 use super::producer::{Origin, Producers};
 use super::session::{Extra, Fact, Slot};
 use super::settle::{Settled, expire_risen};
@@ -116,26 +117,26 @@ impl Core {
         let Some(address) = session_address(report.address) else {
             return false;
         };
-        let (user, device) = match self.may_speak_of(collector, address) {
+        let (user, device) = match self.may_speak_of(Speaker::Collector(collector), address) {
             Ok(()) => (report.user, report.device),
             Err(_may_not) => (Vec::new(), Vec::new()),
         };
-        let mut named = Vec::new();
-        let device = self.facts_of(collector, SubjectKind::Device, device, (now, &mut named));
-        let user = self.facts_of(collector, SubjectKind::User, user, (now, &mut named));
-        let entry = match self.table.find(address) {
-            None if user.is_empty() && device.is_empty() => None,
-            Some(entry) => Some(entry),
-            None => Some(self.table.find_or_insert(address)),
-        };
         let mut changed = false;
-        if let Some(entry) = entry {
-            for (kind, facts) in [(SubjectKind::Device, device), (SubjectKind::User, user)] {
+        // One slot after the other: a change may bury another address and release whom nothing holds yet.
+        for (kind, told) in [(SubjectKind::Device, device), (SubjectKind::User, user)] {
+            let mut named = Vec::new();
+            let facts = self.facts_of(collector, kind, told, (now, &mut named));
+            let entry = match self.table.find(address) {
+                None if facts.is_empty() => None,
+                Some(entry) => Some(entry),
+                None => Some(self.table.find_or_insert(address)),
+            };
+            if let Some(entry) = entry {
                 changed |= self.retell(entry, kind, (collector, origin, facts), (now, outcomes));
             }
-        }
-        for subject in named {
-            self.release(subject);
+            for subject in named {
+                self.release(subject);
+            }
         }
         changed
     }
@@ -148,7 +149,7 @@ impl Core {
         (collector, origin, facts): (&CollectorName, Origin, Vec<Fact>),
         (now, outcomes): (UtcMillis, &mut Vec<Outcome>),
     ) -> bool {
-        if !self.table.arena.contains(entry) || self.tells(entry, kind, origin, &facts) {
+        if self.tells(entry, kind, origin, &facts) {
             return false;
         }
         let logoff_time = self.policy.logoff_time;
@@ -224,7 +225,7 @@ impl Core {
             };
             let producer = self.producers.number_of(collector, &told.producer);
             let groups = told.groups.and_then(|(at, groups)| {
-                let groups = self.asserted(collector, &groups);
+                let groups = self.asserted(Speaker::Collector(collector), &groups);
                 (!groups.is_empty()).then_some((at, groups))
             });
             facts.push(Fact {
@@ -263,7 +264,7 @@ impl Core {
             SubjectKind::User => self.user_meant(&UserRef { name, qualifier })?,
             SubjectKind::Device => self.device_meant(&DeviceRef { name, qualifier })?,
         };
-        self.may_be_there(collector, subject)
+        self.may_be_there(Speaker::Collector(collector), subject)
             .map(|()| subject)
             .inspect_err(|_| self.release(subject))
     }

@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::identity::collector::{AddressReport, CollectorBatch, FeedItem};
+use crate::identity::collector::{
+    AddressReport, CollectorBatch, FactKind, FeedItem, ToldFact, ToldSubject,
+};
 
 /// A Collector's end: a core, and how far the Server has what it says.
 struct Teller {
@@ -433,6 +435,102 @@ fn rule_22_the_feed_goes_on_over_a_restart() {
         1,
         "a renewal is told as well"
     );
+}
+
+/// As many facts of one slot as a report may hold, of somebody else each.
+fn many_facts(of: &str, from: i64) -> Vec<ToldFact> {
+    let told = |number: i64| ToldFact {
+        kind: FactKind::Weak,
+        at: UtcMillis(T0 + from + number),
+        received_at: UtcMillis(T0 + from + number),
+        subject: Some(ToldSubject {
+            name: name(&format!("{of}{number}")),
+            domain: name("corp.example.com"),
+            by_upn: false,
+        }),
+        producer: "p".into(),
+        record: "".into(),
+        groups: None,
+    };
+    (0..16).map(told).collect()
+}
+
+#[test]
+fn rule_25_a_slot_keeps_to_its_bound_whoever_tells_it_last() {
+    let names = ["a", "b", "c", "d", "e"];
+    let mut server = server(&names);
+    server.now = T0 + HOUR;
+    for (number, name) in (0..).zip(names) {
+        let report = AddressReport {
+            address: A.parse().expect("an address"),
+            user: many_facts(name, 1000 * number),
+            device: many_facts(name, 1000 * number),
+        };
+        server.hear(name, vec![report]);
+    }
+    for number in 0..20 {
+        server.send(weak(&format!("own{number}"), HOUR + number, A));
+    }
+    assert_eq!(server.user_at(A).as_deref(), Some("own19"));
+    server.advance_to(T0 + 30 * HOUR);
+}
+
+#[test]
+fn rule_12_a_collector_and_a_producer_of_one_name_have_each_its_own_scope() {
+    let only = |network: &str| Scope {
+        networks: Some(Networks::new([network.parse().expect("a network")])),
+        ..Scope::default()
+    };
+    let mut server = server(&["dc", "branch"]);
+    let mut policy = server.core.policy().clone();
+    policy.collectors = BTreeMap::from([
+        ("dc".into(), only("10.2.0.0/16")),
+        ("branch".into(), only("10.2.0.0/16")),
+    ]);
+    policy.scopes = BTreeMap::from([("branch".into(), only("10.1.0.0/16"))]);
+    server.policy(policy);
+    server.send(strong("alice", 0, A));
+    assert_eq!(
+        server.user_at(A).as_deref(),
+        Some("alice"),
+        "the producer `dc` may speak for everything"
+    );
+    let mut branch = Teller::new("branch");
+    branch.send(strong("bob", 10, "10.1.0.9"));
+    branch.send(strong("bob", 10, "10.2.0.9"));
+    branch.tell(&mut server, 10);
+    assert_eq!(server.user_at("10.1.0.9"), None);
+    assert_eq!(server.user_at("10.2.0.9").as_deref(), Some("bob"));
+}
+
+#[test]
+fn what_a_directory_of_ours_takes_over_is_fed_although_it_is_the_same() {
+    let mut server = server(&["a"]);
+    let mut batch = DirectoryBatch {
+        directory: name("a/corp"),
+        domain: name("corp.example.com"),
+        facts: Some(DomainFacts {
+            netbios: Some(name("CORP")),
+            upn_suffixes: Vec::new(),
+        }),
+        step: DirectoryStep::Poll,
+        upserts: vec![user(1, "alice")],
+        removed: Vec::new(),
+        bookmark: None,
+    };
+    let mut policy = server.core.policy().clone();
+    policy.feed = true;
+    server.policy(policy.clone());
+    server.apply(Batch::Directory(batch.clone()));
+    policy.directories = vec![(name("corp"), name("corp.example.com"))];
+    server.policy(policy);
+    batch.directory = name("corp");
+    server.apply(Batch::Directory(batch));
+    let items: Vec<_> = server.core.feed_since(Seq(0)).collect();
+    let is_domain = |item: &FeedItem<'_>| matches!(item, FeedItem::Domain { .. });
+    let is_object = |item: &FeedItem<'_>| matches!(item, FeedItem::Object { .. });
+    assert!(items.iter().any(|(_, item)| is_domain(item)), "{items:?}");
+    assert!(items.iter().any(|(_, item)| is_object(item)), "{items:?}");
 }
 
 #[derive(Clone, Debug)]
