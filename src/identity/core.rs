@@ -23,6 +23,7 @@ use super::probe::ProbeReport;
 use super::producer::Producers;
 use super::settle::End;
 use super::subject::{SubjectKind, Subjects};
+use super::sync::Leaves;
 use super::table::Table;
 use super::time::UtcMillis;
 use super::view::Epoch;
@@ -81,6 +82,8 @@ pub enum Batch {
     DropDirectory {
         /// `COLLECTOR/DIRECTORY`.
         directory: Name,
+        /// Whether sessions of its users end; they stay if the Collector leaves as a whole, for what others say of them.
+        ends_sessions: bool,
     },
 }
 
@@ -177,9 +180,17 @@ impl Core {
                 collector,
                 disconnected_since,
             } => self.note_standing(&collector, disconnected_since, now),
-            Batch::DropDirectory { directory } => {
+            Batch::DropDirectory {
+                directory,
+                ends_sessions,
+            } => {
+                let leaves = if ends_sessions {
+                    Leaves::WithDirectory
+                } else {
+                    Leaves::WithCollector
+                };
                 let ended_before = outcomes.len();
-                self.remove_directory(&directory.key(), now, outcomes);
+                self.remove_directory((&directory.key(), leaves), now, outcomes);
                 Applied {
                     applied: outcomes.len() - ended_before,
                     ..Applied::default()

@@ -12,6 +12,7 @@ use super::policy::{Filter, Policy};
 use super::producer::collector_of;
 use super::settle::End;
 use super::subject::SubjectKind;
+use super::sync::Leaves;
 use super::time::UtcMillis;
 
 impl Filter {
@@ -38,10 +39,12 @@ impl Core {
             .map(|(name, domain)| (name.key(), domain.key()))
             .filter(|directory| !kept.contains(directory))
             .map(|(name, _)| name)
-            .chain(self.unheard(&policy))
             .collect();
         for directory in lost {
-            self.remove_directory(&directory, now, outcomes);
+            self.remove_directory((&directory, Leaves::WithDirectory), now, outcomes);
+        }
+        for directory in self.unheard(&policy) {
+            self.remove_directory((&directory, Leaves::WithCollector), now, outcomes);
         }
         let told: Vec<NameKey> = self.domains.told.values().map(Name::key).collect();
         self.domains.facts.retain(|domain, _| {
@@ -76,16 +79,26 @@ impl Core {
         let readings = self.objects.readings.keys();
         let lost: Vec<NameKey> = readings.filter(|d| !is_configured(d)).cloned().collect();
         for directory in lost {
-            self.remove_directory(&directory, now, outcomes);
+            self.remove_directory((&directory, Leaves::WithDirectory), now, outcomes);
         }
     }
 
     /// Builds the domains' names again; sessions of domains that were removed end, and names that turned out to mean
     /// one domain become one.
     pub(super) fn rebuild_domains(&mut self, now: UtcMillis, outcomes: &mut Vec<Outcome>) {
+        self.rename_domains(true, now, outcomes);
+    }
+
+    /// The same, but whether sessions of domains that nobody knows any more end is the caller's to say.
+    pub(super) fn rename_domains(
+        &mut self,
+        ends_sessions: bool,
+        now: UtcMillis,
+        outcomes: &mut Vec<Outcome>,
+    ) {
         let rebuilt = self.domains.rebuild(&self.policy);
         let source = self.own_name.clone();
-        for domain in &rebuilt.lost {
+        for domain in rebuilt.lost.iter().filter(|_| ends_sessions) {
             for id in self.subjects.arena.ids() {
                 // Forgetting one user may have let go of another.
                 if !self.subjects.arena.contains(id) {

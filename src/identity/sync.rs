@@ -35,6 +35,17 @@ struct Changes {
     unchanged: usize,
 }
 
+/// How an object leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaves {
+    /// Its directory had it and has it no more: a user is gone.
+    Lost,
+    /// With its directory: sessions of its users end (rule 24).
+    WithDirectory,
+    /// With the Collector that told of it: what others say of its users counts on.
+    WithCollector,
+}
+
 impl Core {
     /// Applies one step of reading a directory. A directory that the policy does not know changes nothing.
     pub(super) fn sync(
@@ -69,7 +80,7 @@ impl Core {
         };
         let source = batch.directory.as_str();
         for id in gone {
-            self.remove_object(id, true, &mut changes, (source, now, outcomes));
+            self.remove_object(id, Leaves::Lost, &mut changes, (source, now, outcomes));
         }
         self.regroup(&changes, now);
         // A poll that is held back must come again, so its position is not kept.
@@ -111,10 +122,10 @@ impl Core {
         self.refilter_subjects(now, outcomes);
     }
 
-    /// Objects of a directory go with it; sessions of its users end.
+    /// Objects of a directory go with it.
     pub(super) fn remove_directory(
         &mut self,
-        directory: &NameKey,
+        (directory, leaves): (&NameKey, Leaves),
         now: UtcMillis,
         outcomes: &mut Vec<Outcome>,
     ) {
@@ -127,13 +138,18 @@ impl Core {
             .map(|(id, _)| id)
             .collect();
         for id in objects {
-            self.remove_object(id, false, &mut changes, (directory.as_str(), now, outcomes));
+            self.remove_object(
+                id,
+                leaves,
+                &mut changes,
+                (directory.as_str(), now, outcomes),
+            );
         }
         self.objects.readings.remove(directory);
         self.feed_without(directory);
         self.regroup(&changes, now);
         if self.domains.told.remove(directory).is_some() {
-            self.rebuild_domains(now, outcomes);
+            self.rename_domains(leaves != Leaves::WithCollector, now, outcomes);
         }
     }
 
@@ -181,7 +197,7 @@ impl Core {
             }
             if std::mem::discriminant(&object.is.kind) != std::mem::discriminant(&is.kind) {
                 let source = directory.as_str();
-                self.remove_object(id, true, changes, (source, now, outcomes));
+                self.remove_object(id, Leaves::Lost, changes, (source, now, outcomes));
             }
         }
         changes.objects += 1;
@@ -313,11 +329,11 @@ impl Core {
         self.subjects.arena[found].by_upn.then_some(found)
     }
 
-    /// Takes an object out. `lost`: the directory had it and has it no more, in contrast to the directory's own end.
+    /// Takes an object out.
     fn remove_object(
         &mut self,
         id: Id<Object>,
-        lost: bool,
+        leaves: Leaves,
         changes: &mut Changes,
         (source, now, outcomes): (&str, UtcMillis, &mut Vec<Outcome>),
     ) {
@@ -339,8 +355,8 @@ impl Core {
         if let Some(subject) = owner {
             let is_user = self.subjects.arena[subject].kind == SubjectKind::User;
             self.subjects.arena[subject].object = None;
-            self.subjects.arena[subject].gone = lost && is_user;
-            if is_user {
+            self.subjects.arena[subject].gone = leaves == Leaves::Lost && is_user;
+            if is_user && leaves != Leaves::WithCollector {
                 let reason = EndReason::Directory;
                 self.forget_subject(subject, End { reason, source }, now, outcomes);
             } else {

@@ -295,6 +295,13 @@ impl Core {
         )
     }
 
+    /// Every Collector that has told something, also of those of which nothing is left.
+    #[must_use]
+    pub fn collectors(&self) -> Vec<CollectorName> {
+        let tellers = self.producers.tellers().iter();
+        tellers.map(|teller| teller.name.clone()).collect()
+    }
+
     /// Since when a Collector is not heard: `None` if it never told anything, `Some(None)` if it is heard.
     #[must_use]
     pub fn collector_standing(&self, collector: &str) -> Option<Option<UtcMillis>> {

@@ -344,7 +344,7 @@ pub enum FactKind {
 /// A domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Domain {
-    /// The Collector's directory.
+    /// The Collector's directory; in one push it tells of one domain.
     pub directory: String,
     /// DNS name.
     pub domain: String,

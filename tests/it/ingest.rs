@@ -19,7 +19,7 @@ use crate::server_site::{FIREWALL, SECRET, Site, login, table};
 
 /// Where Collectors call from: nobody's configured address.
 pub(crate) const BRANCH: &str = "127.77.4.50";
-const OTHER_BRANCH: &str = "127.77.4.51";
+pub(crate) const OTHER_BRANCH: &str = "127.77.4.51";
 pub(crate) const PUSH: &str = "/collector/v1/push";
 const ONBOARD: &str = "/api/collector/v1/onboard";
 
@@ -33,8 +33,12 @@ pub(crate) async fn site() -> Site {
 
 /// An invitation's secret as it is sent.
 pub(crate) async fn invited(site: &Site, name: &str) -> String {
+    invited_within(site, name, ScopeText::default()).await
+}
+
+async fn invited_within(site: &Site, name: &str, scope: ScopeText) -> String {
     let key = site.server.certificate().key_sha256;
-    let invited = site.ingest.invite(name, None, ScopeText::default(), key);
+    let invited = site.ingest.invite(name, None, scope, key);
     let (code, _) = invited.await.unwrap();
     let carried = Code::parse(&code.text()).unwrap();
     assert_eq!(carried.key, key, "what the Collector knows the Server by");
@@ -77,8 +81,18 @@ pub(crate) async fn token(site: &Site, client: &Client, who: &str) -> (u16, Valu
 }
 
 pub(crate) async fn onboarded<'a>(site: &'a Site, name: &str, from: &str) -> Collector<'a> {
+    onboarded_within(site, name, from, ScopeText::default()).await
+}
+
+/// One that may speak for no more than the scope.
+pub(crate) async fn onboarded_within<'a>(
+    site: &'a Site,
+    name: &str,
+    from: &str,
+    scope: ScopeText,
+) -> Collector<'a> {
     let client = site.client_from(from);
-    let invitation = invited(site, name).await;
+    let invitation = invited_within(site, name, scope).await;
     let (status, answer) = post(site, &client, ONBOARD, &registration(&invitation, name)).await;
     assert_eq!(
         (status, &answer["collector"]),
@@ -154,7 +168,7 @@ impl Collector<'_> {
     }
 
     /// A whole pass in one push, up to the position.
-    async fn tells_all(&self, epoch: &str, position: u64, changes: Value) {
+    pub(crate) async fn tells_all(&self, epoch: &str, position: u64, changes: Value) {
         let all = push(json!({
             "epoch": epoch, "begins": true, "position": position, "changes": changes
         }));

@@ -22,6 +22,7 @@ mod follow_cookie;
 mod follow_world;
 mod ingest;
 mod ingest_bodies;
+mod ingest_directories;
 mod ingest_restart;
 mod onboarding;
 mod push_documents;

@@ -1,6 +1,7 @@
 //! Bodies of pushes: read within a bound, unpacked within another, parsed where it holds nobody up.
 
 use std::io::Read as _;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
@@ -8,6 +9,7 @@ use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
+use super::registry::{MAX_TEXT, cleaned};
 use crate::push::shape::{MAX_JSON_BYTES, MAX_PUSH_BYTES, MINIMUM_PROTOCOL, PROTOCOL, Push};
 use crate::runtime::supervisor;
 
@@ -29,11 +31,11 @@ pub(super) enum NoPush {
 
 /// Room to unpack and parse large bodies: one at a time, because it takes many times their size.
 #[derive(Debug)]
-pub(super) struct Parsing(Semaphore);
+pub(super) struct Parsing(Arc<Semaphore>);
 
 impl Default for Parsing {
     fn default() -> Self {
-        Self(Semaphore::new(1))
+        Self(Arc::new(Semaphore::new(1)))
     }
 }
 
@@ -58,8 +60,10 @@ impl Parsing {
         {
             return parse(&json);
         }
-        let _room = self.0.acquire().await;
+        let room = Arc::clone(&self.0).acquire_owned().await;
         let parsed = supervisor::blocking(move || {
+            // Kept until it is done, whether somebody still waits for it or not.
+            let _room = room;
             let json = unpack(&bytes, packed, MAX_JSON_BYTES as u64)?;
             drop(bytes);
             parse(&json)
@@ -108,7 +112,8 @@ fn parse(json: &[u8]) -> Result<Push, NoPush> {
         Ok(push) => Ok(push),
         Err(why) => match serde_json::from_slice::<Head>(json) {
             Ok(head) if !is_ours(head.protocol) => Err(NoPush::Protocol),
-            _ => Err(NoPush::Invalid(why.to_string())),
+            // It may repeat what it read, however long that is and whatever is in it.
+            _ => Err(NoPush::Invalid(cleaned(&why.to_string(), MAX_TEXT))),
         },
     }
 }

@@ -89,6 +89,10 @@ impl Ingest {
         let hash = registry::hash(&sent);
         sent.zeroize();
         let life = life.unwrap_or(DEFAULT_EXPIRY);
+        let is_leaving = |leaving: &Leaving| leaving.keys().any(|k| k.eq_ignore_ascii_case(name));
+        if is_leaving(&*self.0.changing.lock().await) {
+            return Err(RegistryError::NameTaken(name.to_owned()).into());
+        }
         let now = clock::utc_now();
         let invite = |registry: &mut Registry| Ok(registry.invite(name, hash, life, scope, now)?);
         let expires = self.0.change(invite).await?;
@@ -300,7 +304,7 @@ impl Inner {
     }
 
     /// Has the table hear the Collectors of the registry, and those who are leaving.
-    async fn obey(&self, leaving: &Leaving) -> Result<(), Busy> {
+    pub(super) async fn obey(&self, leaving: &Leaving) -> Result<(), Busy> {
         let mut policy = self.table.policy();
         policy.collectors = self.heard(leaving);
         self.table
@@ -313,7 +317,7 @@ impl Inner {
     /// Takes out what a removed Collector brought, once its last push is through.
     async fn forget(&self, entry: &Entry, was: &Collector) -> Result<(), IngestError> {
         let mut stream = entry.stream.lock().await;
-        let out = self.take_out(entry, was).await;
+        let out = self.take_out(&entry.name, &was.directories).await;
         *stream = None;
         out.map_err(|_| IngestError::Busy)
     }

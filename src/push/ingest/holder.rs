@@ -1,7 +1,7 @@
 //! From whom a domain's directory data come (rule 27), and what else decides which words of a Collector are taken.
 //!
-//! The Server's own directory first; else the Collector that was onboarded first of those that serve the domain, are not
-//! disabled and not disconnected for long. Pure.
+//! The Server's own directory first; else the Collector that was onboarded first of those that serve the domain, may speak
+//! for it, are not disabled and not disconnected for long. Pure.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -38,7 +38,9 @@ pub(super) fn holder<'a>(
     if is_own(domain, policy) {
         return Holder::Own;
     }
-    let serves = |one: &&Collector| one.directories.iter().any(|served| served.domain == domain);
+    let serves = |one: &&Collector| {
+        one.scope.may_serve(domain) && one.directories.iter().any(|served| served.domain == domain)
+    };
     let is_there = |one: &&Collector| {
         one.enabled && silent_since(&one.name).is_none_or(|since| now.since(since) <= LEAVES_AFTER)
     };

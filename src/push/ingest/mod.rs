@@ -183,16 +183,21 @@ impl Ingest {
         ingest
     }
 
-    /// Lets Collectors call, or nobody; the policy in force does not change. What was told by those who may not call leaves
-    /// the table with that policy, so they have to start over when they may again.
+    /// Lets Collectors call, once the table hears them, or nobody; then the policy in force does not change. What was told
+    /// by those who may not call leaves the table with the next policy, so they have to start over when they may again.
     pub async fn enable(&self, enabled: bool) {
-        self.0.enabled.store(enabled, Ordering::Relaxed);
-        self.0.follow_clients();
+        {
+            let leaving = self.0.changing.lock().await;
+            self.0.enabled.store(enabled, Ordering::Relaxed);
+            let heard = self.0.heard(&leaving);
+            if enabled && self.0.table.policy().collectors != heard {
+                let _stopping = self.0.obey(&leaving).await;
+            }
+            self.0.follow_clients();
+        }
         let silenced = self.0.all_entries().into_iter().filter(|_| !enabled);
         for entry in silenced {
-            entry.again.store(true, Ordering::Release);
-            let nowhere = Some(Vec::new());
-            let _stopping = self.0.table.told(&entry.name, Vec::new(), nowhere).await;
+            let _stopping = self.0.ask_again(&entry).await;
         }
     }
 

@@ -12,7 +12,7 @@ use super::registry::{Collector, Served};
 use super::stream::{Fit, Grounds, Pass, Stream};
 use super::table::Busy;
 use super::{Entry, Inner};
-use crate::identity::collector::AddressReport;
+use crate::identity::collector::{AddressReport, CollectorName};
 use crate::identity::directory::{DirectoryBatch, DirectoryObject, DirectoryStep, ObjectId};
 use crate::identity::name::Name;
 use crate::push::shape::{MAX_DIRECTORIES, Position, Push};
@@ -147,9 +147,13 @@ impl Receiving<'_> {
         Ok(())
     }
 
+    /// Whether the table takes what this Collector tells of the directory.
     fn holds(&self, key: &DirectoryKey) -> bool {
+        let registry = self.inner.registry.load();
+        let one = registry.collector(&self.entry.name);
+        let is_served = one.is_some_and(|one| one.directories.iter().any(|is| is_of(is, key)));
         let domain = holder::over_domain(key.domain.as_str());
-        !self.grounds.denied.contains(&domain)
+        is_served && !self.grounds.denied.contains(&domain)
     }
 
     /// Reports, and with the last of them the position.
@@ -174,7 +178,11 @@ impl Receiving<'_> {
             .stream
             .pass()
             .map(|pass| pass.mark_directory(key, &mut part));
-        self.inner.displace_others(self.entry, key).await?;
+        let displaced = self.inner.displace_others(self.entry, key).await?;
+        if displaced && begins.is_none() {
+            // What others told and this Collector does not goes at the end of a pass only.
+            self.entry.again.store(true, Ordering::Release);
+        }
         let mut step = match begins {
             Some(true) => DirectoryStep::FullBegin,
             Some(false) => DirectoryStep::FullPart,
@@ -241,7 +249,10 @@ impl Receiving<'_> {
                 gone.removed = reading.gone.iter().copied().collect::<Vec<ObjectId>>();
                 table.directory(gone).await?;
             }
-            self.inner.drop_others(self.entry, key).await?;
+            // Not if another took the domain over meanwhile: this Collector has to start over then.
+            if !self.entry.again.load(Ordering::Acquire) {
+                self.inner.drop_others(self.entry, key).await?;
+            }
         }
         self.inner.drop_unnamed(self.entry, pass).await
     }
@@ -282,7 +293,9 @@ impl Inner {
         let is_known = |key: &&DirectoryKey| one.directories.iter().any(|is| is_of(is, key));
         let new: Vec<_> = told
             .directories
-            .keys()
+            .iter()
+            .filter(|(_, part)| part.tells())
+            .map(|(key, _)| key)
             .filter(|key| !is_known(key))
             .collect();
         if new.is_empty() {
@@ -294,6 +307,12 @@ impl Inner {
         if names.len() > MAX_DIRECTORIES {
             let why = format!("directory: more than {MAX_DIRECTORIES} of one Collector");
             return Err(Outcome::Invalid(why));
+        }
+        for key in &new {
+            let mut before = one.directories.iter();
+            if before.any(|is| is.directory == key.directory && is.applied) {
+                self.drop_directory(&entry.name, &key.directory).await?;
+            }
         }
         let add = |one: &mut Collector| {
             for key in new {
@@ -310,15 +329,14 @@ impl Inner {
     }
 
     /// Whoever told this domain before has to start over, should it tell it again; its objects stay until they are told
-    /// anew.
-    async fn displace_others(&self, entry: &Entry, key: &DirectoryKey) -> Result<(), Busy> {
-        for (name, _) in self.others_in(entry, key) {
-            let Some(other) = self.entry(&name) else {
+    /// anew. Whether there was anybody.
+    async fn displace_others(&self, entry: &Entry, key: &DirectoryKey) -> Result<bool, Busy> {
+        let others = self.others_in(entry, key);
+        for (name, _) in &others {
+            let Some(other) = self.entry(name) else {
                 continue;
             };
-            if !other.again.swap(true, Ordering::AcqRel) {
-                let nowhere = Some(Vec::new());
-                self.table.told(&other.name, Vec::new(), nowhere).await?;
+            if self.ask_again(&other).await? {
                 tracing::info!(
                     collector = %entry.name,
                     before = %other.name,
@@ -329,15 +347,23 @@ impl Inner {
         let registry = self.registry.load_full();
         let one = registry.collector(&entry.name);
         let mut all = one.iter().flat_map(|one| &one.directories);
-        if all.any(|is| is_of(is, key) && is.applied) {
-            return Ok(());
+        if !all.any(|is| is_of(is, key) && is.applied) {
+            self.note(&entry.name, |one| {
+                let all = one.directories.iter_mut();
+                all.filter(|is| is_of(is, key))
+                    .for_each(|is| is.applied = true);
+            })
+            .await?;
         }
-        self.note(&entry.name, |one| {
-            let all = one.directories.iter_mut();
-            all.filter(|is| is_of(is, key))
-                .for_each(|is| is.applied = true);
-        })
-        .await
+        Ok(!others.is_empty())
+    }
+
+    /// Has a Collector start over with its next push, or after a restart; whether that is new.
+    pub(super) async fn ask_again(&self, entry: &Entry) -> Result<bool, Busy> {
+        let is_new = !entry.again.swap(true, Ordering::AcqRel);
+        let nowhere = Some(Vec::new());
+        self.table.told(&entry.name, Vec::new(), nowhere).await?;
+        Ok(is_new)
     }
 
     /// What others told of a domain, and was not told anew, goes.
@@ -391,25 +417,30 @@ impl Inner {
 
     async fn drop_directory(&self, collector: &str, directory: &str) -> Result<(), Outcome> {
         let name = directory_name(collector, directory)?;
-        Ok(self.table.drop_directory(name).await?)
+        Ok(self.table.drop_directory(name, true).await?)
     }
 
-    /// Takes everything that a Collector brought out of the table. Its stream is locked meanwhile.
-    pub(super) async fn take_out(&self, entry: &Entry, was: &Collector) -> Result<(), Outcome> {
+    /// Takes everything that a Collector brought out of the table. Nothing of it is handled meanwhile.
+    pub(super) async fn take_out(
+        &self,
+        name: &CollectorName,
+        directories: &[Served],
+    ) -> Result<(), Outcome> {
         let mut from = Some(0);
         while let Some(place) = from {
-            let (addresses, next) = self.table.addresses(&entry.name, place, SLICE_PLACES);
+            let (addresses, next) = self.table.addresses(name, place, SLICE_PLACES);
             if !addresses.is_empty() {
                 let reports = addresses.into_iter().map(nothing_of).collect();
-                self.table.told(&entry.name, reports, None).await?;
+                self.table.told(name, reports, None).await?;
             }
             from = next;
         }
-        for served in &was.directories {
-            self.drop_directory(&entry.name, &served.directory).await?;
+        for served in directories {
+            let directory = directory_name(name, &served.directory)?;
+            self.table.drop_directory(directory, false).await?;
         }
         let nowhere = Some(Vec::new());
-        Ok(self.table.told(&entry.name, Vec::new(), nowhere).await?)
+        Ok(self.table.told(name, Vec::new(), nowhere).await?)
     }
 }
 

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::address::Networks;
-use crate::identity::name::Name;
+use crate::identity::name::{Name, NameKey};
 use crate::identity::policy::{Globs, Scope};
 
 /// Most networks, domains or globs of a scope.
@@ -47,6 +47,14 @@ impl ScopeText {
             domains: (!domains.is_empty()).then_some(domains),
             roles: roles.map_err(|why| why.to_string())?,
         })
+    }
+}
+
+impl ScopeText {
+    /// Whether a directory of the domain, a folded DNS name, is within it (rule 12).
+    pub(super) fn may_serve(&self, domain: &str) -> bool {
+        let mut named = self.domains.iter();
+        self.domains.is_empty() || named.any(|one| NameKey::fold(one).as_str() == domain)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::registry::Registry;
 use super::{Entry, Ingest, Inner};
 use crate::identity::time::UtcMillis;
 use crate::push::shape::SILENT_AFTER;
@@ -17,6 +18,7 @@ const EVERY: Duration = Duration::from_secs(5);
 impl Ingest {
     /// Tells the table who is not heard, until `stop`.
     pub async fn watch(self, stop: CancellationToken) {
+        self.0.take_out_removed().await;
         for entry in self.0.all_entries() {
             // No push is handled meanwhile, which would connect it.
             let _quiet = entry.stream.lock().await;
@@ -36,6 +38,28 @@ impl Ingest {
 }
 
 impl Inner {
+    /// Takes out what is left of Collectors that were removed: the process ended meanwhile, or its snapshot is older. A
+    /// list of Collectors that was set aside removes nobody.
+    async fn take_out_removed(&self) {
+        if **self.registry.load() == Registry::default() {
+            return;
+        }
+        for name in self.table.collectors() {
+            if self.registry.load().collector(&name).is_some() {
+                continue;
+            }
+            // Its directories went with the policy.
+            match self.take_out(&name, &[]).await {
+                Ok(()) => {
+                    tracing::info!(collector = %name, "what a removed Collector brought is taken out")
+                }
+                Err(_) => {
+                    tracing::warn!(collector = %name, "what a removed Collector brought is not taken out")
+                }
+            }
+        }
+    }
+
     async fn look(&self, now: Instant) {
         for entry in self.all_entries() {
             let heard = {
@@ -82,15 +106,19 @@ mod tests {
     use super::super::{Kept, ScopeText, Surroundings};
     use super::*;
     use crate::access::Access;
-    use crate::identity::Core;
-    use crate::identity::policy::Policy;
+    use crate::identity::collector::{
+        AddressReport, CollectorBatch, FactKind, ToldFact, ToldSubject,
+    };
+    use crate::identity::name::Name;
+    use crate::identity::policy::{Policy, Scope};
     use crate::identity::view::Epoch;
+    use crate::identity::{Batch, Core};
     use crate::push::shape::{Introduction, Onboard, Push};
     use crate::runtime::readiness::Readiness;
     use crate::runtime::report::Reports;
     use crate::runtime::state_dir::StateDir;
     use crate::runtime::supervisor::Tasks;
-    use crate::writer::Writer;
+    use crate::writer::{Writer, WriterParts};
 
     fn introduction() -> Introduction {
         Introduction {
@@ -135,11 +163,18 @@ mod tests {
         assert_eq!(onboarded, Ok("berlin".to_owned()));
     }
 
-    #[tokio::test]
-    async fn silence_disconnects_from_when_it_was_last_heard_and_a_push_connects() {
+    /// A Server's end with its table, to which `berlin` is onboarded.
+    struct Running {
+        ingest: Ingest,
+        parts: WriterParts,
+        tasks: Tasks,
+        stop: CancellationToken,
+        _folder: tempfile::TempDir,
+    }
+
+    async fn start(core: Core) -> Running {
         let folder = tempfile::tempdir().expect("folder");
         let state = Arc::new(StateDir::open(folder.path()).expect("state"));
-        let core = Core::new(Epoch(1), Policy::default());
         let (writer, parts) = Writer::new(core, Reports::default());
         let (tasks, stop) = (Tasks::new(), CancellationToken::new());
         let running = writer.run(stop.clone());
@@ -158,6 +193,28 @@ mod tests {
         let ingest = Ingest::new(Kept::read(state).expect("nothing kept"), surroundings);
         ingest.enable(true).await;
         onboard(&ingest).await;
+        Running {
+            ingest,
+            parts,
+            tasks,
+            stop,
+            _folder: folder,
+        }
+    }
+
+    impl Running {
+        async fn stop(self) {
+            self.stop.cancel();
+            let left = self.tasks.finish(Duration::from_secs(30)).await;
+            assert!(left.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn silence_disconnects_from_when_it_was_last_heard_and_a_push_connects() {
+        let core = Core::new(Epoch(1), Policy::default());
+        let running = start(core).await;
+        let (ingest, parts) = (&running.ingest, &running.parts);
         let inner = &ingest.0;
         let entry = inner.entry("berlin").expect("onboarded");
         let stands = || ingest.readings().first().map(|one| one.state);
@@ -182,7 +239,52 @@ mod tests {
         inner.connected(&entry).await.expect("the table takes it");
         let told = parts.reader.read().collector_standing("berlin");
         assert_eq!(told, Some(None));
-        stop.cancel();
-        assert!(tasks.finish(Duration::from_secs(30)).await.is_empty());
+        running.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_a_removed_collector_left_behind_is_taken_out_at_the_start() {
+        let mut policy = Policy::default();
+        let collectors = ["gone", "berlin"].map(|name| (name.into(), Scope::default()));
+        policy.collectors.extend(collectors);
+        let mut core = Core::new(Epoch(1), policy);
+        for collector in ["gone", "berlin"] {
+            let fact = ToldFact {
+                kind: FactKind::Strong,
+                at: UtcMillis(1_770_000_000_000),
+                received_at: UtcMillis(1_770_000_000_000),
+                subject: Some(ToldSubject {
+                    name: Name::new("alice").expect("name"),
+                    domain: Name::new("corp.example.com").expect("name"),
+                    by_upn: false,
+                }),
+                producer: "dc".into(),
+                record: "".into(),
+                groups: None,
+            };
+            let report = AddressReport {
+                address: "10.0.0.1".parse().expect("address"),
+                user: vec![fact],
+                device: Vec::new(),
+            };
+            let batch = CollectorBatch {
+                collector: collector.into(),
+                reports: vec![report],
+                bookmark: None,
+            };
+            core.apply(
+                Batch::Collector(batch),
+                UtcMillis(1_770_000_000_000),
+                &mut Vec::new(),
+            );
+        }
+        let running = start(core).await;
+        running.ingest.0.take_out_removed().await;
+        let left = |collector: &str| {
+            let core = running.parts.reader.read();
+            core.addresses_of_collector(collector, 0, 100).0.len()
+        };
+        assert_eq!((left("gone"), left("berlin")), (0, 1));
+        running.stop().await;
     }
 }

@@ -69,9 +69,17 @@ impl Table {
         self.apply(Batch::Directory(batch)).await
     }
 
-    /// A Collector's directory goes.
-    pub(super) async fn drop_directory(&self, directory: Name) -> Result<(), Busy> {
-        self.apply(Batch::DropDirectory { directory }).await
+    /// A Collector's directory goes, and sessions of its users with it or not.
+    pub(super) async fn drop_directory(
+        &self,
+        directory: Name,
+        ends_sessions: bool,
+    ) -> Result<(), Busy> {
+        self.apply(Batch::DropDirectory {
+            directory,
+            ends_sessions,
+        })
+        .await
     }
 
     /// Some of the addresses of which a Collector has said something, and where to go on.
@@ -95,6 +103,11 @@ impl Table {
     pub(super) fn disconnected_since(&self, collector: &str) -> Option<UtcMillis> {
         let core = self.reader.read();
         core.collector_standing(collector).flatten()
+    }
+
+    /// Collectors that have told something since there is a table.
+    pub(super) fn collectors(&self) -> Vec<CollectorName> {
+        self.reader.read().collectors()
     }
 
     /// The policy in force.

@@ -5,7 +5,7 @@
 //! is wrong once is wrong every time, and its operator must see where. Whether a Collector may speak for what it says is
 //! the table's to judge.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
@@ -58,6 +58,13 @@ pub(super) struct DirectoryPart {
     pub(super) removed: Vec<ObjectId>,
 }
 
+impl DirectoryPart {
+    /// Whether it tells something; what is only gone may be of a domain that the directory served before.
+    pub(super) fn tells(&self) -> bool {
+        self.facts.is_some() || !self.upserts.is_empty()
+    }
+}
+
 /// How many changes were of which kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -96,6 +103,7 @@ pub(super) fn interpret(changes: Vec<Change>, now: UtcMillis) -> Result<Told, Wr
         told: Told::default(),
         addresses: HashSet::new(),
         objects: HashSet::new(),
+        domains: HashMap::new(),
         now,
     };
     for (number, change) in changes.into_iter().enumerate() {
@@ -109,6 +117,8 @@ struct Reading {
     told: Told,
     addresses: HashSet<IpAddr>,
     objects: HashSet<(DirectoryKey, ObjectId)>,
+    /// By directory.
+    domains: HashMap<String, NameKey>,
     now: UtcMillis,
 }
 
@@ -155,12 +165,14 @@ impl Reading {
             upn_suffixes: names("upn_suffixes", &told.upn_suffixes)?,
         };
         let key = key(&told.directory, &told.domain)?;
+        self.serves(&key)?;
         self.part(&key, &told.domain)?.facts = Some(facts);
         Ok(())
     }
 
     fn object(&mut self, told: shape::Object) -> Result<(), Wrong> {
         let (key, id) = self.once(&told.directory, &told.domain, &told.id)?;
+        self.serves(&key)?;
         let primary_group = sid("primary_group", told.primary_group.as_deref())?;
         let kind = match told.kind {
             shape::ObjectKind::User { upn, enabled } => {
@@ -200,6 +212,15 @@ impl Reading {
         };
         self.part(&key, &told.domain)?.upserts.push(object);
         Ok(())
+    }
+
+    /// A directory serves one domain: by which else it would be judged who may tell of the other?
+    fn serves(&mut self, key: &DirectoryKey) -> Result<(), Wrong> {
+        let served = self.domains.entry(key.directory.clone());
+        if *served.or_insert_with(|| key.domain.clone()) == key.domain {
+            return Ok(());
+        }
+        Err("domain: the directory serves another".into())
     }
 
     /// Which object of which directory it is, if the push has not spoken of it yet.
