@@ -39,7 +39,7 @@ Examples:
   jims onboard https://jims.example.com --code-stdin --json < code"
 )]
 pub(super) struct Args {
-    /// The Server to push to: https://HOST[:PORT]
+    /// The Server to push to: https://HOST or https://HOST:PORT
     #[arg(value_name = "URL", group = "what")]
     url: Option<String>,
     /// The code of the invitation; other users of this machine can see it, so prefer --code-stdin

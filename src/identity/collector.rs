@@ -1,7 +1,7 @@
 //! What other Collectors tell the table, and what this one tells others: everything known of an address at once.
 //!
 //! A Collector's facts about an address lie in the same slots as this process's own and are folded with them, so that
-//! conflicts between Collectors are decided by the one table of [`super::conflict`]. Each report replaces what the same
+//! conflicts between Collectors are decided by the one table of `conflict.rs`. Each report replaces what the same
 //! Collector said of the address before. Producers of a Collector are named `COLLECTOR/PRODUCER`.
 
 use std::net::IpAddr;
