@@ -1,13 +1,13 @@
 //! Collectors that push to this Server, as the control socket asks for them: the registry's words in those of the protocol.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::apart;
 use super::notices::Notices;
 use super::serve::Inner;
 use crate::access::Access;
-use crate::config::Config;
-use crate::config::defaults::Environment;
+use crate::config::defaults::{self, Environment};
+use crate::config::{self, Config};
 use crate::control::collectors::{
     CollectorChange, CollectorChanged, CollectorState, CollectorStatus, Invite, Invited, Kinds, Lag,
 };
@@ -16,7 +16,7 @@ use crate::enforcement::Server;
 use crate::identity::policy::Policy;
 use crate::identity::view;
 use crate::push::ingest::{
-    self, CollectorReading, Counts, Ingest, IngestError, Kept, Listed, RegistryError, ScopeText,
+    self, CollectorReading, Ingest, IngestError, Kept, RegistryError, ScopeText,
 };
 use crate::push::shape::Totals;
 use crate::runtime::readiness::Readiness;
@@ -63,14 +63,12 @@ pub(super) fn policy(config: &Config, kept: &Kept) -> Policy {
 /// How every Collector is doing.
 pub(super) fn statuses(inner: &Inner) -> Result<Vec<CollectorStatus>, Refusal> {
     let server = inner.server().filter(|_| is_enabled(inner));
-    let server = server.ok_or_else(|| apart::no_ingest(inner.server().is_some()))?;
+    let server = server.ok_or_else(|| no_ingest(inner.server().is_some()))?;
     let expires = server.certificate().not_after;
-    let listed = inner.ingest.list();
     let readings = inner.ingest.readings().into_iter();
     let mut all: Vec<_> = readings
         .map(|reading| {
             let mut status = status(reading);
-            scope_of(&listed, &status.name).clone_into_status(&mut status);
             status.certificate_expires = Some(timestamp(expires));
             status
         })
@@ -82,7 +80,7 @@ pub(super) fn statuses(inner: &Inner) -> Result<Vec<CollectorStatus>, Refusal> {
 /// Invites a Collector.
 pub(super) async fn invite(inner: &Inner, wanted: Invite) -> Result<Invited, Refusal> {
     let server = inner.server().filter(|_| is_enabled(inner));
-    let server = server.ok_or_else(|| apart::no_ingest(inner.server().is_some()))?;
+    let server = server.ok_or_else(|| no_ingest(inner.server().is_some()))?;
     let certificate = server.certificate();
     let scope = ScopeText {
         networks: wanted.networks,
@@ -112,7 +110,7 @@ pub(super) async fn change(
     change: CollectorChange,
 ) -> Result<CollectorChanged, Refusal> {
     if !is_enabled(inner) {
-        return Err(apart::no_ingest(inner.server().is_some()));
+        return Err(no_ingest(inner.server().is_some()));
     }
     let ingest = &inner.ingest;
     let before = inner.parts.reader.read().totals();
@@ -156,11 +154,11 @@ fn fewer(before: view::Totals, after: view::Totals) -> Kinds {
 }
 
 /// Where Collectors find the Server, and whether that is a guess.
-fn found_at(inner: &Inner, server: &Server) -> (String, bool) {
+pub(super) fn found_at(inner: &Inner, server: &Server) -> (String, bool) {
     let host_name = Environment::of_process().host_name;
-    let configured = inner.config.load();
-    let url = configured.server.as_ref();
-    let url = url.map(|configured| apart::url(configured, &server.addresses(), &host_name));
+    let config = inner.config.load();
+    let configured = config.server.as_ref();
+    let url = configured.map(|configured| url(configured, &server.addresses(), &host_name));
     url.unwrap_or_default()
 }
 
@@ -172,31 +170,6 @@ fn refusal(error: &IngestError) -> Refusal {
     Refusal {
         message: error.to_string(),
         remedy: error.remedy(),
-    }
-}
-
-fn scope_of<'a>(listed: &'a Listed, name: &str) -> Scope<'a> {
-    let mut collectors = listed.collectors.iter();
-    let onboarded = collectors.find(|one| one.name == name);
-    let mut invitations = listed.invitations.iter().rev();
-    let scope = onboarded.map(|one| &one.scope).or_else(|| {
-        invitations
-            .find(|one| one.name == name)
-            .map(|one| &one.scope)
-    });
-    Scope(scope)
-}
-
-/// What a Collector may speak for, if it is known.
-struct Scope<'a>(Option<&'a ScopeText>);
-
-impl Scope<'_> {
-    fn clone_into_status(&self, status: &mut CollectorStatus) {
-        if let Some(scope) = self.0 {
-            status.networks.clone_from(&scope.networks);
-            status.domains.clone_from(&scope.domains);
-            status.roles.clone_from(&scope.roles);
-        }
     }
 }
 
@@ -215,10 +188,13 @@ fn status(reading: CollectorReading) -> CollectorStatus {
         since: reading.disconnected_since.map(timestamp),
         last_update: reading.last_update.map(timestamp),
         address: reading.address,
-        pushes: pushed(reading.pushed),
-        totals: reading.totals.map(held).unwrap_or_default(),
+        pushes: kinds(reading.pushed),
+        totals: reading.totals.map(kinds).unwrap_or_default(),
         lag,
         onboarded_at: reading.onboarded_at.map(timestamp),
+        networks: reading.scope.networks,
+        domains: reading.scope.domains,
+        roles: reading.scope.roles,
         invitation_expires: reading.invitation_expires.map(timestamp),
         clock_difference_ms: reading.clock_ahead_ms,
         attention: reading.attention,
@@ -237,22 +213,105 @@ fn state(state: ingest::CollectorState) -> CollectorState {
     }
 }
 
-fn pushed(counts: Counts) -> Kinds {
-    Kinds {
-        domains: counts.domains,
-        users: counts.users,
-        devices: counts.devices,
-        groups: counts.groups,
-        sessions: counts.sessions,
-    }
-}
-
-fn held(totals: Totals) -> Kinds {
+/// Numbers of each kind in the words of the control socket.
+pub(super) fn kinds(totals: Totals) -> Kinds {
     Kinds {
         domains: totals.domains,
         users: totals.users,
         devices: totals.devices,
         groups: totals.groups,
         sessions: totals.sessions,
+    }
+}
+
+/// This process receives no Collectors.
+fn no_ingest(is_server: bool) -> Refusal {
+    let (message, remedy) = if is_server {
+        (
+            "this Server does not receive Collectors",
+            "set [ingest] enabled = true, and reload",
+        )
+    } else {
+        (
+            "this is no Server: it does not receive Collectors",
+            "ask on the Server; or add [server], set [ingest] enabled = true, and reload",
+        )
+    };
+    Refusal {
+        message: message.into(),
+        remedy: remedy.into(),
+    }
+}
+
+/// The same, of what is configured and bound: the first name of the certificate that is configured,
+/// else an address that it listens on, else the host's name.
+fn url(server: &config::Server, listens: &[SocketAddr], host_name: &str) -> (String, bool) {
+    let port = listens
+        .first()
+        .map_or(defaults::SERVER_PORT, SocketAddr::port);
+    let concrete = listens
+        .iter()
+        .find(|address| !address.ip().is_unspecified());
+    let (host, port, guessed) = match (server.certificate_names.first(), concrete) {
+        (Some(name), _) => (bracketed(name), port, false),
+        (None, Some(address)) => (bracketed(&address.ip().to_string()), address.port(), false),
+        (None, None) => (host_name.to_owned(), port, true),
+    };
+    let url = if port == defaults::SERVER_PORT {
+        format!("https://{host}")
+    } else {
+        format!("https://{host}:{port}")
+    };
+    (url, guessed)
+}
+
+/// An IPv6 address as URLs write it (RFC 3986, section 3.2.2).
+fn bracketed(host: &str) -> String {
+    if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(names: &[&str], listens: &[&str]) -> (String, bool) {
+        let server = config::Server {
+            listen: Vec::new(),
+            certificate: None,
+            client_ca_file: None,
+            certificate_names: names.iter().map(|&name| name.to_owned()).collect(),
+            token_lifetime: Duration::from_hours(8),
+            validator_listen: Vec::new(),
+            debug_http_listen: Vec::new(),
+        };
+        let listens: Vec<SocketAddr> = listens
+            .iter()
+            .map(|text| text.parse().expect("an address"))
+            .collect();
+        url(&server, &listens, "host-1")
+    }
+
+    #[test]
+    fn collectors_are_sent_to_a_name_then_an_address_then_a_guess() {
+        let all = ["[::]:443"];
+        let said = |url: &str, guessed| (url.to_owned(), guessed);
+        assert_eq!(
+            found(&["jims.example.com", "192.0.2.7"], &all),
+            said("https://jims.example.com", false)
+        );
+        assert_eq!(
+            found(&["2001:db8::7"], &["[::]:8443"]),
+            said("https://[2001:db8::7]:8443", false)
+        );
+        assert_eq!(
+            found(&[], &["[::]:443", "192.0.2.7:9443"]),
+            said("https://192.0.2.7:9443", false)
+        );
+        assert_eq!(found(&[], &all), said("https://host-1", true));
+        assert_eq!(found(&[], &[]), said("https://host-1", true));
     }
 }

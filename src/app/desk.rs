@@ -5,13 +5,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::apart;
 use super::collectors;
 use super::points;
 use super::proposals;
 use super::pushes;
 use super::serve::Inner;
-use crate::config::defaults::Environment;
 use crate::control::Site;
 use crate::control::junos::Junos;
 use crate::control::kept::KeptRequest;
@@ -34,9 +32,6 @@ impl Site for Desk {
             addresses.iter().map(ToString::to_string).collect()
         };
         let configured = self.0.config.load();
-        let host_name = Environment::of_process().host_name;
-        let url = (configured.server.as_ref())
-            .map(|configured| apart::url(configured, &server.addresses(), &host_name).0);
         Some(ServerStatus {
             listen: texts(server.addresses()),
             fingerprint: server.certificate().fingerprint,
@@ -47,7 +42,7 @@ impl Site for Desk {
             validator: texts(server.validator_addresses()),
             debug_http: texts(server.plain_addresses()),
             ingest: configured.ingest.enabled,
-            url: url.unwrap_or_default(),
+            url: collectors::found_at(&self.0, &server).0,
             not_understood: server.unknown_requests().len(),
         })
     }

@@ -3,7 +3,6 @@
 //! The only room that knows all others. It binds everything before anything runs, starts the tasks, follows signals,
 //! and stops in phases. Decisions about identities, queries or lines are made in their rooms, never here.
 
-mod apart;
 mod collectors;
 mod desk;
 mod junos;

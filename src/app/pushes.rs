@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::collectors::kinds;
 use super::desk::Desk;
 use super::serve::Inner;
 use crate::config::Config;
 use crate::config::secret::Secret;
-use crate::control::collectors::Kinds;
 use crate::control::protocol::{
     FaultStatus, ProbedStep, PushState, PushStatus, Refusal, timestamp,
 };
@@ -102,12 +102,12 @@ async fn apply(inner: &Arc<Inner>, stop: &CancellationToken) -> String {
     let Some(wanted) = blocking(read).await else {
         return "the credentials could not be read".to_owned();
     };
-    let (is_any, all) = (wanted.is_any(), wanted.len());
-    if is_any {
+    let (nobody, all) = (wanted.is_empty(), wanted.len());
+    if !nobody {
         keep_feed(inner, true).await;
     }
     let (begun, ended) = inner.pushes.commit(wanted, stop).await;
-    if !is_any {
+    if nobody {
         keep_feed(inner, false).await;
     }
     match (begun, ended) {
@@ -155,13 +155,7 @@ pub(super) fn status(reading: &PushReading) -> PushStatus {
         behind: reading.behind,
         of: reading.pass.map(|(_, all)| all),
         last_push: reading.last_push.map(timestamp),
-        pushed: Kinds {
-            domains: reading.pushed.domains,
-            users: reading.pushed.users,
-            devices: reading.pushed.devices,
-            groups: reading.pushed.groups,
-            sessions: reading.pushed.addresses,
-        },
+        pushed: kinds(reading.pushed),
         fault: reading.fault.as_ref().map(|fault| FaultStatus {
             message: fault.message.clone(),
             remedy: fault.remedy.clone(),

@@ -144,7 +144,7 @@ impl App {
         collectors::tell(&kept, &notices);
         let push_to = Wanted::read(&config.pushes, &config.collector.state_dir);
         let mut policy = collectors::policy(&config, &kept);
-        policy.feed = push_to.is_any();
+        policy.feed = !push_to.is_empty();
         let restored = state::restore(&state, policy, &notices)?;
         let (writer, parts) = Writer::new(restored.core, Reports::default());
         let inner = Inner::new(path, config, (state, kept), telemetry, notices, parts);
@@ -420,12 +420,8 @@ impl Inner {
             format!("directory {}", configured.name),
             directory.run(stop.clone()),
         );
-        let waiting = own.clone();
-        self.tasks
-            .intake
-            .spawn(format!("directory {}", configured.name), async move {
-                waiting.ended().await
-            });
+        let name = format!("directory {}", configured.name);
+        self.tasks.intake.include(name, &own);
         self.directories
             .lock()
             .insert(configured.name.to_string(), (stop, own));

@@ -1,25 +1,9 @@
 //! What crosses the control socket about Collectors that push to this Server; part of [`super::protocol`].
 
 use std::net::IpAddr;
-use std::time::Duration;
 
-use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-
-use super::protocol::Refusal;
-use crate::identity::name::Name;
-use crate::identity::policy::Globs;
-
-/// Longest name of a Collector in bytes: it is part of the names of its producers.
-pub const MAX_COLLECTOR_NAME_BYTES: usize = 64;
-
-/// The shortest and the longest life of an invitation.
-pub const INVITATION_LIFE: (Duration, Duration) =
-    (Duration::from_mins(1), Duration::from_hours(30 * 24));
-
-/// Most networks, domains or roles of one Collector.
-pub const MAX_SCOPE: usize = 256;
 
 /// Numbers of each kind of thing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,9 +128,9 @@ pub struct Lag {
 /// A Collector is to be invited.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invite {
-    /// What it will be called: ASCII letters, digits, `-`, `_` and `.`, at most [`MAX_COLLECTOR_NAME_BYTES`].
+    /// What it will be called: ASCII letters, digits, `-`, `_` and `.`, at most 64.
     pub name: String,
-    /// Life of the invitation in seconds, within [`INVITATION_LIFE`].
+    /// Life of the invitation in seconds: 1 minute to 30 days.
     pub expires_s: u64,
     /// Addresses and networks it may speak for; empty: all.
     #[serde(default)]
@@ -228,135 +212,9 @@ pub struct CollectorChanged {
     pub left: Option<Kinds>,
 }
 
-impl Invite {
-    /// The same, with networks as they are compared.
-    ///
-    /// # Errors
-    /// The name, the life or an entry of the scope cannot be used.
-    pub fn checked(mut self) -> Result<Self, Refusal> {
-        check_name(&self.name)?;
-        let (shortest, longest) = INVITATION_LIFE;
-        if !(shortest.as_secs()..=longest.as_secs()).contains(&self.expires_s) {
-            return Err(refused(
-                format!("an invitation cannot live {} s", self.expires_s),
-                "from 1m to 30d: --expires 1h",
-            ));
-        }
-        for (what, list) in [
-            ("networks", &self.networks),
-            ("domains", &self.domains),
-            ("roles", &self.roles),
-        ] {
-            if list.len() > MAX_SCOPE {
-                return Err(refused(
-                    format!("there are more than {MAX_SCOPE} {what}"),
-                    "name fewer, larger ones",
-                ));
-            }
-        }
-        for network in &mut self.networks {
-            *network = check_network(network)?;
-        }
-        for domain in &self.domains {
-            let error = |error| refused(format!("\"{domain}\": {error}"), "a DNS domain");
-            Name::new(domain).map_err(error)?;
-        }
-        for role in &self.roles {
-            let error = |error| refused(format!("\"{role}\": {error}"), "a pattern: VPN-*");
-            Globs::new([role.as_str()]).map_err(error)?;
-        }
-        Ok(self)
-    }
-}
-
-fn check_network(text: &str) -> Result<String, Refusal> {
-    let network = text.parse::<IpNet>().or_else(|error| {
-        let address = text.parse::<IpAddr>();
-        address
-            .map(|address| IpNet::from(address.to_canonical()))
-            .map_err(|_| error)
-    });
-    let network = network.map_err(|_| {
-        refused(
-            format!("\"{text}\" is neither an address nor a network"),
-            "write 10.1.0.0/16 or 2001:db8::/32",
-        )
-    })?;
-    Ok(network.trunc().to_string())
-}
-
-/// Whether a Collector can be called so; `/` ends its name in the names of its producers.
-///
-/// # Errors
-/// It cannot.
-pub fn check_name(name: &str) -> Result<(), Refusal> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if name.is_empty() || name.len() > MAX_COLLECTOR_NAME_BYTES || !name.chars().all(fits) {
-        return Err(refused(
-            format!("\"{name}\" cannot be the name of a Collector"),
-            "ASCII letters, digits, '-', '_' and '.', at most 64",
-        ));
-    }
-    Ok(())
-}
-
-/// A description that cannot disturb a screen; may be empty.
-///
-/// # Errors
-/// It is too long or has control characters.
-pub fn check_description(text: &str) -> Result<(), Refusal> {
-    if text.is_empty() {
-        return Ok(());
-    }
-    let error = |error| refused(format!("the description cannot be taken: {error}"), "");
-    Name::new(text).map(drop).map_err(error)
-}
-
-fn refused(message: String, remedy: &str) -> Refusal {
-    Refusal {
-        message,
-        remedy: remedy.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn invite() -> Invite {
-        Invite {
-            name: "branch-1".into(),
-            expires_s: 3600,
-            networks: vec!["10.1.2.3/16".into(), "::ffff:192.0.2.1".into()],
-            domains: vec!["corp.example.com".into()],
-            roles: vec!["VPN-*".into()],
-        }
-    }
-
-    #[test]
-    fn an_invitation_is_checked_before_anybody_gets_a_code() {
-        let taken = invite().checked().expect("good");
-        assert_eq!(taken.networks, ["10.1.0.0/16", "192.0.2.1/32"]);
-        type Spoil = fn(&mut Invite);
-        let spoils: [(&str, Spoil); 8] = [
-            ("cannot be the name", |i| i.name = "a/b".into()),
-            ("cannot be the name", |i| i.name = String::new()),
-            ("cannot be the name", |i| i.name = "x".repeat(65)),
-            ("cannot live 59 s", |i| i.expires_s = 59),
-            ("neither an address", |i| i.networks = vec!["10.1".into()]),
-            ("domain", |i| i.domains = vec!["a\u{1b}b".into()]),
-            ("pattern", |i| i.roles = vec!["a[".into()]),
-            ("more than 256 roles", |i| i.roles = vec!["a".into(); 257]),
-        ];
-        for (expected, spoil) in spoils {
-            let mut wrong = invite();
-            spoil(&mut wrong);
-            let refusal = wrong.checked().expect_err(expected);
-            let said = format!("{} {}", refusal.message, refusal.remedy);
-            assert!(said.contains(expected), "{expected}: {said}");
-        }
-        assert!(check_description("").is_ok() && check_description("a\nb").is_err());
-    }
 
     #[test]
     fn a_code_does_not_reach_a_log() {

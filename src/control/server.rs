@@ -22,7 +22,7 @@ use super::protocol::{
     LogOff, MAX_REQUEST_BYTES, PointStatus, PointView, Probed, PushStatus, Query, Refreshed,
     Refusal, Request, ServerStatus, Tail, VERSION, timestamp,
 };
-use super::{collectors, query, status};
+use super::{query, status};
 use crate::config;
 use crate::identity::Batch;
 use crate::identity::outcome::{Outcome, Verdict};
@@ -105,10 +105,10 @@ pub trait Site: Send + Sync + 'static {
     fn collectors(&self) -> Result<Vec<CollectorStatus>, Refusal>;
     /// Servers that this Collector pushes to.
     fn pushes(&self) -> Vec<PushStatus>;
-    /// Invites a Collector; the invitation was checked.
+    /// Invites a Collector.
     ///
     /// # Errors
-    /// This process receives no Collectors, the name is taken, or it cannot be written down.
+    /// This process receives no Collectors, something of the invitation cannot be used, or it cannot be written down.
     fn invite(&self, invite: Invite) -> impl Future<Output = Result<Invited, Refusal>> + Send;
     /// Changes a Collector or its invitation. There is none of this name: not done.
     ///
@@ -285,10 +285,9 @@ impl<S: Site> Connection<S> {
             Request::Remove { name } => self.change(name, CollectorChange::Remove).await,
             Request::Disable { name } => self.change(name, CollectorChange::Disable).await,
             Request::Enable { name } => self.change(name, CollectorChange::Enable).await,
-            Request::Describe { name, text } => match collectors::check_description(&text) {
-                Ok(()) => self.change(name, CollectorChange::Describe(text)).await,
-                Err(refusal) => Answer::Error(refusal),
-            },
+            Request::Describe { name, text } => {
+                self.change(name, CollectorChange::Describe(text)).await
+            }
             Request::Onboarded => {
                 tracing::info!(uid = self.uid, "told that this Collector was onboarded");
                 answered(desk.site.onboarded().await, |detail| Answer::Done {
@@ -309,16 +308,13 @@ impl<S: Site> Connection<S> {
     }
 
     async fn invite(&self, invite: Invite) -> Result<Invited, Refusal> {
-        let invited = self.desk.site.invite(invite.checked()?).await?;
+        let invited = self.desk.site.invite(invite).await?;
         let (uid, name) = (self.uid, &invited.name);
         tracing::info!(uid, name, expires = %invited.expires, "Collector invited by an operator");
         Ok(invited)
     }
 
     async fn change(&self, name: String, change: CollectorChange) -> Answer {
-        if let Err(refusal) = collectors::check_name(&name) {
-            return Answer::Error(refusal);
-        }
         let (uid, what) = (self.uid, change.as_str());
         let changed = self.desk.site.change_collector(&name, change).await;
         if changed.as_ref().is_ok_and(|changed| changed.done) {

@@ -7,6 +7,8 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use compact_str::CompactString;
+
 use super::collector::CollectorName;
 use super::event::ProducerName;
 use super::session::ProducerId;
@@ -33,7 +35,8 @@ pub(super) struct Teller {
     pub(super) name: CollectorName,
     /// Since when it is not heard; `None`: it is.
     pub(super) disconnected_since: Option<UtcMillis>,
-    producers: usize,
+    /// Numbers of its producers, by the names that it gives them.
+    producers: HashMap<CompactString, ProducerId>,
 }
 
 /// Names of producers.
@@ -55,13 +58,15 @@ impl Producers {
         let Ok(number) = ProducerId::try_from(self.names.len()) else {
             return ProducerId::MAX;
         };
-        let origin = match collector_of(name) {
-            Some(collector) => self.origin_of(&Arc::from(collector)),
+        let origin = match name.split_once(SEPARATOR) {
+            Some((collector, producer)) => {
+                let origin = self.origin_of(&Arc::from(collector));
+                let teller = &mut self.tellers[usize::from(origin) - 1];
+                teller.producers.insert(producer.into(), number);
+                origin
+            }
             None => OWN,
         };
-        if let Some(teller) = usize::from(origin).checked_sub(1) {
-            self.tellers[teller].producers += 1;
-        }
         self.names.push(name.clone());
         self.origins.push(origin);
         self.numbers.insert(name.clone(), number);
@@ -69,16 +74,18 @@ impl Producers {
     }
 
     /// The number of a Collector's producer.
-    pub(super) fn number_of(&mut self, collector: &CollectorName, producer: &str) -> ProducerId {
-        let name: ProducerName = Arc::from(format!("{collector}{SEPARATOR}{producer}"));
-        if let Some(&number) = self.numbers.get(&name) {
+    pub(super) fn number_of(&mut self, collector: Origin, producer: &str) -> ProducerId {
+        let teller = &self.tellers[usize::from(collector) - 1];
+        if let Some(&number) = teller.producers.get(producer) {
             return number;
         }
-        let origin = usize::from(self.origin_of(collector));
-        if self.tellers[origin - 1].producers >= MAX_OF_COLLECTOR {
-            return self.number(&Arc::from(format!("{collector}{SEPARATOR}{OTHERS}")));
-        }
-        self.number(&name)
+        let producer = if teller.producers.len() < MAX_OF_COLLECTOR {
+            producer
+        } else {
+            OTHERS
+        };
+        let name = format!("{}{SEPARATOR}{producer}", teller.name);
+        self.number(&Arc::from(name))
     }
 
     /// The number of a Collector, made on the spot.
@@ -89,7 +96,7 @@ impl Producers {
         self.tellers.push(Teller {
             name: collector.clone(),
             disconnected_since: None,
-            producers: 0,
+            producers: HashMap::new(),
         });
         // Every Collector was onboarded by an operator.
         u16::try_from(self.tellers.len()).unwrap_or(Origin::MAX)

@@ -125,7 +125,7 @@ impl Core {
         // One slot after the other: a change may bury another address and release whom nothing holds yet.
         for (kind, told) in [(SubjectKind::Device, device), (SubjectKind::User, user)] {
             let mut named = Vec::new();
-            let facts = self.facts_of(collector, kind, told, (now, &mut named));
+            let facts = self.facts_of((collector, origin), kind, told, (now, &mut named));
             let entry = match self.table.find(address) {
                 None if facts.is_empty() => None,
                 Some(entry) => Some(entry),
@@ -201,7 +201,7 @@ impl Core {
     /// released when they are kept.
     fn facts_of(
         &mut self,
-        collector: &CollectorName,
+        (collector, origin): (&CollectorName, Origin),
         kind: SubjectKind,
         told: Vec<ToldFact>,
         (now, named): (UtcMillis, &mut Vec<Id<Subject>>),
@@ -223,7 +223,7 @@ impl Core {
                     Err(_may_not) => continue,
                 },
             };
-            let producer = self.producers.number_of(collector, &told.producer);
+            let producer = self.producers.number_of(origin, &told.producer);
             let groups = told.groups.and_then(|(at, groups)| {
                 let groups = self.asserted(Speaker::Collector(collector), &groups);
                 (!groups.is_empty()).then_some((at, groups))

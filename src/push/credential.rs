@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn a_credential_is_read_as_it_was_written_by_its_owner_alone() {
         let state = tempfile::tempdir().expect("folder");
-        let folder = StateDir::open_within(state.path(), FOLDER).expect("folder");
+        let folder = StateDir::open(&state.path().join(FOLDER)).expect("folder");
         let path = credential("hub").write(&folder).expect("write");
         let mode = std::fs::metadata(&path).expect("file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -363,7 +363,7 @@ mod tests {
     fn a_damaged_file_names_itself_without_its_secret_and_stops_no_other() {
         let state = tempfile::tempdir().expect("folder");
         assert!(list(state.path()).expect("nothing yet").is_empty());
-        let folder = StateDir::open_within(state.path(), FOLDER).expect("folder");
+        let folder = StateDir::open(&state.path().join(FOLDER)).expect("folder");
         credential("good").write(&folder).expect("write");
         let text = "name = \"bad\"\nclient_secret = \"s3cret\nurl = 1\n";
         folder.replace("bad.toml", text.as_bytes()).expect("write");

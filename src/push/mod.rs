@@ -6,7 +6,9 @@
 //!  onboarding/ (code → credential in state_dir/push/) ────────────▶ ingest/ (invitations, registry)
 //! ```
 //!
-//! [`shape`] is the protocol. Who wins where Collectors disagree is decided in `identity/`, not here.
+//! [`shape`] is the protocol, [`code`] what an operator carries from one to the other; `server` asks a Server, [`target`]
+//! says where it is, [`credential`] how a Collector signs on there. Who wins where Collectors disagree is decided in
+//! `identity/`, not here.
 
 pub mod code;
 pub mod credential;

@@ -226,19 +226,45 @@ fn at_most<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Change>, D::Error> 
     from.deserialize_seq(Changes)
 }
 
-/// What a Collector holds.
+/// Numbers of each kind: what a Collector holds, and how many changes were pushed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Domains.
     pub domains: u64,
-    /// Users with a session now.
+    /// Users: of what it holds, those with a session now.
     pub users: u64,
-    /// Devices with a session now.
+    /// Devices: of what it holds, those with a session now.
     pub devices: u64,
     /// Groups.
     pub groups: u64,
     /// Sessions.
     pub sessions: u64,
+}
+
+impl Totals {
+    /// Counts a change by its kind; an object that is gone is of none.
+    pub(super) fn count(&mut self, change: &Change) {
+        let place = match change {
+            Change::Address(_) => &mut self.sessions,
+            Change::Domain(_) => &mut self.domains,
+            Change::Gone(_) => return,
+            Change::Object(object) => match object.kind {
+                ObjectKind::User { .. } => &mut self.users,
+                ObjectKind::Device { .. } => &mut self.devices,
+                ObjectKind::Group { .. } => &mut self.groups,
+            },
+        };
+        *place += 1;
+    }
+
+    /// Adds what another push counted.
+    pub(super) fn add(&mut self, more: &Self) {
+        self.domains += more.domains;
+        self.users += more.users;
+        self.devices += more.devices;
+        self.groups += more.groups;
+        self.sessions += more.sessions;
+    }
 }
 
 /// Where the Server stands in this Collector's order.

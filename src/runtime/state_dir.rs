@@ -113,14 +113,6 @@ impl StateDir {
         }
     }
 
-    /// Makes a folder in a state folder and locks it alone, so that a command may write there while the service runs.
-    ///
-    /// # Errors
-    /// As [`StateDir::open`].
-    pub fn open_within(parent: &Path, name: &str) -> Result<Self, StateError> {
-        Self::open(&parent.join(name))
-    }
-
     /// Where the folder is.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -239,10 +231,10 @@ mod tests {
     fn a_folder_within_is_written_while_the_state_folder_is_locked() {
         let folder = tempfile::tempdir().expect("folder");
         let _service = StateDir::open(folder.path()).expect("state");
-        let within = StateDir::open_within(folder.path(), "push").expect("within");
+        let within = StateDir::open(&folder.path().join("push")).expect("within");
         within.replace("a.toml", b"one").expect("write");
         assert!(matches!(
-            StateDir::open_within(folder.path(), "push"),
+            StateDir::open(&folder.path().join("push")),
             Err(StateError::Locked { .. })
         ));
     }

@@ -107,6 +107,13 @@ impl Tasks {
         });
     }
 
+    /// Has these tasks wait for others that somebody may also wait for alone: those of a part that can stop before the
+    /// whole. To be called once the others run.
+    pub fn include(&self, name: impl Into<String>, others: &Self) {
+        let others = others.clone();
+        self.spawn(name, async move { others.ended().await });
+    }
+
     /// Cancelled once a vital task has panicked.
     #[must_use]
     pub fn failed(&self) -> CancellationToken {

@@ -166,7 +166,7 @@ impl Site for Fake {
                 remedy: "remove it first: jims onboard --remove taken".into(),
             });
         }
-        assert_eq!(invite.networks, ["10.1.0.0/16", "192.0.2.1/32"]);
+        assert_eq!(invite.networks, ["10.1.2.3/16", "192.0.2.1"]);
         assert_eq!((invite.domains.len(), invite.roles.len()), (1, 1));
         Ok(Invited {
             name: invite.name,

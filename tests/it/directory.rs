@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::directory_server::{Mode, Server, guid};
 
+use crate::server_site::reads;
+
 const GUARD: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 
@@ -128,19 +130,7 @@ impl Site {
     }
 
     async fn until_report(&self, what: &str, condition: impl Fn(&Reading) -> bool) -> Reading {
-        let waiting = async {
-            loop {
-                let reading = self.report.read();
-                if condition(&reading) {
-                    return reading;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        match tokio::time::timeout(GUARD, waiting).await {
-            Ok(reading) => reading,
-            Err(_) => panic!("not said: {what}; {:?}", self.report.read()),
-        }
+        reads(what, || self.report.read(), condition).await
     }
 
     async fn fault(&self) -> (String, String) {

@@ -1,4 +1,5 @@
-//! A Server as a process, with a Collector that pushes to it: over a restart, and while Collectors may not call.
+//! A Server as a process: what its operator cannot ask for, and a Collector that pushes to it, over a restart and while
+//! Collectors may not call.
 
 #![expect(
     clippy::unwrap_used,
@@ -69,6 +70,15 @@ impl<'a> Process<'a> {
     fn answer(&self, arguments: &[&str]) -> Option<Value> {
         let output = jims(self.folder).args(arguments).output().unwrap();
         serde_json::from_slice(&output.stdout).ok()
+    }
+
+    /// A command that cannot be done: exit code 2, nothing on stdout, and the reason.
+    fn refuses(&self, arguments: &[&str], said: &str) {
+        let output = jims(self.folder).args(arguments).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        assert!(error.contains(said), "{arguments:?}: {error}");
     }
 
     /// Waits for a status that holds what is expected.
@@ -165,6 +175,39 @@ fn all(position: u64) -> Value {
         "begins": true, "position": position,
         "changes": [directory, alice, here("alice", "10.8.0.1"), here("bob", "10.8.0.2")]
     }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_cannot_ask_for_is_refused_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    configure(folder.path(), true);
+    let server = Process::start(folder.path()).await;
+    server.onboard("branch-1").await;
+    let invite = ["onboard", "--invite"];
+    let too_long = "x".repeat(65);
+    for (arguments, said) in [
+        (&["a/b"][..], "cannot be the name of a Collector"),
+        (&[""], "cannot be the name of a Collector"),
+        (&[&too_long], "cannot be the name of a Collector"),
+        (&["BRANCH-1"], "there is a Collector"),
+        (&["a", "--expires", "59s"], "use 1 minute to 30 days"),
+        (&["a", "--expires", "31d"], "use 1 minute to 30 days"),
+        (&["a", "--networks", "10.1"], "is no address or network"),
+        (&["a", "--domains", "a\u{1b}b"], "the scope cannot be used"),
+        (&["a", "--roles", "a["], "the scope cannot be used"),
+    ] {
+        server.refuses(&[&invite[..], arguments].concat(), said);
+    }
+    let describe = ["onboard", "--describe", "branch-1", "two\nlines"];
+    server.refuses(&describe, "the description cannot be used");
+    let list = server.answer(&["onboard", "--list", "--json"]).unwrap();
+    assert_eq!(list["collectors"].as_array().unwrap().len(), 1, "{list}");
+    let narrow = ["a", "--networks", "10.1.2.3/16,::ffff:192.0.2.1", "--json"];
+    assert!(server.answer(&[&invite[..], &narrow].concat()).is_some());
+    let list = server.answer(&["onboard", "--list", "--json"]).unwrap();
+    let kept = &list["collectors"][0]["networks"];
+    assert_eq!(*kept, json!(["10.1.0.0/16", "192.0.2.1/32"]), "{list}");
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

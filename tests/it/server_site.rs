@@ -37,6 +37,27 @@ use tokio_util::sync::CancellationToken;
 /// Long enough for a busy machine; a test that meets it has failed.
 pub(crate) const GUARD: Duration = Duration::from_secs(60);
 
+/// Waits until what is read is so.
+pub(crate) async fn reads<R: std::fmt::Debug>(
+    what: &str,
+    read: impl Fn() -> R,
+    is_so: impl Fn(&R) -> bool,
+) -> R {
+    let wait = async {
+        loop {
+            let reading = read();
+            if is_so(&reading) {
+                return reading;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    match tokio::time::timeout(GUARD, wait).await {
+        Ok(reading) => reading,
+        Err(_) => panic!("not {what}: {:#?}", read()),
+    }
+}
+
 /// Where the configured firewall calls from.
 pub(crate) const FIREWALL: &str = "127.77.4.10";
 pub(crate) const SECRET: &str = "a long secret";

@@ -24,7 +24,7 @@ use jims::writer::{Writer, WriterParts};
 use tokio_util::sync::CancellationToken;
 
 use crate::fake_srx::{Fault, Srx};
-use crate::server_site::{GUARD, event, user_ref};
+use crate::server_site::{GUARD, event, reads, user_ref};
 
 const PASSWORD: &str = "a push secret";
 
@@ -124,19 +124,7 @@ impl Site {
 
     /// Waits until status says so.
     async fn until(&self, what: &str, is_so: impl Fn(&WebApiReading) -> bool) -> WebApiReading {
-        let wait = async {
-            loop {
-                let reading = self.reading();
-                if is_so(&reading) {
-                    return reading;
-                }
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        match tokio::time::timeout(GUARD, wait).await {
-            Ok(reading) => reading,
-            Err(_) => panic!("not {what}: {:#?}", self.reading()),
-        }
+        reads(what, || self.reading(), is_so).await
     }
 
     async fn apply(&self, events: Vec<IdentityEvent>) {

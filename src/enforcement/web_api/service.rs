@@ -220,10 +220,7 @@ impl WebApis {
             }
         });
         // Tasks of its own, so that a reload can wait for this firewall alone.
-        let waiting = tasks.clone();
-        surroundings
-            .tasks
-            .spawn(task, async move { waiting.ended().await });
+        surroundings.tasks.include(task, &tasks);
         Running {
             configured: target.configured,
             password,

@@ -94,10 +94,7 @@ impl EventLogs {
                 let _stopped = ends.run_until_cancelled(source.run()).await;
             }
         });
-        let waiting = tasks.clone();
-        surroundings
-            .tasks
-            .spawn(name, async move { waiting.ended().await });
+        surroundings.tasks.include(name, &tasks);
         self.running
             .lock()
             .insert(configured.name.clone(), Running { stop, tasks });

@@ -117,10 +117,7 @@ impl PcProbes {
                 let _stopped = ends.run_until_cancelled(service.run()).await;
             }
         });
-        let waiting = tasks.clone();
-        self.surroundings
-            .tasks
-            .spawn("PC probe", async move { waiting.ended().await });
+        self.surroundings.tasks.include("PC probe", &tasks);
         *self.running.lock() = Some((stop, tasks));
     }
 

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use super::registry::{MAX_TEXT, cleaned};
@@ -58,7 +59,7 @@ impl Parsing {
         if bytes.len() <= SMALL
             && let Ok(json) = unpack(&bytes, packed, SMALL_UNPACKED)
         {
-            return parse(&json);
+            return parse(&json, |push: &Push| push.protocol);
         }
         let room = Arc::clone(&self.0).acquire_owned().await;
         let parsed = supervisor::blocking(move || {
@@ -66,7 +67,7 @@ impl Parsing {
             let _room = room;
             let json = unpack(&bytes, packed, MAX_JSON_BYTES as u64)?;
             drop(bytes);
-            parse(&json)
+            parse(&json, |push: &Push| push.protocol)
         });
         let broken = || NoPush::Invalid("the body cannot be read".into());
         parsed.await.unwrap_or_else(|| Err(broken()))
@@ -104,12 +105,15 @@ fn unpack(bytes: &[u8], packed: bool, most: u64) -> Result<Vec<u8>, NoPush> {
     Ok(json)
 }
 
-/// The push in a JSON document. Which protocol it is of is looked at first, for one of another shape need not be understood.
-fn parse(json: &[u8]) -> Result<Push, NoPush> {
+/// What is in a JSON document that tells of which protocol it is; one of another protocol need not be understood.
+pub(super) fn parse<T: DeserializeOwned>(
+    json: &[u8],
+    protocol_of: impl Fn(&T) -> u32,
+) -> Result<T, NoPush> {
     let is_ours = |protocol| (MINIMUM_PROTOCOL..=PROTOCOL).contains(&protocol);
-    match serde_json::from_slice::<Push>(json) {
-        Ok(push) if !is_ours(push.protocol) => Err(NoPush::Protocol),
-        Ok(push) => Ok(push),
+    match serde_json::from_slice::<T>(json) {
+        Ok(said) if !is_ours(protocol_of(&said)) => Err(NoPush::Protocol),
+        Ok(said) => Ok(said),
         Err(why) => match serde_json::from_slice::<Head>(json) {
             Ok(head) if !is_ours(head.protocol) => Err(NoPush::Protocol),
             // It may repeat what it read, however long that is and whatever is in it.

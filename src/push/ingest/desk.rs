@@ -10,7 +10,7 @@ use secrecy::zeroize::Zeroize as _;
 use thiserror::Error;
 
 use super::reading::{self, CollectorReading};
-use super::registry::{self, Collector, DEFAULT_EXPIRY, Invitation, Registry, RegistryError};
+use super::registry::{self, Collector, DEFAULT_EXPIRY, Registry, RegistryError};
 use super::scope::ScopeText;
 use super::table::Busy;
 use super::{Entry, Ingest, Inner, Leaving};
@@ -54,15 +54,6 @@ impl From<Busy> for IngestError {
     fn from(_: Busy) -> Self {
         Self::Busy
     }
-}
-
-/// Invitations and Collectors as they are kept; secrets are hashes in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Invitations, the oldest first; those that are over are remembered for a while.
-    pub invitations: Vec<Invitation>,
-    /// Collectors in the order of onboarding.
-    pub collectors: Vec<Collector>,
 }
 
 impl Ingest {
@@ -173,16 +164,6 @@ impl Ingest {
     pub async fn describe(&self, name: &str, description: &str) -> Result<(), IngestError> {
         let describe = |all: &mut Registry| Ok(all.describe(name, description)?);
         self.0.change(describe).await
-    }
-
-    /// Everything that is kept.
-    #[must_use]
-    pub fn list(&self) -> Listed {
-        let registry = self.0.registry.load();
-        Listed {
-            invitations: registry.invitations().to_vec(),
-            collectors: registry.collectors().to_vec(),
-        }
     }
 
     /// How every Collector is doing, in the order of onboarding; open invitations last.

@@ -18,7 +18,7 @@ use axum::routing::post;
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::body::{self, NoPush};
-use super::interpret::{Counts, interpret};
+use super::interpret::interpret;
 use super::receiving::{self, Outcome};
 use super::stream::{self, Stream};
 use super::{Entry, Ingest, Inner};
@@ -26,7 +26,7 @@ use crate::access::{Role, bearer};
 use crate::net::http::{Peer, retry_after};
 use crate::push::shape::{
     Accepted, MINIMUM_PROTOCOL, ONBOARD_PATH, Onboard, Onboarded, PROTOCOL, PUSH_PATH, Position,
-    Push, Reason, Refused,
+    Push, Reason, Refused, Totals,
 };
 use crate::runtime::clock;
 
@@ -88,20 +88,7 @@ async fn onboarded(inner: &Inner, parts: &Parts, body: Body) -> Result<Response,
         return Err(too_many(wait));
     }
     let bytes = body::read(body, MAX_ONBOARD_BYTES).await.map_err(no_push)?;
-    let asked: Onboard = serde_json::from_slice(&bytes).map_err(|why| {
-        let head = serde_json::from_slice::<Head>(&bytes);
-        match head {
-            Ok(head) if !is_ours(head.protocol) => protocol(),
-            _ => refused(
-                StatusCode::BAD_REQUEST,
-                Reason::InvalidRequest,
-                why.to_string(),
-            ),
-        }
-    })?;
-    if !is_ours(asked.protocol) {
-        return Err(protocol());
-    }
+    let asked = body::parse(&bytes, |asked: &Onboard| asked.protocol).map_err(no_push)?;
     let collector = inner.onboard(&asked, address).await;
     let collector = collector.map_err(|(reason, why)| {
         if reason == Reason::UnknownInvitation {
@@ -120,15 +107,6 @@ async fn onboarded(inner: &Inner, parts: &Parts, body: Body) -> Result<Response,
         now: clock::utc_now().0,
     };
     Ok(axum::Json(answer).into_response())
-}
-
-#[derive(serde::Deserialize)]
-struct Head {
-    protocol: u32,
-}
-
-fn is_ours(protocol: u32) -> bool {
-    (MINIMUM_PROTOCOL..=PROTOCOL).contains(&protocol)
 }
 
 async fn pushed(inner: &Arc<Inner>, parts: &Parts, body: Body) -> Result<Response, Refusal> {
@@ -226,14 +204,14 @@ async fn understood(
     turn: &mut Option<Stream>,
     push: &mut Push,
     address: IpAddr,
-) -> Result<(Outcome, Counts), String> {
+) -> Result<(Outcome, Totals), String> {
     // It may have been removed or disabled while it waited for its turn.
     let registry = inner.registry.load_full();
     let is_there = registry
         .collector(&entry.name)
         .is_some_and(|one| one.enabled && one.client_id == entry.client_id);
     if !is_there {
-        return Ok((Outcome::Gone, Counts::default()));
+        return Ok((Outcome::Gone, Totals::default()));
     }
     stream::check(push)?;
     let now = clock::utc_now();

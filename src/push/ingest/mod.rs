@@ -35,9 +35,8 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use parking_lot::{Mutex, RwLock};
 
-pub use self::desk::{IngestError, Listed};
+pub use self::desk::IngestError;
 pub use self::file::SetAside;
-pub use self::interpret::Counts;
 pub use self::reading::{CollectorReading, CollectorState};
 pub use self::registry::{
     Collector, DEFAULT_EXPIRY, Invitation, InvitationState, LONGEST_EXPIRY, Registry,

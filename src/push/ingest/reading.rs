@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::interpret::Counts;
 use super::registry::{Collector, Invitation};
+use super::scope::ScopeText;
 use crate::identity::time::UtcMillis;
 use crate::push::shape::{Push, Totals};
 
@@ -55,7 +55,7 @@ pub struct CollectorReading {
     /// Where it last called from.
     pub address: Option<IpAddr>,
     /// What it pushed since this process started.
-    pub pushed: Counts,
+    pub pushed: Totals,
     /// What it holds itself, as it last said.
     pub totals: Option<Totals>,
     /// Positions that lay behind its last push.
@@ -64,6 +64,8 @@ pub struct CollectorReading {
     pub behind_for: Duration,
     /// How far its clock is ahead of ours, in milliseconds; a push's way included.
     pub clock_ahead_ms: Option<i64>,
+    /// What it may speak for.
+    pub scope: ScopeText,
     /// When it was onboarded.
     pub onboarded_at: Option<UtcMillis>,
     /// Since when it is disconnected.
@@ -90,7 +92,7 @@ pub(super) struct Live {
     pub(super) passing: bool,
     last_update: Option<UtcMillis>,
     address: Option<IpAddr>,
-    pushed: Counts,
+    pushed: Totals,
     last: Option<Said>,
     /// Since when it is behind.
     behind_since: Option<UtcMillis>,
@@ -134,7 +136,7 @@ impl Live {
     }
 
     /// A push was taken.
-    pub(super) fn took(&mut self, counts: &Counts, now: UtcMillis) {
+    pub(super) fn took(&mut self, counts: &Totals, now: UtcMillis) {
         self.pushed.add(counts);
         self.last_update = Some(now);
         self.refused = None;
@@ -166,6 +168,7 @@ impl Live {
             behind: said.map_or(0, |said| said.behind),
             behind_for: self.behind_since.map_or(Duration::ZERO, |at| now.since(at)),
             clock_ahead_ms: said.map(|said| said.clock_ahead_ms),
+            scope: of.scope.clone(),
             onboarded_at: Some(of.onboarded_at),
             disconnected_since: self.disconnected_since,
             invitation_expires: None,
@@ -222,11 +225,12 @@ pub(super) fn invited(of: &Invitation) -> CollectorReading {
         description: String::new(),
         last_update: None,
         address: None,
-        pushed: Counts::default(),
+        pushed: Totals::default(),
         totals: None,
         behind: 0,
         behind_for: Duration::ZERO,
         clock_ahead_ms: None,
+        scope: of.scope.clone(),
         onboarded_at: None,
         disconnected_since: None,
         invitation_expires: Some(of.expires),

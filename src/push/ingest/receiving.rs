@@ -3,6 +3,7 @@
 //! A Collector's pushes are handled one after the other. The position moves in memory only after the table has taken all
 //! of a push. What is said again after a failure replaces itself, so a push that was applied in part does no harm.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,6 +16,7 @@ use super::{Entry, Inner};
 use crate::identity::collector::{AddressReport, CollectorName};
 use crate::identity::directory::{DirectoryBatch, DirectoryObject, DirectoryStep, ObjectId};
 use crate::identity::name::Name;
+use crate::identity::time::UtcMillis;
 use crate::push::shape::{MAX_DIRECTORIES, Position, Push};
 use crate::runtime::clock;
 
@@ -265,7 +267,8 @@ impl Inner {
         let Some(since) = entry.live.lock().disconnected_since else {
             return Ok(());
         };
-        if clock::utc_now().since(since) >= self.table.policy().logoff_time {
+        let logoff_time = self.table.reader.read().policy().logoff_time;
+        if clock::utc_now().since(since) >= logoff_time {
             entry.again.store(true, Ordering::Release);
         }
         self.table.standing(&entry.name, None).await?;
@@ -279,9 +282,14 @@ impl Inner {
         let Some(one) = registry.collector(name) else {
             return Grounds::default();
         };
-        let policy = self.table.policy();
-        let silent = |name: &str| self.silent_since(name);
-        holder::grounds(one, &registry, &policy, silent, clock::utc_now())
+        // Asked before the table is held: whoever changes the entries may wait for the table.
+        let all = registry.collectors().iter();
+        let silent: HashMap<&str, UtcMillis> = all
+            .filter_map(|one| Some((one.name.as_str(), self.silent_since(&one.name)?)))
+            .collect();
+        let since = |name: &str| silent.get(name).copied();
+        let core = self.table.reader.read();
+        holder::grounds(one, &registry, core.policy(), since, clock::utc_now())
     }
 
     /// Keeps which directories a Collector serves, so that it is known after a restart too.

@@ -1,9 +1,11 @@
 //! What a Collector may speak for, as its operator wrote it (rule 12), and what the table makes of it.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::identity::address::Networks;
+use crate::identity::address::{Networks, canonical};
 use crate::identity::name::{Name, NameKey};
 use crate::identity::policy::{Globs, Scope};
 
@@ -25,6 +27,18 @@ pub struct ScopeText {
 }
 
 impl ScopeText {
+    /// The same, with networks as they are compared.
+    ///
+    /// # Errors
+    /// As [`ScopeText::to_scope`].
+    pub(super) fn checked(mut self) -> Result<Self, String> {
+        self.to_scope()?;
+        for text in &mut self.networks {
+            *text = network(text)?.to_string();
+        }
+        Ok(self)
+    }
+
     /// What the table obeys.
     ///
     /// # Errors
@@ -48,9 +62,7 @@ impl ScopeText {
             roles: roles.map_err(|why| why.to_string())?,
         })
     }
-}
 
-impl ScopeText {
     /// Whether a directory of the domain, a folded DNS name, is within it (rule 12).
     pub(super) fn may_serve(&self, domain: &str) -> bool {
         let mut named = self.domains.iter();
@@ -58,10 +70,12 @@ impl ScopeText {
     }
 }
 
+/// A network, or an address as one; mapped addresses are IPv4 (rule 1).
 fn network(text: &str) -> Result<IpNet, String> {
-    let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+    let address = || text.parse::<IpAddr>().map(|ip| IpNet::from(canonical(ip)));
     let read = text.parse::<IpNet>().or_else(|_| address());
-    read.map_err(|_| format!("{text:?} is no address or network"))
+    let read = read.map_err(|_| format!("{text:?} is no address or network"))?;
+    Ok(read.trunc())
 }
 
 #[cfg(test)]
@@ -88,6 +102,16 @@ mod tests {
     }
 
     #[test]
+    fn rule_1_networks_are_kept_as_they_are_compared() {
+        let text = ScopeText {
+            networks: texts(&["10.1.2.3/16", "::ffff:192.0.2.1"]),
+            ..ScopeText::default()
+        };
+        let checked = text.checked().expect("a scope");
+        assert_eq!(checked.networks, ["10.1.0.0/16", "192.0.2.1/32"]);
+    }
+
+    #[test]
     fn what_is_no_scope_is_said() {
         let wrong = ScopeText {
             networks: texts(&["10.1"]),
@@ -99,5 +123,15 @@ mod tests {
             ..ScopeText::default()
         };
         assert!(many.to_scope().is_err());
+        let forged = ScopeText {
+            domains: texts(&["a\u{1b}b"]),
+            ..ScopeText::default()
+        };
+        assert!(forged.to_scope().is_err());
+        let no_glob = ScopeText {
+            roles: texts(&["a["]),
+            ..ScopeText::default()
+        };
+        assert!(no_glob.to_scope().is_err());
     }
 }

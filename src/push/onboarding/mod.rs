@@ -416,7 +416,7 @@ impl Driver<'_> {
             path: state_dir.clone(),
             source,
         })?;
-        let folder = StateDir::open_within(state_dir, FOLDER)?;
+        let folder = StateDir::open(&state_dir.join(FOLDER))?;
         if let Some(pem) = &self.issuers {
             let file = ca_file_name(&credential.name);
             folder.replace(&file, pem)?;

@@ -16,5 +16,5 @@ mod reading;
 mod render;
 mod service;
 
-pub use self::reading::{Kinds, PushReading, State};
+pub use self::reading::{PushReading, State};
 pub use self::service::{Broken, Pushes, Surroundings, Wanted};

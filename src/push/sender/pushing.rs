@@ -115,7 +115,6 @@ impl Pushing {
                 () = tokio::time::sleep(pause) => {}
                 () = self.setup.wake.notified() => {}
             }
-            self.setup.progress.reconnects();
         }
     }
 

@@ -9,7 +9,7 @@ use crate::identity::time::UtcMillis;
 use crate::identity::view::Seq;
 use crate::net::collector_client::SeenCertificate;
 use crate::push::server::Trouble;
-use crate::push::shape::{Change, ObjectKind, Reason};
+use crate::push::shape::{Reason, Totals};
 use crate::runtime::report::Fault;
 
 /// What the task is at.
@@ -31,39 +31,6 @@ pub enum State {
     Failing,
 }
 
-/// How many of each kind the Server took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kinds {
-    /// What directories tell of their domains.
-    pub domains: u64,
-    /// Users of directories.
-    pub users: u64,
-    /// Devices of directories.
-    pub devices: u64,
-    /// Groups of directories.
-    pub groups: u64,
-    /// Objects that are gone.
-    pub gone: u64,
-    /// Addresses.
-    pub addresses: u64,
-}
-
-impl Kinds {
-    fn count(&mut self, change: &Change) {
-        let place = match change {
-            Change::Address(_) => &mut self.addresses,
-            Change::Domain(_) => &mut self.domains,
-            Change::Gone(_) => &mut self.gone,
-            Change::Object(object) => match object.kind {
-                ObjectKind::User { .. } => &mut self.users,
-                ObjectKind::Device { .. } => &mut self.devices,
-                ObjectKind::Group { .. } => &mut self.groups,
-            },
-        };
-        *place += 1;
-    }
-}
-
 /// How pushing to one Server goes.
 #[derive(Clone, Debug)]
 pub struct PushReading {
@@ -79,12 +46,8 @@ pub struct PushReading {
     pub pass: Option<(u64, u64)>,
     /// When the Server last took a push, heartbeats among them.
     pub last_push: Option<UtcMillis>,
-    /// Pushes that it took since the process started.
-    pub pushes: u64,
     /// Changes that it took since the process started.
-    pub pushed: Kinds,
-    /// How often the way there was made anew after a failure.
-    pub reconnects: u64,
+    pub pushed: Totals,
     /// The Server's certificate at the last connection.
     pub certificate: Option<SeenCertificate>,
     /// What is wrong.
@@ -107,9 +70,7 @@ impl Progress {
             behind: 0,
             pass: None,
             last_push: None,
-            pushes: 0,
-            pushed: Kinds::default(),
-            reconnects: 0,
+            pushed: Totals::default(),
             certificate: None,
             fault: None,
         };
@@ -124,11 +85,6 @@ impl Progress {
         self.state.lock().0.state = state;
     }
 
-    /// The way there is made anew.
-    pub(super) fn reconnects(&self) {
-        self.state.lock().0.reconnects += 1;
-    }
-
     /// A push was taken; whether that is news.
     pub(super) fn taken(
         &self,
@@ -141,7 +97,6 @@ impl Progress {
         let news = reading.fault.is_some() || reading.last_push.is_none();
         reading.fault = None;
         reading.last_push = Some(now);
-        reading.pushes += 1;
         for change in &told.changes {
             reading.pushed.count(change);
         }

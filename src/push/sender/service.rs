@@ -99,19 +99,13 @@ impl Wanted {
         wanted
     }
 
-    /// Whether anybody is pushed to, so that the feed is needed.
-    #[must_use]
-    pub fn is_any(&self) -> bool {
-        !self.targets.is_empty()
-    }
-
     /// How many are pushed to.
     #[must_use]
     pub fn len(&self) -> usize {
         self.targets.len()
     }
 
-    /// Whether nobody is pushed to.
+    /// Whether nobody is pushed to, so that no feed is needed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()
@@ -301,10 +295,7 @@ impl Pushes {
             }
         });
         // Tasks of its own, so that a change can wait for this target alone.
-        let waiting = tasks.clone();
-        surroundings
-            .tasks
-            .spawn(task, async move { waiting.ended().await });
+        surroundings.tasks.include(task, &tasks);
         Running {
             credential,
             progress,

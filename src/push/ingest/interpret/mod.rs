@@ -17,7 +17,7 @@ use crate::identity::directory::{DirectoryObject, DomainFacts, ObjectId, ObjectK
 use crate::identity::name::{Name, NameKey};
 use crate::identity::time::UtcMillis;
 use crate::push::shape::{
-    self, Change, FactKind, MAX_DIRECTORY_NAME, MAX_FACTS, MAX_GROUPS, MAX_SUFFIXES,
+    self, Change, FactKind, MAX_DIRECTORY_NAME, MAX_FACTS, MAX_GROUPS, MAX_SUFFIXES, Totals,
 };
 
 /// Longest record, in bytes.
@@ -33,7 +33,7 @@ pub(super) struct Told {
     /// Of directories, each once for each domain.
     pub(super) directories: BTreeMap<DirectoryKey, DirectoryPart>,
     /// How much of what.
-    pub(super) counts: Counts,
+    pub(super) counts: Totals,
 }
 
 /// A directory of a Collector, and a domain that it serves; folded.
@@ -62,32 +62,6 @@ impl DirectoryPart {
     /// Whether it tells something; what is only gone may be of a domain that the directory served before.
     pub(super) fn tells(&self) -> bool {
         self.facts.is_some() || !self.upserts.is_empty()
-    }
-}
-
-/// How many changes were of which kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Domains.
-    pub domains: u64,
-    /// Users of directories.
-    pub users: u64,
-    /// Devices of directories.
-    pub devices: u64,
-    /// Groups of directories.
-    pub groups: u64,
-    /// Addresses.
-    pub sessions: u64,
-}
-
-impl Counts {
-    /// Adds what another push brought.
-    pub(super) fn add(&mut self, more: &Self) {
-        self.domains += more.domains;
-        self.users += more.users;
-        self.devices += more.devices;
-        self.groups += more.groups;
-        self.sessions += more.sessions;
     }
 }
 
@@ -124,15 +98,10 @@ struct Reading {
 
 impl Reading {
     fn take(&mut self, change: Change) -> Result<(), Wrong> {
+        self.told.counts.count(&change);
         match change {
-            Change::Address(address) => {
-                self.told.counts.sessions += 1;
-                self.address(address)
-            }
-            Change::Domain(domain) => {
-                self.told.counts.domains += 1;
-                self.domain(&domain)
-            }
+            Change::Address(address) => self.address(address),
+            Change::Domain(domain) => self.domain(&domain),
             Change::Object(object) => self.object(object),
             Change::Gone(gone) => {
                 let (key, id) = self.once(&gone.directory, &gone.domain, &gone.id)?;
@@ -175,29 +144,22 @@ impl Reading {
         self.serves(&key)?;
         let primary_group = sid("primary_group", told.primary_group.as_deref())?;
         let kind = match told.kind {
-            shape::ObjectKind::User { upn, enabled } => {
-                self.told.counts.users += 1;
-                ObjectKind::User {
-                    upn: maybe("upn", upn.as_deref())?,
-                    enabled,
-                    primary_group,
-                }
-            }
+            shape::ObjectKind::User { upn, enabled } => ObjectKind::User {
+                upn: maybe("upn", upn.as_deref())?,
+                enabled,
+                primary_group,
+            },
             shape::ObjectKind::Device {
                 dns_name,
                 os,
                 os_version,
-            } => {
-                self.told.counts.devices += 1;
-                ObjectKind::Device {
-                    dns_name: maybe("dns_name", dns_name.as_deref())?,
-                    os: maybe("os", os.as_deref())?,
-                    os_version: maybe("os_version", os_version.as_deref())?,
-                    primary_group,
-                }
-            }
+            } => ObjectKind::Device {
+                dns_name: maybe("dns_name", dns_name.as_deref())?,
+                os: maybe("os", os.as_deref())?,
+                os_version: maybe("os_version", os_version.as_deref())?,
+                primary_group,
+            },
             shape::ObjectKind::Group { members } => {
-                self.told.counts.groups += 1;
                 let all = members.iter().enumerate();
                 let read = all.map(|(at, text)| object_id(text, || format!("members[{at}]")));
                 let members = read.collect::<Result<_, _>>()?;

@@ -221,7 +221,7 @@ fn objects_are_gathered_by_directory_and_domain() {
             .is_some_and(|facts| facts.netbios.is_some())
     );
     assert_eq!((part.upserts.len(), part.removed.len()), (3, 1));
-    let counts = Counts {
+    let counts = Totals {
         domains: 1,
         users: 1,
         devices: 1,

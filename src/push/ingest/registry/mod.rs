@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 use super::scope::ScopeText;
@@ -228,7 +228,7 @@ impl Registry {
         if !(SHORTEST_EXPIRY..=LONGEST_EXPIRY).contains(&life) {
             return Err(RegistryError::BadExpiry(life.as_secs()));
         }
-        scope.to_scope().map_err(RegistryError::BadScope)?;
+        let scope = scope.checked().map_err(RegistryError::BadScope)?;
         let is_other = |other: &str| other.eq_ignore_ascii_case(name);
         let mut invited = self.invitations.iter();
         if self.collectors.iter().any(|one| is_other(&one.name))
@@ -341,10 +341,7 @@ impl Registry {
     ) -> Result<String, (Reason, String)> {
         check(asked).map_err(|why| (Reason::InvalidRequest, why))?;
         let refused = |reason, why: &str| Err((reason, why.to_owned()));
-        let Some(place) = self.invited(&hash(&asked.invitation)) else {
-            return refused(Reason::UnknownInvitation, "no invitation has this code");
-        };
-        let Some(invitation) = self.invitations.get(place) else {
+        let Some((place, invitation)) = self.invited(&hash(&asked.invitation)) else {
             return refused(Reason::UnknownInvitation, "no invitation has this code");
         };
         let secret = hash(&asked.client_secret);
@@ -385,15 +382,13 @@ impl Registry {
         self.invited(&hash(invitation)).is_some()
     }
 
-    /// Where the invitation of the secret is; takes the same time whichever it is.
-    fn invited(&self, secret: &Hash) -> Option<usize> {
-        let mut found = None;
-        for (place, invitation) in self.invitations.iter().enumerate() {
-            if Choice::into(invitation.secret.ct_eq(secret)) {
-                found = Some(place);
-            }
-        }
-        found
+    /// The invitation of the secret, and where it is; takes the same time whichever it is.
+    fn invited(&self, secret: &Hash) -> Option<(usize, &Invitation)> {
+        let all = self.invitations.iter().enumerate();
+        all.fold(None, |found, one| {
+            let is_it = same(&one.1.secret, secret);
+            is_it.then_some(one).or(found)
+        })
     }
 
     fn take(
