@@ -13,12 +13,13 @@ use zeroize::Zeroizing;
 use super::ask;
 use super::config_file;
 use super::exit::{Exit, Failure};
+use super::first_push;
 use super::probe::step_text;
 use super::render::{escape, paragraph};
 use crate::app::{self, JoinEnding, Joined};
 use crate::config::Config;
 use crate::config::secret::Secret;
-use crate::control::protocol::{Answer, ProbedStep, Refusal, Request};
+use crate::control::protocol::{ProbedStep, Refusal};
 
 /// Longest text that is read as a code, in bytes.
 const MAX_CODE: u16 = 1024;
@@ -74,9 +75,12 @@ pub(super) fn run(
             let _closed = write!(anstream::stderr(), "{}", step_text(step));
         }
     };
-    let joined = ask::block_on(app::join(&config, wanted, show))?.map_err(failure)?;
+    let mut joined = ask::block_on(app::join(&config, wanted, show))?.map_err(failure)?;
     let is_done = matches!(joined.ending, JoinEnding::Onboarded | JoinEnding::Already);
-    let service = if is_done { wake(config_path) } else { None };
+    let pushed = is_done
+        .then(|| first_push(config_path, &joined.target, json))
+        .flatten();
+    joined.steps.extend(pushed.clone());
     if json {
         let printed = Printed {
             ending: joined.ending.as_str(),
@@ -87,7 +91,7 @@ pub(super) fn run(
         };
         ask::print_json(&printed, out)?;
     } else {
-        write!(out, "{}", render(&joined, &join.url, service.as_deref()))?;
+        write!(out, "{}", render(&joined, &join.url, pushed.as_ref()))?;
     }
     Ok(match joined.ending {
         JoinEnding::Onboarded | JoinEnding::Already => Exit::Yes,
@@ -192,15 +196,28 @@ impl Drop for Hidden {
     }
 }
 
-/// Tells a running service; what it says, if one runs.
-fn wake(config: Option<&Path>) -> Option<String> {
-    match ask::ask(config, &Request::Onboarded).ok()? {
-        Answer::Done { detail } => Some(detail),
-        _ => None,
+/// Watches the running service push for the first time, showing how far it is on a terminal; its step, shown too.
+fn first_push(config: Option<&Path>, target: &str, json: bool) -> Option<ProbedStep> {
+    let is_watched = !json && std::io::stderr().is_terminal();
+    // Nowhere is left to complain if stderr is closed.
+    let line = |text: &str| {
+        let _closed = write!(anstream::stderr(), "\r{text:<60}\r");
+    };
+    let step = first_push::watch(config, target, |progress| {
+        if is_watched {
+            line(&format!("  ..  push              {progress}"));
+        }
+    });
+    if is_watched {
+        line("");
     }
+    if let Some(step) = step.as_ref().filter(|_| !json) {
+        let _closed = write!(anstream::stderr(), "{}", step_text(step));
+    }
+    step
 }
 
-fn render(joined: &Joined, url: &str, service: Option<&str>) -> String {
+fn render(joined: &Joined, url: &str, pushed: Option<&ProbedStep>) -> String {
     let (url, name) = (escape(url), escape(&joined.collector));
     let mut text = match joined.ending {
         JoinEnding::Onboarded => paragraph(&format!("onboarded at {url} as {name}")),
@@ -215,9 +232,10 @@ fn render(joined: &Joined, url: &str, service: Option<&str>) -> String {
         ));
     }
     if matches!(joined.ending, JoinEnding::Onboarded | JoinEnding::Already) {
-        text.push_str(&paragraph(&match service {
-            Some(said) => format!("the running service: {said}"),
-            None => "no service answers here; it pushes once it runs".to_owned(),
+        text.push_str(&paragraph(match pushed {
+            Some(step) if step.ok => "the running service pushes there",
+            Some(_) => "the running service cannot push there yet; it tries again",
+            None => "no service answers here; it pushes once it runs",
         }));
     }
     text
@@ -236,12 +254,12 @@ mod tests {
             credential_file: Some("/var/lib/jims/push/hub.example.com.toml".into()),
             steps: Vec::new(),
         };
-        let text = render(&joined, "https://hub.example.com", Some("it pushes to 1"));
+        let text = render(&joined, "https://hub.example.com", None);
         assert_eq!(
             text,
             "onboarded at https://hub.example.com as branch-1\\u{1b}\n\
              credential: /var/lib/jims/push/hub.example.com.toml\n\
-             the running service: it pushes to 1\n"
+             no service answers here; it pushes once it runs\n"
         );
     }
 

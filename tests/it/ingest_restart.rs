@@ -46,6 +46,13 @@ fn configure(folder: &Path, ingest: bool) {
     fs::write(folder.join("jims.toml"), text).unwrap();
 }
 
+/// A process without a Server, which may push to one.
+fn configure_collector(folder: &Path) {
+    let text = "schema = 1\n[collector]\nname = \"branch\"\nstate_dir = \"state\"\n\
+                [control]\nsocket = \"control.sock\"\n";
+    fs::write(folder.join("jims.toml"), text).unwrap();
+}
+
 fn jims(folder: &Path) -> Command {
     let mut command = Command::cargo_bin("jims").unwrap();
     command.arg("--config").arg(folder.join("jims.toml"));
@@ -63,7 +70,7 @@ impl<'a> Process<'a> {
             .spawn()
             .unwrap();
         let process = Self { folder, child };
-        process.until(|status| status["server"].is_object()).await;
+        process.until(|status| status["version"].is_string()).await;
         process
     }
 
@@ -175,6 +182,43 @@ fn all(position: u64) -> Value {
         "begins": true, "position": position,
         "changes": [directory, alice, here("alice", "10.8.0.1"), here("bob", "10.8.0.2")]
     }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_push_of_a_running_collector_is_the_last_step_of_its_onboarding() {
+    let (at_server, at_branch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    configure(at_server.path(), true);
+    configure_collector(at_branch.path());
+    let server = Process::start(at_server.path()).await;
+    let branch = Process::start(at_branch.path()).await;
+    let invited = server.answer(&["onboard", "--invite", "branch", "--json"]);
+    let code = invited.unwrap()["code"].as_str().unwrap().to_owned();
+    let url = server.url("").await;
+    let joined = branch.answer(&["onboard", &url, "--code", &code, "--json"]);
+    let steps = joined.unwrap()["steps"].clone();
+    let last = steps.as_array().unwrap().last().unwrap().clone();
+    assert_eq!(
+        (&last["name"], &last["ok"]),
+        (&json!("push"), &json!(true)),
+        "{steps}"
+    );
+    let told = server.until(|status| status["collectors"][0]["state"] == "connected");
+    assert_eq!(told.await["collectors"][0]["identifier"], "branch");
+
+    let disable = jims(at_server.path())
+        .args(["onboard", "--disable", "branch"])
+        .output();
+    assert!(disable.unwrap().status.success());
+    let mut again = jims(at_branch.path());
+    let again = again.args(["onboard", &url]).output().unwrap();
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert_eq!(again.status.code(), Some(0), "it is onboarded: {said}");
+    assert!(
+        said.contains("NO  push") && said.contains("disabled"),
+        "{said}"
+    );
+    branch.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -447,35 +447,7 @@ fn onboarding_by_a_script_says_what_is_wrong() {
     let revoked = revoked["code"].as_str().expect("a code");
     refused(&site, &url(), revoked, (1, "revoked on the server"));
 
-    let output = onboard(&site, &url(), &code);
-    assert!(
-        output.status.success(),
-        "{}{}",
-        text(&output.stdout),
-        text(&output.stderr)
-    );
-    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(answer["collector"], "branch", "{answer}");
-    let file = answer["credential_file"]
-        .as_str()
-        .expect("a file")
-        .to_owned();
-    let mode = std::os::unix::fs::PermissionsExt::mode(
-        &std::fs::metadata(&file)
-            .expect("the credential")
-            .permissions(),
-    );
-    assert_eq!(mode & 0o777, 0o600, "{file}");
-    wait_following(&server, "branch");
-    // Twice is once, with the code and without.
-    assert!(onboard(&site, &url(), &code).status.success());
-    let again = site.run(&["onboard", &url(), "--json"]);
-    assert!(
-        again.status.success(),
-        "{}{}",
-        text(&again.stdout),
-        text(&again.stderr)
-    );
+    it_is_onboarded_once(&server, &site, &code);
     let mut other = collector(HEADQUARTERS);
     other.start();
     refused(&other, &url(), &code, (1, "another"));
@@ -484,8 +456,32 @@ fn onboarding_by_a_script_says_what_is_wrong() {
         !list.to_string().contains(&code[6..20]),
         "the code is shown once"
     );
-    assert_ne!(list, json!({}), "{list}");
+    let names = list["collectors"].as_array().expect("a list").iter();
+    let names: Vec<&Value> = names.map(|one| &one["name"]).collect();
+    assert_eq!(names, [&json!("branch")], "{list}");
     for site in [&mut server, &mut site, &mut other] {
         site.stop();
     }
+}
+
+/// With the code, a second time with it, and without: one Collector, whose first push is a step.
+fn it_is_onboarded_once(server: &Site, site: &Site, code: &str) {
+    let output = onboard(site, &url(), code);
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(answer["collector"], "branch", "{answer}");
+    let last = answer["steps"].as_array().and_then(|steps| steps.last());
+    let last = last.expect("steps");
+    let pushed = (&last["name"], &last["ok"]);
+    assert_eq!(pushed, (&json!("push"), &json!(true)), "{answer}");
+    let file = answer["credential_file"].as_str().expect("a file");
+    let file = std::fs::metadata(file).expect("the credential");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&file.permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    wait_following(server, "branch");
+    assert!(onboard(site, &url(), code).status.success());
+    let again = site.run(&["onboard", &url(), "--json"]);
+    let said = format!("{}{}", text(&again.stdout), text(&again.stderr));
+    assert!(again.status.success(), "{said}");
 }
