@@ -401,6 +401,7 @@ fn or_dash(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::protocol::EventTotals;
     use crate::control::protocol::{DirectoryTotals, Lag, ServerStatus, ThisCollector};
     use crate::identity::time::UtcMillis;
     use unicode_width::UnicodeWidthStr;
@@ -519,6 +520,7 @@ mod tests {
                 sessions: 104_205,
             },
             directory: DirectoryTotals::default(),
+            events: EventTotals::default(),
             directories: Vec::new(),
             producers: Vec::new(),
             server: Some(ServerStatus {

@@ -318,6 +318,7 @@ mod tests {
             users: vec![],
             devices: vec![],
             ended: vec![],
+            explained: vec![],
             truncated: false,
             point: None,
         }

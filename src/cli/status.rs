@@ -399,8 +399,8 @@ fn attention(status: &Status) -> String {
 mod tests {
     use super::*;
     use crate::control::protocol::{
-        Attention, CollectorState, DirectoryTotals, FaultStatus, Kinds, Lag, PushState,
-        ThisCollector, Totals, timestamp,
+        Attention, CollectorState, DirectoryTotals, EventTotals, FaultStatus, Kinds, Lag,
+        PushState, ThisCollector, Totals, timestamp,
     };
     use crate::identity::time::UtcMillis;
     use std::collections::BTreeMap;
@@ -564,6 +564,7 @@ mod tests {
                 devices: 120,
                 groups: 40,
             },
+            events: EventTotals::default(),
             directories: vec![corp],
             producers: vec![
                 source(

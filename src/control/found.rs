@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::explained::Explained;
+
 /// What is known of somebody or something.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Query {
@@ -23,6 +25,9 @@ pub struct Query {
     /// The last user session that ended at each address, the latest first; empty unless asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ended: Vec<PastSession>,
+    /// Why each address is as it is; empty unless asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explained: Vec<Explained>,
     /// Whether lists were cut at [`MAX_LISTED`](super::protocol::MAX_LISTED).
     pub truncated: bool,
     /// What the enforcement point would be told; null unless asked for.

@@ -3,8 +3,10 @@
 //! [`protocol`] is what crosses the socket, [`server`] answers it inside `jims run`, [`client`] asks. The table is only
 //! read here; what changes it goes through the writer's queue like everything else.
 
+mod browse;
 pub mod client;
 pub mod collectors;
+mod explained;
 pub mod found;
 pub mod junos;
 pub mod kept;

@@ -22,6 +22,11 @@ pub use super::points::{PointStatus, Refreshed, RefusedStatus, WebApiStatus};
 pub use super::pushes::{PushState, PushStatus};
 use crate::identity::time::UtcMillis;
 
+pub use super::browse::{
+    Browse, From, MAX_FILTER_BYTES, MAX_ROWS, NameKind, NameRow, NamesPage, SessionRow,
+    SessionsPage, Sort,
+};
+pub use super::explained::{Explained, Ignored, MAX_EXPLAINED, Said, Told};
 pub use super::found::{
     DeviceSession, Evidence, KnownDevice, KnownUser, PastSession, PointView, Query, Session,
 };
@@ -67,9 +72,19 @@ pub enum Request {
         /// The enforcement point whose view is wanted too.
         #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
         point: Option<String>,
-        /// Whether sessions that have ended are wanted too, with the reason.
+        /// Whether sessions that have ended, what lost and what firewalls were told are wanted too, with the reasons.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         explain: bool,
+    },
+    /// A page of the sessions. Answered with [`Answer::Sessions`].
+    Sessions(Browse),
+    /// A page of users, devices or groups. Answered with [`Answer::Names`].
+    Names {
+        /// Of what.
+        kind: NameKind,
+        /// Which page.
+        #[serde(flatten)]
+        page: Browse,
     },
     /// Ends sessions. Answered with [`Answer::LogOff`].
     LogOff {
@@ -148,6 +163,10 @@ pub enum Answer {
     },
     /// To [`Request::Query`].
     Query(Box<Query>),
+    /// To [`Request::Sessions`].
+    Sessions(SessionsPage),
+    /// To [`Request::Names`].
+    Names(NamesPage),
     /// To [`Request::LogOff`].
     LogOff(LogOff),
     /// To [`Request::Probe`].
@@ -200,6 +219,9 @@ pub struct Status {
     pub totals: Totals,
     /// What was read from directories.
     pub directory: DirectoryTotals,
+    /// What passes through the table.
+    #[serde(default)]
+    pub events: EventTotals,
     /// Directory services.
     pub directories: Vec<SourceStatus>,
     /// Identity producers.
@@ -248,6 +270,20 @@ pub struct Totals {
     pub groups: usize,
     /// User and device sessions.
     pub sessions: usize,
+}
+
+/// What passes through the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventTotals {
+    /// Events decided since the start, deadlines among them.
+    pub total: u64,
+    /// Of those, events that changed nothing.
+    pub ignored: u64,
+    /// From an event's own time to when queries see it, the longest of the last ten seconds, in milliseconds; null without
+    /// a logon.
+    pub lag_ms: Option<u64>,
+    /// Batches that wait for the table.
+    pub queued: usize,
 }
 
 /// What was read from directories.

@@ -31,6 +31,7 @@ pub(super) fn query(core: &Core, who: &str, down: &Down, now: UtcMillis) -> Quer
         users: Vec::new(),
         devices: Vec::new(),
         ended: Vec::new(),
+        explained: Vec::new(),
         truncated: false,
         point: None,
     };

@@ -33,7 +33,7 @@ use crate::runtime::readiness::Readiness;
 use crate::runtime::report::{Health, Kind, Reading, Reports};
 use crate::runtime::strangers::Strangers;
 use crate::runtime::supervisor::Tasks;
-use crate::writer::{Intake, Outcomes, Reader};
+use crate::writer::{Intake, Outcomes, Pulse, Reader};
 
 /// Connections at a time; operators and their scripts, not firewalls.
 const MAX_CONNECTIONS: usize = 64;
@@ -65,6 +65,8 @@ pub struct Desk<S> {
     pub intake: Intake,
     /// What became of events.
     pub outcomes: Outcomes,
+    /// How much passes, and how late.
+    pub pulse: Pulse,
     /// How sources do.
     pub reports: Reports,
     /// Who asked or sent without being configured.
@@ -259,6 +261,9 @@ impl<S: Site> Connection<S> {
                 point,
                 explain,
             } => self.query(&who, point, explain),
+            Request::Sessions(_) | Request::Names { .. } => {
+                refuse("lists are not told by this version".to_owned(), "")
+            }
             Request::LogOff { who } => self.log_off(&who).await,
             Request::Probe { target } => {
                 tracing::info!(uid = self.uid, "probe asked for on the control socket");

@@ -4,17 +4,19 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::protocol::{
-    Attention, CollectorState, CollectorStatus, DirectoryTotals, FaultStatus, PushState,
-    PushStatus, ServerStatus, SourceStatus, Status, StrangerStatus, ThisCollector, Totals,
-    timestamp,
+    Attention, CollectorState, CollectorStatus, DirectoryTotals, EventTotals, FaultStatus,
+    PushState, PushStatus, ServerStatus, SourceStatus, Status, StrangerStatus, ThisCollector,
+    Totals, timestamp,
 };
 use super::server::{Desk, Site};
 use crate::identity::time::UtcMillis;
 use crate::net::local_socket::Access;
 use crate::runtime::report::{Fact, Health, Kind, Reading};
 use crate::runtime::strangers::{Stranger, Tried};
+use crate::writer::PulseReading;
 
 /// How many strangers get a line of their own under attention; the list of strangers has them all.
 const STRANGERS_SHOWN: usize = 5;
@@ -70,6 +72,7 @@ pub(super) fn status<S: Site>(desk: &Desk<S>, now: UtcMillis) -> Status {
             devices: totals.directory_devices,
             groups: totals.groups,
         },
+        events: events(desk.pulse.read(now), desk.intake.waiting()),
         directories: of_kind(Kind::Directory),
         producers: [
             Kind::EventLog,
@@ -86,6 +89,16 @@ pub(super) fn status<S: Site>(desk: &Desk<S>, now: UtcMillis) -> Status {
         strangers: strangers.iter().map(stranger).collect(),
         attention,
         cluster: None,
+    }
+}
+
+fn events(pulse: PulseReading, queued: usize) -> EventTotals {
+    let millis = |lag: Duration| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
+    EventTotals {
+        total: pulse.total,
+        ignored: pulse.ignored,
+        lag_ms: pulse.slowest.map(millis),
+        queued,
     }
 }
 
@@ -307,7 +320,6 @@ fn unknown_addresses(strangers: &[Stranger]) -> Vec<Attention> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const NOW: UtcMillis = UtcMillis(1_800_000_000_000);
 

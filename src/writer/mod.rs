@@ -5,6 +5,7 @@
 //! What an event means is decided in `identity/`, never here.
 
 mod metrics;
+mod pulse;
 mod task;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::identity::outcome::{Outcome, Verdict};
 use crate::identity::policy::Policy;
 use crate::identity::{Applied, Batch, Core};
 
+pub use self::pulse::{Pulse, PulseReading};
 pub use self::task::{Panicked, Writer, WriterParts};
 
 /// How many batches may wait; a full queue pushes back on producers.
@@ -68,6 +70,12 @@ impl Intake {
     pub fn channel() -> (Self, mpsc::Receiver<Delivery>) {
         let (sender, receiver) = mpsc::channel(QUEUE_BATCHES);
         (Self(sender), receiver)
+    }
+
+    /// How many batches wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.max_capacity().saturating_sub(self.0.capacity())
     }
 
     /// Waits for room, then queues the batch.

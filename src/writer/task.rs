@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::{EventMetrics, set_totals};
-use super::{Delivery, Done, Intake, OUTCOME_BATCHES, Outcomes, PolicyGate, Reader};
+use super::{Delivery, Done, Intake, OUTCOME_BATCHES, Outcomes, PolicyGate, Pulse, Reader};
 use crate::identity::collector::CollectorBatch;
 use crate::identity::event::Bookmark;
 use crate::identity::outcome::{Outcome, Verdict};
@@ -38,6 +38,7 @@ pub struct Writer {
     revision: Arc<AtomicU64>,
     changes: watch::Sender<()>,
     metrics: EventMetrics,
+    pulse: Pulse,
     reports: Reports,
     written: Vec<Outcome>,
 }
@@ -53,6 +54,8 @@ pub struct WriterParts {
     pub reports: Reports,
     /// What became of events.
     pub outcomes: Outcomes,
+    /// How much passes, and how late.
+    pub pulse: Pulse,
     /// How a reload changes the policy.
     pub policy: PolicyGate,
     /// Grows whenever the table may have changed: a snapshot of the same revision need not be written again.
@@ -83,11 +86,12 @@ impl Writer {
             reader: Reader::new(Arc::clone(&core)),
             reports: reports.clone(),
             outcomes: Outcomes(outcomes.clone()),
+            pulse: Pulse::default(),
             policy: PolicyGate(policy),
             revision: Arc::clone(&revision),
             changes,
         };
-        let metrics = EventMetrics::default();
+        let (metrics, pulse) = (EventMetrics::default(), parts.pulse.clone());
         (
             Self {
                 core,
@@ -97,6 +101,7 @@ impl Writer {
                 revision,
                 changes: wake,
                 metrics,
+                pulse,
                 reports,
                 written: Vec::new(),
             },
@@ -210,7 +215,9 @@ impl Writer {
         let core = &self.core;
         let result = catch_unwind(AssertUnwindSafe(|| work(&mut core.write(), outcomes)));
         let value = result.map_err(|_| Panicked { what: what() })?;
-        self.metrics.count(&self.written, clock::utc_now());
+        let now = clock::utc_now();
+        self.metrics.count(&self.written, now);
+        self.pulse.count(&self.written, now);
         self.report_ignored();
         if !self.written.is_empty() && self.outcomes.receiver_count() > 0 {
             let _nobody = self.outcomes.send(Arc::from(self.written.as_slice()));

@@ -275,6 +275,7 @@ impl Running {
             reader: self.parts.reader.clone(),
             intake: self.parts.intake.clone(),
             outcomes: self.parts.outcomes.clone(),
+            pulse: self.parts.pulse.clone(),
             reports: self.reports.clone(),
             strangers: self.strangers.clone(),
             readiness: self.readiness.clone(),
