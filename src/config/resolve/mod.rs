@@ -323,6 +323,7 @@ pub(super) fn policy(config: &Config) -> Policy {
         // Who is onboarded and who is told is not the file's alone; whoever knows fills them in.
         collectors: BTreeMap::new(),
         feed: false,
+        history: false,
         filter: config.filter.clone(),
     }
 }
