@@ -73,6 +73,11 @@ impl Site for Desk {
                 since: None,
             });
         }
+        all.extend(self.0.history.fault().map(|fault| Attention {
+            what: fault.what,
+            remedy: fault.remedy,
+            since: Some(timestamp(fault.since)),
+        }));
         all.extend(points::attention(self.0.web_apis.read(), clock::utc_now()));
         let config = self.0.config.load();
         let habits = self.0.habits.lock();

@@ -34,6 +34,7 @@ const MAX_PAYLOAD: u32 = 64 << 20;
 const MAX_TEXT: usize = 1024;
 
 /// Something to be kept.
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are sessions")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     /// A session that ended.
@@ -111,7 +112,7 @@ struct Row {
 
 /// Why bytes are not a segment, or no more of it can be read.
 #[derive(Debug, Error)]
-pub enum Damage {
+pub(super) enum Damage {
     /// Not one of ours.
     #[error("it is not a history of jims")]
     Foreign,
