@@ -116,7 +116,7 @@ Register-ArgumentCompleter -Native -CommandName 'jims' -ScriptBlock {
             [CompletionResult]::new('--for', '--for', [CompletionResultType]::ParameterName, 'Show also what this enforcement point would be told')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Configuration file [default: /etc/jims/config.toml]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'When to use colour; nothing is said by colour alone')
-            [CompletionResult]::new('--explain', '--explain', [CompletionResultType]::ParameterName, 'Show also sessions that have ended, and why')
+            [CompletionResult]::new('--explain', '--explain', [CompletionResultType]::ParameterName, 'Show also what was said and what lost by which rule, who was here before, and who has been told')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')
             [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log more: -v for debug (user names and addresses appear), -vv for everything')

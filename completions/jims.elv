@@ -108,7 +108,7 @@ set edit:completion:arg-completer[jims] = {|@words|
             cand --for 'Show also what this enforcement point would be told'
             cand --config 'Configuration file [default: /etc/jims/config.toml]'
             cand --color 'When to use colour; nothing is said by colour alone'
-            cand --explain 'Show also sessions that have ended, and why'
+            cand --explain 'Show also what was said and what lost by which rule, who was here before, and who has been told'
             cand --json 'Print JSON'
             cand -v 'Log more: -v for debug (user names and addresses appear), -vv for everything'
             cand --verbose 'Log more: -v for debug (user names and addresses appear), -vv for everything'

@@ -101,7 +101,7 @@ complete -c jims -n "__fish_jims_using_subcommand query-user" -l config -d 'Conf
 complete -c jims -n "__fish_jims_using_subcommand query-user" -l color -d 'When to use colour; nothing is said by colour alone' -r -f -a "auto\t'If the output is a terminal and `NO_COLOR` is not set'
 always\t'Always'
 never\t'Never'"
-complete -c jims -n "__fish_jims_using_subcommand query-user" -l explain -d 'Show also sessions that have ended, and why'
+complete -c jims -n "__fish_jims_using_subcommand query-user" -l explain -d 'Show also what was said and what lost by which rule, who was here before, and who has been told'
 complete -c jims -n "__fish_jims_using_subcommand query-user" -l json -d 'Print JSON'
 complete -c jims -n "__fish_jims_using_subcommand query-user" -s v -l verbose -d 'Log more: -v for debug (user names and addresses appear), -vv for everything'
 complete -c jims -n "__fish_jims_using_subcommand query-user" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -6,6 +6,7 @@
 mod collectors;
 mod desk;
 mod junos;
+mod knows;
 mod metrics_page;
 mod notices;
 mod points;

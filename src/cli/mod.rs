@@ -9,6 +9,7 @@ mod collectors;
 mod completions;
 mod config_file;
 mod exit;
+mod explain;
 mod first_push;
 mod join;
 mod junos;
