@@ -138,6 +138,19 @@ fn push() -> PushStatus {
     }
 }
 
+fn server() -> ServerStatus {
+    ServerStatus {
+        listen: vec!["[::]:443".into()],
+        fingerprint: "ab".repeat(32),
+        self_signed: true,
+        validator: vec![],
+        debug_http: vec![],
+        ingest: true,
+        url: "https://jims.example.com".into(),
+        not_understood: 2,
+    }
+}
+
 fn status() -> Status {
     let mut corp = source("corp", "directory", "down");
     corp.detail = "dc1.corp.example.com, then dc2.corp.example.com".into();
@@ -185,16 +198,7 @@ fn status() -> Status {
             source("東京のゲートウェイ", "syslog", "quiet"),
             probes(),
         ],
-        server: Some(ServerStatus {
-            listen: vec!["[::]:443".into()],
-            fingerprint: "ab".repeat(32),
-            self_signed: true,
-            validator: vec![],
-            debug_http: vec![],
-            ingest: true,
-            url: "https://jims.example.com".into(),
-            not_understood: 2,
-        }),
+        server: Some(server()),
         enforcement_points: vec![point(), pushed_to()],
         pushes: vec![push()],
         collectors: vec![branch()],
