@@ -448,9 +448,10 @@ async fn status_says_what_an_operator_should_act_on() {
     running.readiness.arm();
     let (code, text, _) = running.jims(&["status"]).await;
     assert_eq!(code, 1);
+    assert!(text.starts_with("6 things need attention\n  !  "), "{text}");
     assert!(
-        text.starts_with(&format!(
-            "jims {} on hq (head office): ready, up ",
+        text.contains(&format!(
+            "\njims {} on hq (head office): ready, up ",
             env!("CARGO_PKG_VERSION")
         )),
         "{text}"

@@ -33,6 +33,7 @@ mod push_sender;
 mod random;
 #[path = "../common/records.rs"]
 mod records;
+mod schema;
 mod server;
 mod server_rules;
 mod server_site;
