@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::ask;
 use super::exit::{Exit, Failure};
 use super::render::{HEADING, WARNING, count, field, paragraph, relative, span, span_ms, table};
@@ -11,6 +13,7 @@ use crate::control::protocol::{
     Answer, CollectorStatus, PointStatus, PushStatus, Request, ServerStatus, SourceStatus, Status,
     StrangerStatus, WebApiStatus,
 };
+use crate::tui;
 
 /// Show totals, directories, producers, firewalls, strangers, and what needs attention
 ///
@@ -19,6 +22,7 @@ use crate::control::protocol::{
 #[command(after_long_help = "\
 Examples:
   jims status
+  jims status --watch
   jims status --json | jq .totals
   jims status --collectors
   jims status --requests
@@ -34,6 +38,9 @@ pub(super) struct Args {
     /// Show what firewalls asked that was not understood instead; exit code 1 if there is any
     #[arg(long)]
     requests: bool,
+    /// Watch it live on this terminal: sessions, producers, firewalls, what happens now; `?` shows the keys
+    #[arg(long, conflicts_with_all = ["json", "collectors", "requests", "junos"])]
+    watch: bool,
     /// Print what to type on the firewall of this enforcement point instead
     #[arg(long, value_name = "POINT", conflicts_with = "requests")]
     junos: Option<String>,
@@ -45,6 +52,9 @@ pub(super) fn run(
     config: Option<&Path>,
     out: &mut impl Write,
 ) -> Result<Exit, Failure> {
+    if args.watch {
+        return watch(config);
+    }
     if args.collectors {
         return super::collectors::page(args.json, config, out);
     }
@@ -67,6 +77,21 @@ pub(super) fn run(
     } else {
         Exit::No
     })
+}
+
+/// Shows the dashboard until it is left. That is a success, whatever it showed.
+fn watch(config: Option<&Path>) -> Result<Exit, Failure> {
+    let options = tui::Options {
+        socket: super::config_file::socket(config)?,
+        colour: super::render::colour(),
+        own_service: false,
+        notice: String::new(),
+    };
+    let shown = ask::block_on(tui::run(options, CancellationToken::new()))?;
+    match shown {
+        Ok(_ended) => Ok(Exit::Yes),
+        Err(error) => Err(Failure::new(error.to_string(), error.remedy())),
+    }
 }
 
 fn render(status: &Status) -> String {
