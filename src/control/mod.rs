@@ -11,6 +11,7 @@ pub mod found;
 pub mod junos;
 pub mod kept;
 mod lines;
+mod list;
 mod points;
 pub mod protocol;
 pub mod pushes;

@@ -232,11 +232,7 @@ fn session(core: &Core, view: &AddressView<'_>, down: &Down) -> Option<Session> 
     let evidence_of_session = view.user.as_ref().map(|u| &u.evidence);
     let evidence_of_session = evidence_of_session.or(device.map(|d| &d.evidence))?;
     let doubt = doubt(core, view, evidence_of_session, down);
-    let state = match (view.shared, &doubt) {
-        (true, _) => "shared",
-        (false, Some(_)) => "unconfirmed",
-        (false, None) => "active",
-    };
+    let state = state(core, view, evidence_of_session, down);
     let then = then(core, view).to_owned();
     let also_at: Vec<IpAddr> = device
         .map(|d| core.addresses_of_device(d.device.name, d.device.domain))
@@ -281,6 +277,20 @@ fn session(core: &Core, view: &AddressView<'_>, down: &Down) -> Option<Session> 
         standing: None,
         device_session: Some(device_session),
     })
+}
+
+/// The word for how sure the session at an address is.
+pub(super) fn state(
+    core: &Core,
+    view: &AddressView<'_>,
+    evidence: &EvidenceView<'_>,
+    down: &Down,
+) -> &'static str {
+    match (view.shared, doubt(core, view, evidence, down)) {
+        (true, _) => "shared",
+        (false, Some(_)) => "unconfirmed",
+        (false, None) => "active",
+    }
 }
 
 /// Why the session is in doubt, if it is.
@@ -345,7 +355,7 @@ fn evidence(view: &EvidenceView<'_>) -> Evidence {
     }
 }
 
-fn standing(standing: Standing) -> &'static str {
+pub(super) fn standing(standing: Standing) -> &'static str {
     match standing {
         Standing::InDirectory => "in-directory",
         Standing::NotInDirectory => "not-in-directory",

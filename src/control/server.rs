@@ -22,7 +22,7 @@ use super::protocol::{
     LogOff, MAX_REQUEST_BYTES, PointStatus, PointView, Probed, PushStatus, Query, Refreshed,
     Refusal, Request, ServerStatus, Tail, VERSION, timestamp,
 };
-use super::{query, status};
+use super::{list, query, status};
 use crate::config;
 use crate::identity::Batch;
 use crate::identity::outcome::{Outcome, Verdict};
@@ -261,8 +261,12 @@ impl<S: Site> Connection<S> {
                 point,
                 explain,
             } => self.query(&who, point, explain),
-            Request::Sessions(_) | Request::Names { .. } => {
-                refuse("lists are not told by this version".to_owned(), "")
+            Request::Sessions(page) => {
+                let listed = list::sessions(&desk.reader, &page, self.down()).await;
+                answered(listed, Answer::Sessions)
+            }
+            Request::Names { kind, page } => {
+                answered(list::names(&desk.reader, kind, &page).await, Answer::Names)
             }
             Request::LogOff { who } => self.log_off(&who).await,
             Request::Probe { target } => {
@@ -372,16 +376,18 @@ impl<S: Site> Connection<S> {
     }
 
     fn find(&self, who: &str) -> Query {
-        let readings = self.desk.reports.read();
+        let down = self.down();
+        query::query(&self.desk.reader.read(), who, &down, clock::utc_now())
+    }
+
+    /// Producers that do not work now.
+    fn down(&self) -> query::Down {
         let is_down = |reading: &&Reading| {
             reading.health == Health::Down && matches!(reading.kind, Kind::EventLog | Kind::Syslog)
         };
-        let down = readings
-            .iter()
-            .filter(is_down)
-            .map(|reading| reading.name.clone())
-            .collect();
-        query::query(&self.desk.reader.read(), who, &down, clock::utc_now())
+        let readings = self.desk.reports.read();
+        let down = readings.iter().filter(is_down);
+        down.map(|reading| reading.name.clone()).collect()
     }
 
     /// Tells what happens until the client goes; first the lines and requests that nobody could read, as far as they are

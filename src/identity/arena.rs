@@ -113,6 +113,17 @@ impl<T> Arena<T> {
         slice.filter_map(Option::as_ref)
     }
 
+    /// As [`Arena::slice`], with the ids.
+    pub(super) fn slice_with_ids(
+        &self,
+        from: usize,
+        places: usize,
+    ) -> impl Iterator<Item = (Id<T>, &T)> {
+        let numbers = u32::try_from(from).unwrap_or(u32::MAX)..;
+        let slice = numbers.zip(self.places.iter().skip(from).take(places));
+        slice.filter_map(|(place, value)| Some((Id(place, PhantomData), value.as_ref()?)))
+    }
+
     /// How many places there are, free ones among them.
     pub(super) fn places(&self) -> usize {
         self.places.len()

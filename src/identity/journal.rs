@@ -75,6 +75,11 @@ impl Journal {
         self.order.range(after..).map(|(seq, entry)| (*seq, *entry))
     }
 
+    /// Keys by their last change, the latest first.
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = (Seq, Id<Entry>)> + '_ {
+        self.order.iter().rev().map(|(seq, entry)| (*seq, *entry))
+    }
+
     /// A position with every change at or after the instant behind it; 0 if that is not known.
     pub(super) fn at(&self, instant: UtcMillis) -> Seq {
         let after = self.marks.partition_point(|(at, _)| *at <= instant);

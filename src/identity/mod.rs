@@ -42,6 +42,7 @@
 
 pub mod address;
 mod arena;
+pub mod browse;
 mod check;
 pub mod collector;
 mod conflict;

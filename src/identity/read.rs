@@ -305,7 +305,8 @@ fn asserted(slot: &Slot) -> &[compact_str::CompactString] {
     slot.groups()
 }
 
-fn standing(subject: &Subject) -> Standing {
+/// What the directory says of a user or device.
+pub(super) fn standing(subject: &Subject) -> Standing {
     match (subject.gone, subject.object) {
         (true, _) => Standing::Gone,
         (false, Some(_)) => Standing::InDirectory,

@@ -315,7 +315,7 @@ impl Running {
         stream
     }
 
-    async fn logon(&self, user: &str, address: &str) {
+    pub(crate) async fn logon(&self, user: &str, address: &str) {
         let name = |text| Name::new(text).expect("name");
         let now = clock::utc_now();
         let event = IdentityEvent {

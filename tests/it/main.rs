@@ -5,6 +5,7 @@ mod abuse_site;
 mod binxml;
 mod cli;
 mod cli_control;
+mod cli_lists;
 mod cli_onboard;
 mod config;
 mod directory;

@@ -1,6 +1,7 @@
 //! Tests of the core through its doors, named after the rules they hold.
 
 mod apart;
+mod browse;
 
 use super::address::Networks;
 use super::core::LogOffTarget;

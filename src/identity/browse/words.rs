@@ -1,0 +1,156 @@
+//! What an operator types to find rows: words that must all occur, each anywhere or in one field.
+
+use std::net::IpAddr;
+
+use compact_str::CompactString;
+
+/// The most words that count; further ones are read over.
+pub const MAX_WORDS: usize = 8;
+
+/// Where a word must occur.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// In the address, a name, a domain, or the producer of the last evidence.
+    Any,
+    /// In the user's name.
+    User,
+    /// In the device's name.
+    Device,
+    /// In the DNS domain of the user or device.
+    Domain,
+    /// It is the whole name of a group of the user or device, as `name` or `domain\name`.
+    Group,
+    /// In the name of the producer of the last evidence.
+    Producer,
+    /// The state begins with it.
+    State,
+}
+
+/// One word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Where.
+    pub field: Field,
+    /// What, in lower case.
+    pub text: String,
+}
+
+impl Word {
+    /// The words of a line. One that begins with a field's name and a colon looks only there; a double quote keeps
+    /// blanks together: `group:"domain users"`.
+    #[must_use]
+    pub fn all(line: &str) -> Vec<Self> {
+        let pieces = pieces(line).into_iter();
+        let words = pieces.map(|piece| Self::one(&piece.to_lowercase()));
+        words
+            .filter(|word| !word.text.is_empty())
+            .take(MAX_WORDS)
+            .collect()
+    }
+
+    fn one(piece: &str) -> Self {
+        let word = |field, text: &str| Self {
+            field,
+            text: text.to_owned(),
+        };
+        let field = |name: &str| {
+            Some(match name {
+                "user" => Field::User,
+                "device" => Field::Device,
+                "domain" => Field::Domain,
+                "group" => Field::Group,
+                "from" => Field::Producer,
+                "state" => Field::State,
+                _ => return None,
+            })
+        };
+        match piece
+            .split_once(':')
+            .and_then(|(name, text)| Some((field(name)?, text)))
+        {
+            Some((field, text)) => word(field, text),
+            None => word(Field::Any, piece),
+        }
+    }
+
+    /// Whether a name holds the word.
+    pub(super) fn is_in(&self, name: &str) -> bool {
+        contains_folded(name, &self.text)
+    }
+
+    /// Whether the text of the address holds the word; an IPv4 address has digits and dots only.
+    pub(super) fn is_in_address(&self, address: IpAddr) -> bool {
+        let could_be = match address {
+            IpAddr::V4(_) => |c: u8| c.is_ascii_digit() || c == b'.',
+            IpAddr::V6(_) => |c: u8| c.is_ascii_hexdigit() || matches!(c, b':' | b'.'),
+        };
+        self.text.bytes().all(could_be)
+            && compact_str::format_compact!("{address}").contains(self.text.as_str())
+    }
+}
+
+/// The line in pieces at blanks that stand in no quotes; the quotes go.
+fn pieces(line: &str) -> Vec<CompactString> {
+    let (mut pieces, mut quoted) = (vec![CompactString::default()], false);
+    for c in line.chars() {
+        match (c, pieces.last_mut()) {
+            ('"', _) => quoted = !quoted,
+            (c, _) if c.is_whitespace() && !quoted => pieces.push(CompactString::default()),
+            (c, Some(piece)) => piece.push(c),
+            (_, None) => {}
+        }
+    }
+    pieces
+}
+
+/// Whether `name` holds `folded`, which is in lower case, whatever the case of `name`. Most names are ASCII, and are
+/// looked at where they are.
+fn contains_folded(name: &str, folded: &str) -> bool {
+    if !name.is_ascii() {
+        return name.to_lowercase().contains(folded);
+    }
+    let (name, folded) = (name.as_bytes(), folded.as_bytes());
+    name.windows(folded.len().max(1))
+        .any(|window| window.eq_ignore_ascii_case(folded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(line: &str) -> Vec<(Field, String)> {
+        let words = Word::all(line).into_iter();
+        words.map(|word| (word.field, word.text)).collect()
+    }
+
+    #[test]
+    fn a_line_is_words_with_or_without_a_field() {
+        assert_eq!(
+            all(" Ada  from:VPN group:\"Domain Users\" 2001:db8: state: x:y "),
+            [
+                (Field::Any, "ada".into()),
+                (Field::Producer, "vpn".into()),
+                (Field::Group, "domain users".into()),
+                (Field::Any, "2001:db8:".into()),
+                (Field::Any, "x:y".into()),
+            ]
+        );
+        assert_eq!(all("a b c d e f g h i j").len(), MAX_WORDS);
+        assert_eq!(all(""), []);
+    }
+
+    #[test]
+    fn names_and_addresses_hold_words_whatever_their_case() {
+        let word = |text: &str| Word::all(text).remove(0);
+        assert!(word("LOVE").is_in("ada.Lovelace"));
+        assert!(word("ångs").is_in("Linus ÅNGSTRÖM"));
+        assert!(!word("adam").is_in("ada"));
+        let holds = |text: &str, address: &str| {
+            word(text).is_in_address(address.parse().expect("an address"))
+        };
+        assert!(holds("0.1", "10.0.1.2"));
+        assert!(!holds("ada", "10.0.1.2"));
+        assert!(holds("db8::", "2001:db8::1"));
+        assert!(!holds("10.0", "2001:db8::1"));
+    }
+}
