@@ -54,12 +54,20 @@ fn open_name(model: &mut Model) -> Vec<Effect> {
 }
 
 fn sessions_of(kind: NameKind, row: &NameRow) -> String {
-    // A filter has no way to write a blank within a word; of such a name the first word narrows most.
-    let name = row.name.split_whitespace().next().unwrap_or_default();
+    // Quotes keep blanks together; a filter has no way to write one of its own.
+    let quoted = |text: &str| {
+        let text = text.replace('"', "");
+        if text.contains(char::is_whitespace) {
+            format!("\"{text}\"")
+        } else {
+            text
+        }
+    };
+    let (name, domain) = (quoted(&row.name), quoted(&row.domain));
     match kind {
-        NameKind::Users => format!("user:{name} domain:{}", row.domain),
-        NameKind::Devices => format!("device:{name} domain:{}", row.domain),
-        NameKind::Groups => format!("group:{}", row.name),
+        NameKind::Users => format!("user:{name} domain:{domain}"),
+        NameKind::Devices => format!("device:{name} domain:{domain}"),
+        NameKind::Groups => format!("group:{}", quoted(&format!("{}\\{}", row.domain, row.name))),
     }
 }
 
