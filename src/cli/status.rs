@@ -84,7 +84,7 @@ fn watch(config: Option<&Path>) -> Result<Exit, Failure> {
     let options = tui::Options {
         socket: super::config_file::socket(config)?,
         colour: super::render::colour(),
-        own_service: false,
+        ends: None,
         notice: String::new(),
     };
     let shown = ask::block_on(tui::run(options, CancellationToken::new()))?;

@@ -97,7 +97,10 @@ mod tests {
     fn keys_are_told_apart() {
         let of = |code, modifiers| key(KeyEvent::new(code, modifiers));
         let none = KeyModifiers::NONE;
-        assert_eq!(of(KeyCode::Char('G'), KeyModifiers::SHIFT), Some(Key::Char('G')));
+        assert_eq!(
+            of(KeyCode::Char('G'), KeyModifiers::SHIFT),
+            Some(Key::Char('G'))
+        );
         assert_eq!(
             of(KeyCode::Char('c'), KeyModifiers::CONTROL),
             Some(Key::Ctrl('c'))

@@ -153,7 +153,10 @@ impl Subject {
     pub(super) fn target(&self) -> Option<String> {
         match self {
             Self::Session(address) => Some(address.to_string()),
-            Self::Source(_, name) => Some(name.clone()),
+            // The others are told things; there is nothing to ask them.
+            Self::Source(kind, name) => {
+                matches!(kind.as_str(), "event-source" | "directory").then(|| name.clone())
+            }
             _ => None,
         }
     }
@@ -216,8 +219,8 @@ pub(super) struct Notice {
 /// How the dashboard was begun.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Setting {
-    /// Whether the service runs in this process, so that quitting ends it.
-    pub(super) own_service: bool,
+    /// What quitting ends with the dashboard: `the service`.
+    pub(super) ends: Option<String>,
     /// Where the service is asked, for people.
     pub(super) socket: String,
 }
@@ -297,7 +300,7 @@ impl Model {
         self.notice = (!text.is_empty()).then(|| Notice {
             text: text.to_owned(),
             wrong: false,
-            since: self.elapsed,
+            since: Duration::MAX,
         });
     }
 
@@ -358,7 +361,9 @@ impl Model {
         if let Some(detail) = &self.detail {
             return match detail.of {
                 Subject::Session(_) => &[P::SessionDetail, P::Detail, P::Everywhere],
-                Subject::Source(..) => &[P::SourceDetail, P::Detail, P::Everywhere],
+                Subject::Source(..) if detail.of.target().is_some() => {
+                    &[P::SourceDetail, P::Detail, P::Everywhere]
+                }
                 Subject::Point(_) => &[P::PointDetail, P::Detail, P::Everywhere],
                 _ => &[P::Detail, P::Everywhere],
             };

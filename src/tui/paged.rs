@@ -352,7 +352,10 @@ mod tests {
         let next = list.arrived(&first, Ok(page(0..3, 3)), 10, SECOND);
         assert_eq!(next.expect("the latest").filter, "ali");
         let shown = list.page.as_ref().expect("a page");
-        assert_eq!(shown.total, 25, "the answer to an older filter is not shown");
+        assert_eq!(
+            shown.total, 25,
+            "the answer to an older filter is not shown"
+        );
     }
 
     #[test]

@@ -39,9 +39,10 @@ pub struct Options {
     pub socket: PathBuf,
     /// Whether colours may be used.
     pub colour: bool,
-    /// Whether the service runs in this process and ends with the dashboard.
-    pub own_service: bool,
-    /// Something to say at the beginning; may be empty.
+    /// What runs in this process and ends with the dashboard, for the question before: `the service`. Signals are then
+    /// followed there, and the token stops the dashboard.
+    pub ends: Option<String>,
+    /// Something to say at the beginning, until something else is said; may be empty.
     pub notice: String,
 }
 
@@ -109,7 +110,7 @@ impl Show {
     fn new(options: &Options, screen: &Screen, link: Link) -> Self {
         let theme = Theme::of(options.colour, |name| std::env::var(name).ok());
         let setting = Setting {
-            own_service: options.own_service,
+            ends: options.ends.clone(),
             socket: options.socket.display().to_string(),
         };
         let now = timestamp(clock::utc_now());
@@ -148,7 +149,7 @@ impl Show {
                 _ = tick.tick() => self.tick(screen)?,
                 () = stop.cancelled() => self.ending = Some(Ending::Stopped),
                 // In one process with the service, its signals are followed there.
-                () = received(&mut terminate, &mut hangup), if !self.model.setting.own_service => {
+                () = received(&mut terminate, &mut hangup), if self.model.setting.ends.is_none() => {
                     self.ending = Some(Ending::Stopped);
                 }
                 _ = suspend.recv() => self.suspend(screen)?,

@@ -153,12 +153,9 @@ impl Theme {
             Role::Good => marks.good,
             Role::Warn | Role::Alarm => marks.warn,
             Role::Bad => marks.bad,
-            Role::Plain
-            | Role::Strong
-            | Role::Dim
-            | Role::Heading
-            | Role::Key
-            | Role::Selected => marks.off,
+            Role::Plain | Role::Strong | Role::Dim | Role::Heading | Role::Key | Role::Selected => {
+                marks.off
+            }
         }
     }
 }

@@ -298,7 +298,11 @@ fn acted(model: &mut Model, deed: &Deed, answer: Result<Box<Answer>, Refused>) {
             let text = format!("{}: {}", refreshed.point, refreshed.detail);
             notice(model, &text, !refreshed.begun);
         }
-        (_, Ok(_)) => notice(model, "the service gave an answer to another question", true),
+        (_, Ok(_)) => notice(
+            model,
+            "the service gave an answer to another question",
+            true,
+        ),
         (_, Err(refused)) => {
             let remedy = if refused.remedy.is_empty() {
                 String::new()
@@ -321,7 +325,7 @@ fn notice(model: &mut Model, text: &str, wrong: bool) {
 
 /// Ends, or asks whether the service is to end too.
 fn quit(model: &mut Model) -> Vec<Effect> {
-    if model.setting.own_service {
+    if model.setting.ends.is_some() {
         model.confirm = Some(Confirm::Stop);
         return Vec::new();
     }

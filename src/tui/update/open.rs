@@ -106,6 +106,11 @@ pub(super) fn probe(model: &mut Model) -> Vec<Effect> {
         return effects;
     };
     let Some(target) = detail.of.target() else {
+        notice(
+            model,
+            "only event sources and directories can be tried",
+            true,
+        );
         return effects;
     };
     detail.probed = None;
@@ -149,7 +154,11 @@ pub(super) fn act(model: &mut Model, deed: Deed) -> Option<Effect> {
         return None;
     }
     if model.doing.len() >= MAX_DOING {
-        notice(model, "too much is under way; wait for something to end", true);
+        notice(
+            model,
+            "too much is under way; wait for something to end",
+            true,
+        );
         return None;
     }
     model.doing.push(deed.clone());

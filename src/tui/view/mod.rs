@@ -203,13 +203,12 @@ fn notice(model: &Model, paint: &mut Paint<'_>, area: Rect) {
             Confirm::LogOff(address, who) => {
                 format!(" Log off {who} at {address}? Firewalls are told at once. ")
             }
-            Confirm::Stop => " Stop the service and leave? ".to_owned(),
+            Confirm::Stop => {
+                let ends = model.setting.ends.as_deref().unwrap_or_default();
+                format!(" Stop {ends} and leave? ")
+            }
         };
-        vec![
-            theme.say(" ", Role::Plain),
-            theme.say(&text, Role::Alarm),
-            theme.say("  y yes  n no", Role::Strong),
-        ]
+        vec![theme.say(" ", Role::Plain), theme.say(&text, Role::Alarm)]
     } else if let Link::Lost { why, .. } = &model.link
         && model.status.is_some()
     {

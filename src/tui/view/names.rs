@@ -51,7 +51,11 @@ pub(super) fn draw(model: &Model, paint: &mut Paint<'_>, area: Rect) {
     left.push(theme.say("  ", Role::Plain));
     left.extend(filter(model, &list.filter));
     let by_sessions = list.sort == Sort::Sessions;
-    let order = if by_sessions { "by sessions" } else { "by name" };
+    let order = if by_sessions {
+        "by sessions"
+    } else {
+        "by name"
+    };
     summary(paint, area, left, place(model, list, order));
     let Some(page) = &list.page else {
         return none_yet(model, list, paint, area);

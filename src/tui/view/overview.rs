@@ -169,7 +169,17 @@ fn attention(model: &Model, status: &Status, paint: &mut Paint<'_>, area: Rect) 
     let visible = list.iter().enumerate().skip(cursor.offset).take(shown);
     for (line, (number, item)) in (top + 1..).step_by(2).zip(visible) {
         let selected = number == cursor.selected;
-        one(model, item, selected, paint, Rect { y: area.y + line, height: 2, ..area });
+        one(
+            model,
+            item,
+            selected,
+            paint,
+            Rect {
+                y: area.y + line,
+                height: 2,
+                ..area
+            },
+        );
     }
 }
 

@@ -48,18 +48,15 @@ pub(super) fn draw(model: &Model, paint: &mut Paint<'_>, area: Rect) {
     let sources = rows::sources(status, model.view);
     let directories = model.view == View::Directories;
     if sources.is_empty() && directories {
-        let hint = "Without one, users have no groups: add a [[directory_service]] to the configuration.";
+        let hint =
+            "Without one, users have no groups: add a [[directory_service]] to the configuration.";
         return empty(paint, area, "No directory is configured.", hint);
     }
     if sources.is_empty() {
         let hint = "Nothing tells who is where yet: add [[event_source]], [[syslog_source]] or [[firewall_push]] to the configuration.";
         return empty(paint, area, "No producer is configured.", hint);
     }
-    let noun = if directories {
-        "directory"
-    } else {
-        "producer"
-    };
+    let noun = if directories { "directory" } else { "producer" };
     head(paint, area, &sources, noun);
     let shown = model.list_rows();
     let cursor = model.cursor(model.view);
@@ -74,7 +71,11 @@ pub(super) fn draw(model: &Model, paint: &mut Paint<'_>, area: Rect) {
         })
         .collect();
     let table = Table {
-        columns: if directories { &DIRECTORIES } else { &PRODUCERS },
+        columns: if directories {
+            &DIRECTORIES
+        } else {
+            &PRODUCERS
+        },
         rows,
         selected: cursor.selected.checked_sub(cursor.offset),
         sorted: None,

@@ -184,9 +184,10 @@ fn widths(
             .collect()
     };
     while taken(&least(&widths)) > room {
-        let shown = columns.iter().enumerate().filter(|(n, column)| {
-            column.rank > 0 && widths.get(*n).is_some_and(Option::is_some)
-        });
+        let shown = columns
+            .iter()
+            .enumerate()
+            .filter(|(n, column)| column.rank > 0 && widths.get(*n).is_some_and(Option::is_some));
         let Some((dropped, _)) = shown.max_by_key(|(_, column)| column.rank) else {
             break;
         };

@@ -24,9 +24,9 @@ const COLUMNS: [Column; 7] = [
     text("TIME", 9, 2),
     text("WHAT", 8, 0),
     text("ADDRESS", 9, 0),
-    text("WHO", 10, 0),
+    text("WHO", 16, 0),
     text("FROM", 5, 1),
-    text("RECORD", 8, 4),
+    text("RECORD", 20, 4),
     text("WHY", 10, 3),
 ];
 

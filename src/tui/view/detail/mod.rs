@@ -151,7 +151,10 @@ fn tail_line(page: &mut Page, line: &Tail) {
             page.field_as("why", reason, Role::Warn);
             page.field("line", line);
             page.blank();
-            page.field("try", "jims syslog-test LINE says what each template makes of it");
+            page.field(
+                "try",
+                "jims syslog-test LINE says what each template makes of it",
+            );
         }
         Tail::Request { request } => {
             page.title("A request that was not understood", "", "");

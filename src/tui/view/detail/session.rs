@@ -132,8 +132,7 @@ fn evidence(page: &mut Page, evidence: &Evidence) {
 
 /// How long after it happened we heard of it.
 fn heard(evidence: &Evidence) -> String {
-    let after =
-        evidence.received_at.as_millisecond() - evidence.occurred_at.as_millisecond();
+    let after = evidence.received_at.as_millisecond() - evidence.occurred_at.as_millisecond();
     format!("{} later", millis(u64::try_from(after).unwrap_or(0)))
 }
 

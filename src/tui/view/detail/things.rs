@@ -80,11 +80,7 @@ pub(super) fn point(page: &mut Page, status: Option<&Status>, name: &str) {
     let Some(point) = found else {
         return gone(page, name);
     };
-    page.title(
-        &point.name,
-        "enforcement point",
-        point_state(point),
-    );
+    page.title(&point.name, "enforcement point", point_state(point));
     if point.protocol != "web-api" {
         queries(page, point);
     }
@@ -120,7 +116,10 @@ fn queries(page: &mut Page, point: &PointStatus) {
         page.blank();
         page.field(
             "try",
-            &format!("jims status --junos {} prints what to type on it", point.name),
+            &format!(
+                "jims status --junos {} prints what to type on it",
+                point.name
+            ),
         );
     }
 }
@@ -152,8 +151,7 @@ fn kinds(kinds: &Kinds) -> String {
 
 /// A Server that is pushed to.
 pub(super) fn push(page: &mut Page, status: Option<&Status>, name: &str) {
-    let found: Option<&PushStatus> =
-        status.and_then(|s| s.pushes.iter().find(|p| p.name == name));
+    let found: Option<&PushStatus> = status.and_then(|s| s.pushes.iter().find(|p| p.name == name));
     let Some(push) = found else {
         return gone(page, name);
     };
@@ -196,7 +194,11 @@ fn write_collector(page: &mut Page, collector: &CollectorStatus) {
     page.field("called from", &address.unwrap_or_default());
     if let Some(lag) = collector.lag {
         let seconds = lag.seconds.map(|s| format!(", {s} s"));
-        let text = format!("{} changes{}", thousands(lag.behind), seconds.unwrap_or_default());
+        let text = format!(
+            "{} changes{}",
+            thousands(lag.behind),
+            seconds.unwrap_or_default()
+        );
         page.field("behind", &text);
     }
     page.field("holds", &kinds(&collector.totals));
@@ -210,7 +212,10 @@ fn write_collector(page: &mut Page, collector: &CollectorStatus) {
         page.field("clock", &text);
     }
     if collector.attention_there > 0 {
-        let text = format!("{} things there need its operator", collector.attention_there);
+        let text = format!(
+            "{} things there need its operator",
+            collector.attention_there
+        );
         page.field_as("there", &text, Role::Warn);
     }
     let all = |list: &[String]| {
