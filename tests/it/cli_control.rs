@@ -230,7 +230,11 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start() -> Self {
-        let folder = tempfile::tempdir().expect("folder");
+        Self::start_in(tempfile::tempdir().expect("folder"))
+    }
+
+    /// Starts in the folder of one that stopped.
+    pub(crate) fn start_in(folder: tempfile::TempDir) -> Self {
         let policy = Policy {
             logoff_time: Duration::from_secs(3600),
             ..Policy::default()
@@ -315,6 +319,12 @@ impl Running {
         stream
     }
 
+    /// The configuration that names the socket.
+    pub(crate) fn configuration(&self) -> String {
+        let path = self.folder.path().join("config.toml");
+        path.display().to_string()
+    }
+
     pub(crate) async fn logon(&self, user: &str, address: &str) {
         let name = |text| Name::new(text).expect("name");
         let now = clock::utc_now();
@@ -344,9 +354,15 @@ impl Running {
     }
 
     pub(crate) async fn end(self) {
+        drop(self.stop().await);
+    }
+
+    /// Ends, and leaves the folder for another start.
+    pub(crate) async fn stop(self) -> tempfile::TempDir {
         self.stop.cancel();
         assert!(self.tasks.finish(GUARD).await.is_empty());
         assert!(!self.socket().exists(), "the socket goes with the service");
+        self.folder
     }
 }
 
