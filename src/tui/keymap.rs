@@ -166,7 +166,7 @@ pub(super) const KEYMAP: &[Binding] = &[
 
     bind(P::Sessions, &[Char('/')], "/", Action::Filter, "filter", "Filter: words, or user: device: domain: group: from: state:"),
     bind(P::Sessions, &[Char('s')], "s", Action::Sort, "sort", "Sort by the next column"),
-    bind(P::Sessions, &[Char('r')], "r", Action::Reverse, "reverse", "Sort the other way round"),
+    bind(P::Sessions, &[Char('r')], "r", Action::Reverse, "", "Sort the other way round"),
     bind(P::Sessions, &[Char('p')], "p", Action::Probe, "probe", "Ask the computer now who is signed on"),
     bind(P::Sessions, &[Char('l')], "l", Action::LogOff, "log off", "Log off: end the session, and tell the firewalls (asks first)"),
 
@@ -174,7 +174,7 @@ pub(super) const KEYMAP: &[Binding] = &[
     bind(P::Names, &[Key::Left], "Left", Action::Left, "", "The one before"),
     bind(P::Names, &[Char('/')], "/", Action::Filter, "filter", "Filter: words, or domain: group: state:"),
     bind(P::Names, &[Char('s')], "s", Action::Sort, "sort", "Sort by name, or by sessions"),
-    bind(P::Names, &[Char('r')], "r", Action::Reverse, "reverse", "Sort the other way round"),
+    bind(P::Names, &[Char('r')], "r", Action::Reverse, "", "Sort the other way round"),
 
     bind(P::Sources, &[Char('p')], "p", Action::Probe, "probe", "Try it now, step by step"),
 

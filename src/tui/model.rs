@@ -243,6 +243,8 @@ pub(super) struct Model {
     pub(super) status_asked: bool,
     pub(super) status_asked_at: Option<Duration>,
     pub(super) flow: Flow,
+    /// The readings that are shown while the screen is frozen.
+    pub(super) held_flow: Option<Flow>,
     /// Since when the screen stands still.
     pub(super) frozen: Option<Timestamp>,
     pub(super) view: View,
@@ -278,6 +280,7 @@ impl Model {
             status_asked: false,
             status_asked_at: None,
             flow: Flow::default(),
+            held_flow: None,
             frozen: None,
             view: View::Overview,
             trail: Vec::new(),

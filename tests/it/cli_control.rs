@@ -241,16 +241,28 @@ pub(crate) struct Running {
     tasks: Tasks,
 }
 
+fn usual_policy() -> Policy {
+    Policy {
+        logoff_time: Duration::from_secs(3600),
+        ..Policy::default()
+    }
+}
+
 impl Running {
     pub(crate) fn start() -> Self {
-        Self::with(Policy {
-            logoff_time: Duration::from_secs(3600),
-            ..Policy::default()
-        })
+        Self::with(usual_policy())
+    }
+
+    /// Starts in the folder of one that stopped.
+    pub(crate) fn start_in(folder: tempfile::TempDir) -> Self {
+        Self::within(folder, usual_policy())
     }
 
     pub(crate) fn with(policy: Policy) -> Self {
-        let folder = tempfile::tempdir().expect("folder");
+        Self::within(tempfile::tempdir().expect("folder"), policy)
+    }
+
+    fn within(folder: tempfile::TempDir, policy: Policy) -> Self {
         let (writer, parts) = Writer::new(Core::new(Epoch(1), policy), Reports::default());
         let running = Self {
             parts,
@@ -340,6 +352,12 @@ impl Running {
         stream
     }
 
+    /// The configuration that names the socket.
+    pub(crate) fn configuration(&self) -> String {
+        let path = self.folder.path().join("config.toml");
+        path.display().to_string()
+    }
+
     pub(crate) async fn logon(&self, user: &str, address: &str) {
         let name = |text| Name::new(text).expect("name");
         let now = clock::utc_now();
@@ -369,9 +387,15 @@ impl Running {
     }
 
     pub(crate) async fn end(self) {
+        drop(self.stop().await);
+    }
+
+    /// Ends, and leaves the folder for another start.
+    pub(crate) async fn stop(self) -> tempfile::TempDir {
         self.stop.cancel();
         assert!(self.tasks.finish(GUARD).await.is_empty());
         assert!(!self.socket().exists(), "the socket goes with the service");
+        self.folder
     }
 }
 

@@ -8,6 +8,7 @@ mod cli_control;
 mod cli_lists;
 mod cli_onboard;
 mod config;
+mod dashboard;
 mod directory;
 mod directory_server;
 mod docs;

@@ -290,8 +290,10 @@ fn turn_kind(model: &mut Model, forward: bool) -> Vec<Effect> {
 fn freeze(model: &mut Model) -> Vec<Effect> {
     if model.frozen.take().is_none() {
         model.frozen = Some(model.now);
+        model.held_flow = Some(model.flow.clone());
         return Vec::new();
     }
+    model.held_flow = None;
     if let Some(status) = model.held_status.take() {
         model.status = Some(status);
     }

@@ -15,19 +15,19 @@ use super::super::rows::{self, LinkRow};
 use super::super::theme::Role;
 use super::paint::Paint;
 use super::sources::troubled;
-use super::table::{Cell, Column, Table, number, text};
+use super::table::{Cell, Column, Table, number, text, whole};
 use super::words::{count, short_or_never};
 use super::{empty, summary};
 use crate::control::protocol::{CollectorStatus, PushStatus};
 use crate::text::thousands;
 
 const COLUMNS: [Column; 7] = [
-    text("NAME", 8, 0),
-    text("WHAT", 5, 3),
-    text("STATE", 8, 0),
-    number("BEHIND", 6, 1),
-    number("SESSIONS", 8, 4),
-    number("LAST", 6, 1),
+    text("NAME", 12, 0),
+    text("WHAT", 9, 3),
+    whole("STATE", 0),
+    number("BEHIND", 1),
+    number("SESSIONS", 4),
+    number("LAST", 1),
     text("WHERE", 12, 2),
 ];
 

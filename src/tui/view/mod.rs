@@ -102,9 +102,12 @@ fn head(model: &Model, paint: &mut Paint<'_>, area: Rect) {
             let role = role_of(&status.collector.state);
             let state = format!("{} {}", theme.mark(role), status.collector.state);
             right.push(theme.say(&state, role));
-            let up = model.seen_at().as_second() - status.collector.started.as_second();
-            let up = std::time::Duration::from_secs(u64::try_from(up).unwrap_or(0));
-            right.push(theme.say(&format!(" {dot} up {}", span(up)), Role::Plain));
+            // What must not be overlooked needs the room.
+            if model.frozen.is_none() {
+                let up = model.now.as_second() - status.collector.started.as_second();
+                let up = std::time::Duration::from_secs(u64::try_from(up).unwrap_or(0));
+                right.push(theme.say(&format!(" {dot} up {}", span(up)), Role::Plain));
+            }
         }
     }
     let now = format!(" {dot} {} ", clock(model.now));
@@ -217,12 +220,14 @@ fn notice(model: &Model, paint: &mut Paint<'_>, area: Rect) {
         } else {
             format!("; try: {}", why.remedy)
         };
-        let text = format!(" last data of {}. {}{remedy}", seen(model), why.message);
+        let text = format!(" data of {}: {}{remedy}", seen(model), why.message);
+        let text = paint::cut(&theme.clean(&text), usize::from(area.width), theme);
         vec![theme.say(&text, Role::Bad)]
     } else if let Some(notice) = &model.notice {
         let role = if notice.wrong { Role::Warn } else { Role::Good };
         let mark = theme.mark(role);
-        vec![theme.say(&format!(" {mark} {}", notice.text), role)]
+        let text = theme.clean(&format!(" {mark} {}", notice.text));
+        vec![theme.say(&paint::cut(&text, usize::from(area.width), theme), role)]
     } else if let Some(deed) = model.doing.first() {
         let text = match deed {
             super::message::Deed::Probe(target) => format!(" probing {target}"),

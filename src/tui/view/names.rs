@@ -13,26 +13,26 @@ use super::super::model::Model;
 use super::super::theme::Role;
 use super::paint::Paint;
 use super::sessions::{none_yet, nothing, place};
-use super::table::{Cell, Column, Table, number, text};
+use super::table::{Cell, Column, Table, number, text, whole};
 use super::{filter, summary};
 use crate::control::protocol::{NameKind, NameRow, Sort};
 use crate::text::thousands;
 
 const SUBJECTS: [Column; 6] = [
-    text("NAME", 10, 0),
-    text("DOMAIN", 8, 2),
-    text("STANDING", 10, 3),
-    number("SESSIONS", 8, 0),
-    number("GROUPS", 6, 4),
-    text("ADDRESSES", 11, 1),
+    text("NAME", 12, 0),
+    text("DOMAIN", 12, 4),
+    whole("STANDING", 3),
+    number("SESSIONS", 0),
+    number("GROUPS", 5),
+    text("ADDRESSES", 15, 1),
 ];
 
 const GROUPS: [Column; 5] = [
-    text("NAME", 10, 0),
+    text("NAME", 12, 0),
     text("DOMAIN", 8, 1),
-    text("STANDING", 10, 2),
-    number("SESSIONS", 8, 0),
-    number("MEMBERS", 7, 0),
+    whole("STANDING", 2),
+    number("SESSIONS", 0),
+    number("MEMBERS", 0),
 ];
 
 pub(super) fn draw(model: &Model, paint: &mut Paint<'_>, area: Rect) {

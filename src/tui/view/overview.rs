@@ -27,7 +27,7 @@ use super::super::rows;
 use super::super::theme::{Role, role_of};
 use super::paint::{Paint, Spans, cut, width};
 use super::spark;
-use super::words::{ago, count, many, millis};
+use super::words::{count, many, millis, short};
 use crate::control::protocol::{Attention, EventTotals, Status};
 use crate::text::thousands;
 
@@ -60,6 +60,7 @@ fn totals(status: &Status, paint: &mut Paint<'_>, area: Rect) {
     let theme = paint.theme;
     let totals = &status.totals;
     let mut spans: Spans = Vec::new();
+    let gap = if area.width < 100 { "  " } else { "    " };
     for (label, number) in [
         ("Sessions", totals.sessions),
         ("Users", totals.users),
@@ -67,9 +68,15 @@ fn totals(status: &Status, paint: &mut Paint<'_>, area: Rect) {
         ("Groups", totals.groups),
         ("Domains", totals.domains),
     ] {
-        spans.push(theme.say(&format!("{label} "), Role::Dim));
-        spans.push(theme.say(&many(number), Role::Strong));
-        spans.push(theme.say("   ", Role::Plain));
+        let add = vec![
+            theme.say(&format!("{label} "), Role::Dim),
+            theme.say(&many(number), Role::Strong),
+        ];
+        if width(&spans) + width(&add) > usize::from(area.width) {
+            break;
+        }
+        spans.extend(add);
+        spans.push(theme.say(gap, Role::Plain));
     }
     paint.line(area, 0, spans);
     let read = &status.directory;
@@ -97,15 +104,16 @@ fn flow(model: &Model, events: &EventTotals, paint: &mut Paint<'_>, area: Rect) 
         let waiting = waiting.replace("batchs", "batches");
         passed.push_str(&format!(" {dot} {waiting} waiting"));
     }
-    let rate = model.flow.rate();
+    let readings = model.held_flow.as_ref().unwrap_or(&model.flow);
+    let rate = readings.rate();
     let rate = rate.map_or_else(|| "-".to_owned(), |rate| format!("{} /s", thousands(rate)));
     let lag = events.lag_ms.map_or_else(|| "-".to_owned(), millis);
     let told = "longest of 10 s, event to answer";
     for (line, label, number, readings, rest) in [
-        (3, "Events", rate, &model.flow.rates, passed.as_str()),
-        (4, "Lag", lag, &model.flow.lags, told),
+        (3, "Events", rate, &readings.rates, passed.as_str()),
+        (4, "Lag", lag, &readings.lags, told),
     ] {
-        let taken = LABELS + NUMBERS + 4 + rest.len();
+        let taken = LABELS + NUMBERS + 4 + told.len().max(passed.len());
         let room = usize::from(area.width).saturating_sub(taken).min(SPARK);
         let diagram = spark(model, readings, room);
         let diagram = format!("  {diagram:<room$}  ");
@@ -186,7 +194,7 @@ fn attention(model: &Model, status: &Status, paint: &mut Paint<'_>, area: Rect) 
 /// One thing to act on: what it is, and what to try.
 fn one(model: &Model, item: &Attention, selected: bool, paint: &mut Paint<'_>, area: Rect) {
     let theme = model.theme;
-    let since = item.since.map(|since| ago(since, model.seen_at()));
+    let since = item.since.map(|since| short(since, model.seen_at()));
     let since = vec![theme.say(&since.unwrap_or_default(), Role::Dim)];
     let room = usize::from(area.width).saturating_sub(width(&since) + 4);
     let mark = format!("{} ", theme.marks().warn);

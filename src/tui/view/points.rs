@@ -15,22 +15,22 @@ use super::super::rows;
 use super::super::theme::Role;
 use super::paint::Paint;
 use super::sources::troubled;
-use super::table::{Cell, Column, Table, number, text};
+use super::table::{Cell, Column, Table, number, text, whole};
 use super::words::{count, short_or_never};
 use super::{empty, summary};
 use crate::control::protocol::PointStatus;
 use crate::text::thousands;
 
 const COLUMNS: [Column; 9] = [
-    text("NAME", 8, 0),
-    text("BY", 5, 3),
-    text("STATE", 8, 0),
-    number("BEHIND", 6, 1),
-    number("SENT", 6, 2),
-    number("ANSWERED", 8, 4),
-    number("REFUSED", 7, 2),
-    number("FULL", 6, 5),
-    number("LAST", 6, 1),
+    text("NAME", 12, 0),
+    text("BY", 7, 3),
+    whole("STATE", 0),
+    number("BEHIND", 1),
+    number("SENT", 2),
+    number("ANSWERED", 4),
+    number("REFUSED", 2),
+    number("FULL", 5),
+    number("LAST", 1),
 ];
 
 pub(super) fn draw(model: &Model, paint: &mut Paint<'_>, area: Rect) {

@@ -14,20 +14,20 @@ use super::super::model::Model;
 use super::super::paged::{Page, Paged};
 use super::super::theme::Role;
 use super::paint::{Paint, Spans};
-use super::table::{Cell, Column, Table, number, text};
+use super::table::{Cell, Column, Table, number, text, whole};
 use super::words::short;
 use super::{empty, filter, summary};
 use crate::control::protocol::{SessionRow, Sort};
 use crate::text::thousands;
 
 const COLUMNS: [Column; 9] = [
-    text("ADDRESS", 11, 0),
-    text("USER", 8, 0),
+    text("ADDRESS", 16, 0),
+    text("USER", 13, 0),
     text("DEVICE", 8, 1),
-    text("STATE", 8, 0),
-    number("SEEN", 6, 3),
-    number("SINCE", 6, 5),
-    number("ENDS", 7, 2),
+    whole("STATE", 0),
+    number("SEEN", 3),
+    number("SINCE", 5),
+    number("ENDS", 2),
     text("FROM", 6, 4),
     text("DOMAIN", 8, 6),
 ];

@@ -14,31 +14,31 @@ use super::super::model::{Model, View};
 use super::super::rows;
 use super::super::theme::{Role, role_of};
 use super::paint::{Paint, Spans};
-use super::table::{Cell, Column, Table, number, text};
-use super::words::{count, short_or_never};
+use super::table::{Cell, Column, Table, number, text, whole};
+use super::words::{count, rate as per_second, short_or_never};
 use super::{empty, summary};
 use crate::control::protocol::SourceStatus;
 use crate::text::thousands;
 
 const PRODUCERS: [Column; 9] = [
-    text("NAME", 6, 0),
-    text("KIND", 6, 4),
-    text("STATE", 8, 0),
-    number("PER S", 5, 2),
-    number("RECEIVED", 8, 1),
-    number("EVENTS", 8, 5),
-    number("IGNORED", 7, 6),
-    number("LOST", 4, 3),
-    number("LAST", 6, 1),
+    text("NAME", 12, 0),
+    text("KIND", 12, 4),
+    whole("STATE", 0),
+    number("PER S", 2),
+    number("RECEIVED", 1),
+    number("EVENTS", 5),
+    number("IGNORED", 6),
+    number("LOST", 3),
+    number("LAST", 1),
 ];
 
 const DIRECTORIES: [Column; 6] = [
-    text("NAME", 6, 0),
-    text("STATE", 8, 0),
-    number("READ", 6, 1),
-    number("LAST", 6, 1),
+    text("NAME", 12, 0),
+    whole("STATE", 0),
+    number("READ", 1),
+    number("LAST", 1),
     text("DETAIL", 12, 2),
-    number("IGNORED", 7, 3),
+    number("IGNORED", 3),
 ];
 
 pub(super) fn draw(model: &Model, paint: &mut Paint<'_>, area: Rect) {
@@ -90,7 +90,7 @@ fn head(paint: &mut Paint<'_>, area: Rect, sources: &[&SourceStatus], noun: &str
     let mut left = vec![theme.say(&text, Role::Strong)];
     left.extend(troubled(paint, sources.iter().map(|s| s.state.as_str())));
     let rate: f64 = sources.iter().map(|s| s.per_second).sum();
-    let right = vec![theme.say(&format!("{rate:.1} records/s"), Role::Dim)];
+    let right = vec![theme.say(&format!("{} records/s", per_second(rate)), Role::Dim)];
     summary(paint, area, left, right);
 }
 
@@ -122,7 +122,7 @@ fn producer(model: &Model, source: &SourceStatus) -> Vec<Cell> {
         Cell::new(&source.name),
         Cell::of(&source.kind, Role::Dim),
         Cell::state(&source.state, model.theme),
-        Cell::new(format!("{:.1}", source.per_second)),
+        Cell::new(per_second(source.per_second)),
         Cell::new(thousands(source.received)),
         Cell::new(thousands(source.interpreted)),
         Cell::new(thousands(sum(&source.ignored))),

@@ -36,11 +36,16 @@ pub(super) const fn text(title: &'static str, least: usize, rank: u8) -> Column 
     }
 }
 
-/// A column of numbers.
-pub(super) const fn number(title: &'static str, least: usize, rank: u8) -> Column {
+/// A column of words that are never cut: states.
+pub(super) const fn whole(title: &'static str, rank: u8) -> Column {
+    text(title, usize::MAX, rank)
+}
+
+/// A column of numbers; half a number is none, so it is never cut.
+pub(super) const fn number(title: &'static str, rank: u8) -> Column {
     Column {
         title,
-        least,
+        least: usize::MAX,
         number: true,
         rank,
     }
@@ -214,11 +219,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_left_out_by_rank_then_squeezed() {
-        let columns = [
-            text("NAME", 4, 0),
-            text("DETAIL", 8, 1),
-            number("COUNT", 5, 2),
-        ];
+        let columns = [text("NAME", 4, 0), text("DETAIL", 8, 1), number("COUNT", 2)];
         let titles: Vec<String> = columns.iter().map(|c| c.title.to_owned()).collect();
         let rows = vec![vec!["a".repeat(12), "d".repeat(30), "12345".to_owned()]];
         let at = |room| widths(&columns, &titles, &rows, room);

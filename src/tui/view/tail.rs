@@ -15,7 +15,7 @@ use super::super::tail::{MAX_LINES, at};
 use super::super::theme::{Role, Theme, role_of};
 use super::paint::Paint;
 use super::table::{Cell, Column, Table, text};
-use super::words::{clock, many};
+use super::words::{clock, many, who};
 use super::{empty, filter, summary};
 use crate::control::protocol::Tail;
 use crate::text::thousands;
@@ -107,7 +107,7 @@ fn cells(theme: Theme, tail: &Tail) -> Vec<Cell> {
             row.extend([
                 what(verdict, role),
                 Cell::new(address.map(|a| a.to_string()).unwrap_or_default()),
-                Cell::of(subject, Role::Strong),
+                Cell::of(who(subject), Role::Strong),
                 Cell::of(producer, Role::Dim),
                 Cell::of(record, Role::Dim),
                 Cell::new(detail),

@@ -61,6 +61,26 @@ pub(super) fn count(number: u64, noun: &str) -> String {
     }
 }
 
+/// A number a second.
+pub(super) fn rate(per_second: f64) -> String {
+    let tenths = format!("{:.1}", per_second.max(0.0));
+    match tenths.split_once('.') {
+        Some((whole, tenth)) => whole.parse().map_or_else(
+            |_| tenths.clone(),
+            |whole| format!("{}.{tenth}", thousands(whole)),
+        ),
+        None => tenths,
+    }
+}
+
+/// Who is meant, the name first, because the end is what is cut: `alice (corp.example.com)`.
+pub(super) fn who(subject: &str) -> String {
+    match subject.split_once('\\') {
+        Some((domain, name)) => format!("{name} ({domain})"),
+        None => subject.to_owned(),
+    }
+}
+
 /// A number of things in memory.
 pub(super) fn many(number: usize) -> String {
     thousands(u64::try_from(number).unwrap_or(u64::MAX))
@@ -77,7 +97,7 @@ mod tests {
 
     #[test]
     fn times_are_short_and_say_their_direction() {
-        let at = |seconds| Timestamp::from_second(1_764_000_000 + seconds).expect("in range");
+        let at = |seconds: i64| Timestamp::from_second(1_764_000_000 + seconds).expect("in range");
         let now = at(0);
         assert_eq!(ago(at(0), now), "now");
         assert_eq!(ago(at(-3_720), now), "1 h 2 min ago");
@@ -87,5 +107,7 @@ mod tests {
         assert_eq!(short(at(80_000), now), "in 22 h");
         assert_eq!(short(at(-400_000), now), "4 d");
         assert_eq!(short_or_never(None, now), "never");
+        assert_eq!(rate(12_345.67), "12,345.7");
+        assert_eq!(who("corp.example.com\\alice"), "alice (corp.example.com)");
     }
 }

@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use super::super::super::model::Detail;
 use super::super::super::theme::{Role, role_of};
 use super::super::paint::Page;
-use super::super::words::{ago, clock, millis};
+use super::super::words::{ago, clock, count, millis, who};
 use crate::control::protocol::{Evidence, Explained, Ignored, PastSession, Said, Session, Told};
 use crate::text::thousands;
 
@@ -49,8 +49,11 @@ pub(super) fn write(page: &mut Page, address: IpAddr, detail: &Detail) {
     }
     let explained = found.explained.iter().find(|e| e.address == address);
     match explained {
-        Some(explained) => why(page, explained),
+        Some(explained) => why(page, session, explained),
         None => {
+            if let Some(session) = session {
+                device(page, session);
+            }
             page.heading("What ended here");
             ended(page, &found.ended);
         }
@@ -100,6 +103,10 @@ fn here(page: &mut Page, session: &Session) {
     evidence(page, &session.last_evidence);
     page.time("ends", Some(session.deadline));
     page.field_as("then", &session.then, Role::Strong);
+}
+
+/// What holds the device where a user is too.
+fn device(page: &mut Page, session: &Session) {
     let both = session.user.is_some();
     if let Some(device) = session.device_session.as_ref().filter(|_| both) {
         page.heading("The device's own session");
@@ -136,20 +143,16 @@ fn heard(evidence: &Evidence) -> String {
     format!("{} later", millis(u64::try_from(after).unwrap_or(0)))
 }
 
-fn why(page: &mut Page, explained: &Explained) {
+fn why(page: &mut Page, session: Option<&Session>, explained: &Explained) {
     if !explained.told.is_empty() {
         page.heading("What firewalls and Servers were told");
         explained.told.iter().for_each(|told| tell(page, told));
     }
-    for (heading, list) in [
-        ("What was said of the user", &explained.user),
-        ("What was said of the device", &explained.device),
-    ] {
-        if !list.is_empty() {
-            page.heading(heading);
-            list.iter().rev().for_each(|said| say(page, said));
-        }
+    all_said(page, "What was said of the user", &explained.user);
+    if let Some(session) = session {
+        device(page, session);
     }
+    all_said(page, "What was said of the device", &explained.device);
     if !explained.ignored.is_empty() {
         page.heading("What was heard and changed nothing");
         explained.ignored.iter().for_each(|one| ignored(page, one));
@@ -160,18 +163,31 @@ fn why(page: &mut Page, explained: &Explained) {
     }
 }
 
+fn all_said(page: &mut Page, heading: &str, list: &[Said]) {
+    if !list.is_empty() {
+        page.heading(heading);
+        list.iter().rev().for_each(|said| say(page, said));
+    }
+}
+
 fn tell(page: &mut Page, told: &Told) {
     let entry = if told.entry.is_empty() {
         String::new()
     } else {
         format!(": {}", told.entry)
     };
-    let mut rest = told.state.clone();
+    let mut rest = match told.state.as_str() {
+        "told" => "it has this".to_owned(),
+        "behind" => "this is still to come".to_owned(),
+        "nothing" => "its filter leaves the address out".to_owned(),
+        "unknown" => "it was not heard of since the start".to_owned(),
+        other => other.to_owned(),
+    };
     if let Some(behind) = told.behind.filter(|behind| *behind > 0) {
-        rest.push_str(&format!(", {} changes behind", thousands(behind)));
+        rest.push_str(&format!(", {} behind", count(behind, "change")));
     }
     if let Some(last) = told.last {
-        rest.push_str(&format!(", last told {}", ago(last, page.now)));
+        rest.push_str(&format!(", last heard {}", ago(last, page.now)));
     }
     let text = format!("{} by {}{entry}", told.name, told.protocol);
     page.item(role_of(&told.state), &text, &rest);
@@ -184,7 +200,7 @@ fn say(page: &mut Page, said: &Said) {
         _ => Role::Dim,
     };
     let of = said.subject.as_deref();
-    let of = of.map_or_else(String::new, |of| format!(" of {of}"));
+    let of = of.map_or_else(String::new, |of| format!(" of {}", who(of)));
     let what = said.what.replace('-', " ");
     let at = clock(said.evidence.occurred_at);
     let text = format!("{at} {what}{of}: {}", said.effect.replace('-', " "));
@@ -206,7 +222,12 @@ fn ignored(page: &mut Page, one: &Ignored) {
     } else {
         String::new()
     };
-    let text = format!("{} {}: {}{times}", clock(one.at), one.subject, one.reason);
+    let text = format!(
+        "{} {}: {}{times}",
+        clock(one.at),
+        who(&one.subject),
+        one.reason
+    );
     let rest = format!("{}\n{}, record {}", one.why, one.producer, one.record);
     page.item(Role::Dim, &text, &rest);
 }
@@ -219,7 +240,7 @@ fn ended(page: &mut Page, before: &[PastSession]) {
         let text = format!(
             "{} {}: {}",
             clock(past.at),
-            past.user,
+            who(&past.user),
             past.reason.replace('-', " ")
         );
         let rest = format!("{}, by {}", ago(past.at, page.now), past.by);

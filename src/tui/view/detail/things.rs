@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::super::rows::point_state;
 use super::super::super::theme::Role;
 use super::super::paint::Page;
-use super::super::words::{ago, millis};
+use super::super::words::{ago, count, millis, rate};
 use super::fault;
 use crate::control::protocol::{
     CollectorStatus, Kinds, PointStatus, PushStatus, SourceStatus, Status, WebApiStatus,
@@ -32,7 +32,7 @@ fn write_source(page: &mut Page, source: &SourceStatus) {
     fault(page, source.fault.as_ref());
     page.field("doing", &source.detail);
     page.time("last record", source.last_received);
-    page.field("per second", &format!("{:.1}", source.per_second));
+    page.field("per second", &rate(source.per_second));
     page.field("received", &thousands(source.received));
     page.field("events", &thousands(source.interpreted));
     if !source.facts.is_empty() {
@@ -139,13 +139,13 @@ fn pushed(page: &mut Page, web_api: &WebApiStatus) {
 
 fn kinds(kinds: &Kinds) -> String {
     let parts = [
-        (kinds.sessions, "sessions"),
-        (kinds.users, "users"),
-        (kinds.devices, "devices"),
-        (kinds.groups, "groups"),
-        (kinds.domains, "domains"),
+        (kinds.sessions, "session"),
+        (kinds.users, "user"),
+        (kinds.devices, "device"),
+        (kinds.groups, "group"),
+        (kinds.domains, "domain"),
     ];
-    let said = parts.map(|(number, noun)| format!("{} {noun}", thousands(number)));
+    let said = parts.map(|(number, noun)| count(number, noun));
     said.join(", ")
 }
 
@@ -194,11 +194,7 @@ fn write_collector(page: &mut Page, collector: &CollectorStatus) {
     page.field("called from", &address.unwrap_or_default());
     if let Some(lag) = collector.lag {
         let seconds = lag.seconds.map(|s| format!(", {s} s"));
-        let text = format!(
-            "{} changes{}",
-            thousands(lag.behind),
-            seconds.unwrap_or_default()
-        );
+        let text = count(lag.behind, "change") + &seconds.unwrap_or_default();
         page.field("behind", &text);
     }
     page.field("holds", &kinds(&collector.totals));
