@@ -10,6 +10,7 @@ mod complete;
 mod completions;
 mod config_file;
 mod exit;
+mod explain;
 mod first_push;
 mod join;
 mod junos;

@@ -11,6 +11,10 @@ use clap::builder::styling::{AnsiColor, Style};
 use jiff::Timestamp;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::text::disturbs;
+
+pub(super) use crate::text::{escape, span, thousands};
+
 /// Columns of the screen that everything fits on, and how many are used unless a terminal says otherwise.
 pub(super) const WIDTH: usize = 80;
 
@@ -50,6 +54,15 @@ pub(super) fn tone(state: &str) -> Style {
         | "resynchronising" | "pending" | "never" | "invited" | "unconfirmed" => UNSETTLED,
         "down" | "refused" | "failing" | "disconnected" => BAD,
         _ => Style::new(),
+    }
+}
+
+/// Whether colours may be used on stdout: what was chosen on the command line, else what the environment says.
+pub(super) fn colour() -> bool {
+    match anstream::ColorChoice::global() {
+        anstream::ColorChoice::Never => false,
+        anstream::ColorChoice::Always | anstream::ColorChoice::AlwaysAnsi => true,
+        anstream::ColorChoice::Auto => std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
     }
 }
 
@@ -108,19 +121,6 @@ pub(super) const fn state(title: &'static str) -> Column {
     Column { title, cells }
 }
 
-/// The text with control and text-direction characters written as escapes.
-pub(super) fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        if disturbs(c) {
-            safe.extend(c.escape_unicode());
-        } else {
-            safe.push(c);
-        }
-    }
-    safe
-}
-
 /// JSON with the same characters written as JSON writes them; outside strings it has none but line ends.
 pub(super) fn escape_json(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
@@ -134,12 +134,6 @@ pub(super) fn escape_json(json: &str) -> String {
         }
     }
     safe
-}
-
-/// Whether a character could move the cursor, turn the text round or break the line.
-fn disturbs(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The text in lines of at most `width` columns, broken between words, within a word only if it is too long.
@@ -320,25 +314,6 @@ pub(super) fn span_ms(millis: u64) -> String {
     }
 }
 
-/// A length of time in its two largest units.
-pub(super) fn span(length: Duration) -> String {
-    let seconds = length.as_secs();
-    let units = [
-        (seconds / 86_400, "d"),
-        (seconds / 3_600 % 24, "h"),
-        (seconds / 60 % 60, "min"),
-        (seconds % 60, "s"),
-    ];
-    let first = units.iter().position(|(n, _)| *n > 0).unwrap_or(3);
-    let shown = units.iter().skip(first).take(2).filter(|(n, _)| *n > 0);
-    let parts: Vec<String> = shown.map(|(n, unit)| format!("{n} {unit}")).collect();
-    if parts.is_empty() {
-        "0 s".to_owned()
-    } else {
-        parts.join(" ")
-    }
-}
-
 /// A number with its noun in the right form.
 pub(super) fn count(number: usize, noun: &str) -> String {
     if number == 1 {
@@ -349,28 +324,12 @@ pub(super) fn count(number: usize, noun: &str) -> String {
     }
 }
 
-/// A number in groups of three digits.
-pub(super) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn nothing_from_outside_moves_the_cursor() {
-        assert_eq!(escape("a\u{1b}[31mb\r\n"), "a\\u{1b}[31mb\\u{d}\\u{a}");
-        assert_eq!(escape("al\u{202e}ice"), "al\\u{202e}ice");
-        assert_eq!(escape("Łukasz 山田"), "Łukasz 山田");
         let json = serde_json::to_string("a\u{1b}\u{9b}\u{202e}").expect("json");
         let safe = escape_json(&json);
         assert_eq!(safe, r#""a\u001b\u009b\u202e""#);
@@ -438,15 +397,5 @@ mod tests {
         assert_eq!(of, ["0", "999", "1,000", "12,345", "1,234,567"]);
         assert_eq!(count(1, "user"), "1 user");
         assert_eq!(count(2_013, "user"), "2,013 users");
-    }
-
-    #[test]
-    fn lengths_of_time_read_well() {
-        let of = |seconds| span(Duration::from_secs(seconds));
-        assert_eq!(of(0), "0 s");
-        assert_eq!(of(59), "59 s");
-        assert_eq!(of(3_720), "1 h 2 min");
-        assert_eq!(of(3_601), "1 h");
-        assert_eq!(of(2 * 86_400 + 3_600), "2 d 1 h");
     }
 }

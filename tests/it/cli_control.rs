@@ -14,10 +14,10 @@ use jims::control::kept::KeptRequest;
 use jims::control::protocol::{
     Attention, CollectorChange, CollectorChanged, CollectorState, CollectorStatus, Invite, Invited,
     Kinds, Lag, PointStatus, Probed, ProbedStep, PushState, PushStatus, Refreshed, Refusal,
-    ServerStatus, WebApiStatus, timestamp,
+    ServerStatus, Told, WebApiStatus, timestamp,
 };
 use jims::control::server::Unparsed;
-use jims::control::{ControlServer, Desk, Site};
+use jims::control::{ControlServer, Desk, Site, Unheeded};
 use jims::identity::event::{Claim, IdentityEvent, Logon, Qualifier, Strength, UserRef};
 use jims::identity::name::Name;
 use jims::identity::policy::Policy;
@@ -41,6 +41,19 @@ const GUARD: Duration = Duration::from_secs(30);
 struct Fake;
 
 impl Site for Fake {
+    fn document(&self, _: &str, _: &[std::net::IpAddr]) -> Option<String> {
+        None
+    }
+    fn knows(&self, _: std::net::IpAddr) -> Vec<Told> {
+        vec![Told {
+            name: "srx".into(),
+            protocol: "query".into(),
+            state: "unknown".into(),
+            entry: "whatever is there".into(),
+            behind: Some(1),
+            last: None,
+        }]
+    }
     fn server(&self) -> Option<ServerStatus> {
         Some(ServerStatus {
             listen: vec!["127.77.9.1:443".into()],
@@ -231,8 +244,8 @@ impl Site for Fake {
 /// A running control socket over an empty table.
 pub(crate) struct Running {
     folder: tempfile::TempDir,
-    parts: WriterParts,
-    reports: Reports,
+    pub(crate) parts: WriterParts,
+    pub(crate) reports: Reports,
     strangers: Strangers,
     pub(crate) readiness: Readiness,
     stop: CancellationToken,
@@ -241,11 +254,14 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start() -> Self {
-        let folder = tempfile::tempdir().expect("folder");
-        let policy = Policy {
+        Self::with(Policy {
             logoff_time: Duration::from_secs(3600),
             ..Policy::default()
-        };
+        })
+    }
+
+    pub(crate) fn with(policy: Policy) -> Self {
+        let folder = tempfile::tempdir().expect("folder");
         let (writer, parts) = Writer::new(Core::new(Epoch(1), policy), Reports::default());
         let running = Self {
             parts,
@@ -287,6 +303,7 @@ impl Running {
             intake: self.parts.intake.clone(),
             outcomes: self.parts.outcomes.clone(),
             pulse: self.parts.pulse.clone(),
+            unheeded: self.unheeded(),
             reports: self.reports.clone(),
             strangers: self.strangers.clone(),
             readiness: self.readiness.clone(),
@@ -302,6 +319,14 @@ impl Running {
     /// Adds a source that reports about itself.
     pub(crate) fn add_source(&self, kind: Kind, name: &str) {
         self.reports.add(&Report::new(kind, name));
+    }
+
+    fn unheeded(&self) -> Unheeded {
+        let unheeded = Unheeded::default();
+        let outcomes = self.parts.outcomes.clone();
+        let listening = unheeded.clone().listen(outcomes, self.stop.clone());
+        self.tasks.spawn("ignored events", listening);
+        unheeded
     }
 
     fn socket(&self) -> PathBuf {
@@ -580,7 +605,7 @@ async fn a_session_is_shown_with_its_evidence_and_ended_by_the_operator() {
         "{text}"
     );
     assert!(
-        text.contains("srx would be told\n  {\"ip-address\":\"10.1.2.50\"}\n"),
+        text.contains("srx would be told\n{\"ip-address\":\"10.1.2.50\"}\n"),
         "{text}"
     );
 

@@ -16,6 +16,7 @@ mod event_log;
 #[path = "../common/evtx.rs"]
 mod evtx_log;
 mod evtx_reencode;
+mod explain;
 mod fake_hub;
 mod fake_srx;
 mod firewall_push;

@@ -11,10 +11,13 @@ mod sources;
 use std::io::Write;
 use std::path::Path;
 
+use tokio_util::sync::CancellationToken;
+
 use super::ask;
 use super::exit::{Exit, Failure};
 use super::render::{HEADING, relative, thousands};
 use crate::control::protocol::{Answer, Request, Status};
+use crate::tui;
 
 /// Show what needs attention, then totals, directories, producers, firewalls and strangers
 ///
@@ -23,6 +26,7 @@ use crate::control::protocol::{Answer, Request, Status};
 #[command(after_long_help = "\
 Examples:
   jims status
+  jims status --watch
   jims status --json | jq .totals
   jims status --collectors
   jims status --requests
@@ -38,6 +42,9 @@ pub(super) struct Args {
     /// Show what firewalls asked that was not understood instead; exit code 1 if there is any
     #[arg(long)]
     requests: bool,
+    /// Watch it live on this terminal: sessions, producers, firewalls, what happens now; `?` shows the keys
+    #[arg(long, conflicts_with_all = ["json", "collectors", "requests", "junos"])]
+    watch: bool,
     /// Print what to type on the firewall of this enforcement point instead
     #[arg(long, value_name = "POINT", conflicts_with = "requests")]
     junos: Option<String>,
@@ -49,6 +56,9 @@ pub(super) fn run(
     config: Option<&Path>,
     out: &mut impl Write,
 ) -> Result<Exit, Failure> {
+    if args.watch {
+        return watch(config);
+    }
     if args.collectors {
         return super::collectors::page(args.json, config, out);
     }
@@ -71,6 +81,21 @@ pub(super) fn run(
     } else {
         Exit::No
     })
+}
+
+/// Shows the dashboard until it is left. That is a success, whatever it showed.
+fn watch(config: Option<&Path>) -> Result<Exit, Failure> {
+    let options = tui::Options {
+        socket: super::config_file::socket(config)?,
+        colour: super::render::colour(),
+        ends: None,
+        notice: String::new(),
+    };
+    let shown = ask::block_on(tui::run(options, CancellationToken::new()))?;
+    match shown {
+        Ok(_ended) => Ok(Exit::Yes),
+        Err(error) => Err(Failure::new(error.to_string(), error.remedy())),
+    }
 }
 
 fn render(status: &Status) -> String {
