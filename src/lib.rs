@@ -11,7 +11,7 @@
 //!  push/ingest/ ─────────┤     queue (writer/)   │ deadlines             │────────▶ control/ ───▶ cli/
 //!  control/ (log-off) ───┘                       └───────────────────────┘
 //!  wire/  pure formats     net/  the only sockets     runtime/  clock, tasks, state files, reports     config/
-//!  access/  who may call   app/  puts all of it together            demo/     a site on loopback
+//!  access/  who may call   app/  puts all of it together            demo/     a site on loopback       tui/ the dashboard
 //! ```
 //!
 //! * One writer ([`writer`]) owns the table; readers borrow it.
@@ -41,6 +41,7 @@
 //! * what Collectors and Servers say to each other: `push/shape.rs` · who wins between Collectors: `identity/told.rs`
 //! * what a syslog line means: `producer/syslog/templates/`, `interpret.rs` · a directory entry: `directory/interpret.rs`
 //! * why a default: `config/defaults.rs` · what stops in which order: `app/serve.rs`, `runtime/shutdown.rs`
+//! * which key does what on the dashboard: `tui/keymap.rs` · what can happen to it: `tui/message.rs`
 //! * how to replay a field bug: `tests/fixtures/scenarios/`
 //!
 //! # The rules
@@ -96,5 +97,7 @@ pub mod net;
 pub mod producer;
 pub mod push;
 pub mod runtime;
+pub mod text;
+pub mod tui;
 pub mod wire;
 pub mod writer;

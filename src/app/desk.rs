@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::collectors;
+use super::knows;
 use super::points;
 use super::proposals;
 use super::pushes;
@@ -13,12 +14,15 @@ use super::serve::Inner;
 use crate::control::Site;
 use crate::control::junos::Junos;
 use crate::control::kept::KeptRequest;
+use crate::control::past::{self, PastWhom};
 use crate::control::protocol::{
     Attention, CollectorChange, CollectorChanged, CollectorStatus, Invite, Invited, PointStatus,
-    Probed, PushStatus, Refreshed, Refusal, ServerStatus, timestamp,
+    Probed, PushStatus, Refreshed, Refusal, ServerStatus, Told, timestamp,
 };
 use crate::control::server::Unparsed;
 use crate::enforcement::UnknownRequest;
+use crate::identity::ended::Ended;
+use crate::identity::time::UtcMillis;
 use crate::runtime::clock;
 
 /// The control socket's view of the process.
@@ -58,7 +62,28 @@ impl Site for Desk {
     }
 
     fn told(&self, point: &str, addresses: &[IpAddr]) -> Option<Vec<Value>> {
-        self.0.server()?.told(point, addresses)
+        knows::told(&self.0, point, addresses)
+    }
+
+    fn document(&self, point: &str, addresses: &[IpAddr]) -> Option<String> {
+        self.0.web_apis.document(point, addresses)
+    }
+
+    fn knows(&self, address: IpAddr) -> Vec<Told> {
+        knows::knows(&self.0, address)
+    }
+
+    async fn past(&self, whom: PastWhom, at: UtcMillis) -> past::Kept {
+        let found = self.0.history.at(super::past::whom(whom), at).await;
+        super::past::kept(found, self.0.history.is_on())
+    }
+
+    async fn ended_of(&self, whom: PastWhom) -> Vec<Ended> {
+        let limit = crate::control::protocol::MAX_LISTED;
+        self.0
+            .history
+            .ended_of(super::past::whom(whom), limit)
+            .await
     }
 
     fn attention(&self) -> Vec<Attention> {

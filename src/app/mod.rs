@@ -4,10 +4,13 @@
 //! and stops in phases. Decisions about identities, queries or lines are made in their rooms, never here.
 
 mod collectors;
+mod dashboard;
 mod desk;
 mod junos;
+mod knows;
 mod metrics_page;
 mod notices;
+mod past;
 mod points;
 mod probe;
 mod proposals;
@@ -32,8 +35,10 @@ use crate::net::local_socket::LocalSocketError;
 use crate::producer::syslog::SyslogError;
 use crate::runtime::shutdown::{Signal, Signals};
 use crate::runtime::state_dir::StateError;
-use crate::runtime::telemetry::{Telemetry, TelemetryError};
+use crate::runtime::telemetry::{LogTo, Telemetry, TelemetryError};
+use crate::tui::DashboardError;
 
+pub use self::dashboard::Dashboard;
 pub use self::probe::{probe, probe_targets};
 pub use self::pushes::{Join, JoinEnding, Joined, is_cut_code, is_onboarded, join};
 pub use self::serve::App;
@@ -45,6 +50,8 @@ pub struct RunOptions {
     pub config: PathBuf,
     /// How often `-v` was given: each step logs more than the configuration says.
     pub verbosity: u8,
+    /// The dashboard, in place of a log on the terminal.
+    pub dashboard: Option<Dashboard>,
 }
 
 /// Why the service could not start, or ended.
@@ -74,6 +81,9 @@ pub enum Error {
     /// Logs and metrics.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// The dashboard.
+    #[error(transparent)]
+    Dashboard(#[from] DashboardError),
     /// The system.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
@@ -99,6 +109,7 @@ impl Error {
             Self::State(error) => error.remedy(),
             Self::Control(error) => error.remedy().into(),
             Self::Telemetry(_) => "a level is one of error, warn, info, debug, trace".into(),
+            Self::Dashboard(error) => error.remedy().into(),
             Self::System(_) | Self::Defect(_) => String::new(),
         }
     }
@@ -116,13 +127,13 @@ pub fn load(path: &Path) -> Result<Loaded, Error> {
 ///
 /// # Errors
 /// The level is not understood.
-pub fn start_telemetry(config: &Config, verbosity: u8) -> Result<Telemetry, Error> {
+pub fn start_telemetry(config: &Config, verbosity: u8, to: LogTo) -> Result<Telemetry, Error> {
     let level = match verbosity {
         0 => config.log.level.as_str(),
         1 => "debug",
         _ => "trace",
     };
-    Ok(Telemetry::start(level, config.log.format)?)
+    Ok(Telemetry::start(level, config.log.format, to)?)
 }
 
 /// Runs the service until it is told to stop.
@@ -131,14 +142,20 @@ pub fn start_telemetry(config: &Config, verbosity: u8) -> Result<Telemetry, Erro
 /// It could not start, or the table failed.
 pub fn run(options: &RunOptions) -> Result<(), Error> {
     let loaded = load(&options.config)?;
-    let telemetry = start_telemetry(&loaded.config, options.verbosity)?;
+    let shown = options.dashboard.as_ref();
+    let shown = shown.map(|dashboard| dashboard::prepare(dashboard, &loaded.config));
+    let log = shown.as_ref().map_or(LogTo::Stderr, |(log, _)| log.clone());
+    let telemetry = start_telemetry(&loaded.config, options.verbosity, log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
         let mut signals = Signals::listen()?;
         let app = App::start(&options.config, loaded, telemetry).await?;
-        let failed = follow(&app, &mut signals).await;
+        let failed = match shown {
+            Some((_, dashboard)) => dashboard::show(&app, &mut signals, dashboard).await,
+            None => follow(&app, &mut signals).await,
+        };
         stop(app, &mut signals, failed).await
     });
     runtime.shutdown_background();

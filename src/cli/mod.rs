@@ -6,9 +6,11 @@
 
 mod ask;
 mod collectors;
+mod complete;
 mod completions;
 mod config_file;
 mod exit;
+mod explain;
 mod first_push;
 mod join;
 mod junos;
@@ -103,6 +105,9 @@ pub fn command() -> clap::Command {
 /// Parses the command line, runs the command, renders what went wrong.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(exit) = complete::answer() {
+        return exit.into();
+    }
     let cli = Cli::parse();
     match cli.color {
         Color::Auto => anstream::ColorChoice::Auto,
@@ -110,6 +115,7 @@ pub fn main() -> ExitCode {
         Color::Never => anstream::ColorChoice::Never,
     }
     .write_global();
+    render::fit_terminal();
     let mut out = anstream::stdout().lock();
     let done = dispatch(cli, &mut out).and_then(|exit| Ok(out.flush().map(|()| exit)?));
     match done {

@@ -1,6 +1,6 @@
 //! `jims run`: the service, the check of a configuration, the demo.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use super::config_file;
@@ -20,6 +20,7 @@ Examples:
   jims run --check              every problem of the configuration at once
   jims run --check --connect    then try each event source and directory once
   jims --config site.toml run   the service with a configuration of its own
+  jims run --dashboard          the service, and how it is, on this terminal
   jims run --demo               a self-contained site on loopback, nothing needed
 
 Exit codes: 0 ended well (--check: the configuration is right); 1 --check found problems, or
@@ -34,6 +35,12 @@ pub(super) struct Args {
     /// Run a self-contained site, whatever is configured: a directory from a file, simulated senders and firewall
     #[arg(long)]
     demo: bool,
+    /// Show the dashboard of `jims status --watch` in place of the log, which then goes to jims.log in the state folder
+    #[arg(long, conflicts_with_all = ["check", "demo"])]
+    dashboard: bool,
+    /// With --demo: print a summary in place of the dashboard
+    #[arg(long, requires = "demo")]
+    no_dashboard: bool,
 }
 
 /// Runs until told to stop.
@@ -43,8 +50,19 @@ pub(super) fn run(
     verbose: u8,
     out: &mut impl Write,
 ) -> Result<Exit, Failure> {
+    let on_terminal = std::io::stdout().is_terminal();
+    if args.dashboard && !on_terminal {
+        return Err(Failure::new(
+            "cannot show the dashboard: stdout is no terminal",
+            "leave --dashboard out; `jims status --watch` shows it from any terminal",
+        ));
+    }
+    let dashboard = app::Dashboard {
+        colour: super::render::colour(),
+    };
     if args.demo {
-        return demo::run()
+        let shown = (on_terminal && !args.no_dashboard).then_some(dashboard);
+        return demo::run(shown)
             .map(|()| Exit::Yes)
             .map_err(|error| Failure::new(error.to_string(), error.remedy()));
     }
@@ -55,6 +73,7 @@ pub(super) fn run(
     match app::run(&RunOptions {
         config: path,
         verbosity: verbose,
+        dashboard: args.dashboard.then_some(dashboard),
     }) {
         Ok(()) => Ok(Exit::Yes),
         Err(app::Error::Configuration(problems)) => Err(Failure::new(

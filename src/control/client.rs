@@ -113,6 +113,15 @@ impl Client {
         self.next(limit).await
     }
 
+    /// Has the connection stream what happens from now on; [`Client::next_of_tail`] reads it.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub async fn start_tail(&mut self) -> Result<(), ClientError> {
+        let begin = &Request::Tail;
+        Ok(lines::write(self.stream.get_mut(), begin, ANSWER_TIMEOUT).await?)
+    }
+
     /// The next line of a tail, however long it takes.
     ///
     /// # Errors

@@ -6,12 +6,15 @@
 mod browse;
 pub mod client;
 pub mod collectors;
+mod explain;
 mod explained;
 pub mod found;
+mod ignored;
 pub mod junos;
 pub mod kept;
 mod lines;
 mod list;
+pub mod past;
 mod points;
 pub mod protocol;
 pub mod pushes;
@@ -19,5 +22,6 @@ mod query;
 pub mod server;
 mod status;
 
+pub use self::ignored::Unheeded;
 pub use self::server::{ControlServer, Desk, Site};
 pub use self::status::push_trouble;

@@ -4,6 +4,7 @@
 //! No other room knows it.
 
 mod firewall;
+mod outage;
 mod screen;
 mod senders;
 mod site;
@@ -15,15 +16,19 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
 use self::firewall::{Firewall, Held};
 use self::screen::Screen;
 use self::senders::Senders;
 use self::site::Ports;
-use crate::app::{self, App};
+use crate::app::{self, App, Dashboard};
 use crate::net::listener;
+use crate::runtime::log_file::LogFile;
 use crate::runtime::shutdown::{Signal, Signals};
 use crate::runtime::supervisor::Tasks;
+use crate::runtime::telemetry::LogTo;
+use crate::tui;
 
 /// How long the service may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -53,11 +58,11 @@ impl DemoError {
     }
 }
 
-/// Runs the demo until a signal.
+/// Runs the demo until a signal, or until its dashboard is left.
 ///
 /// # Errors
 /// The site cannot be set up on this machine.
-pub fn run() -> Result<(), DemoError> {
+pub fn run(dashboard: Option<Dashboard>) -> Result<(), DemoError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -70,23 +75,53 @@ pub fn run() -> Result<(), DemoError> {
     };
     let configuration = site::write(folder.path(), ports)?;
     let loaded = app::load(&configuration)?;
-    let telemetry = app::start_telemetry(&loaded.config, 0)?;
+    let log = match dashboard {
+        Some(_) => LogFile::open(folder.path(), "jims.log").map_or(LogTo::Nowhere, LogTo::File),
+        None => LogTo::Stderr,
+    };
+    let shown = dashboard.map(|dashboard| tui::Options {
+        socket: loaded.config.control.socket.clone(),
+        colour: dashboard.colour,
+        ends: Some("the demo".into()),
+        notice: format!(
+            "in a second terminal: export JIMS_CONFIG={}",
+            configuration.display()
+        ),
+    });
+    let telemetry = app::start_telemetry(&loaded.config, 0, log)?;
     runtime.block_on(async {
         let mut signals = Signals::listen()?;
         let app = App::start(&configuration, loaded, telemetry).await?;
-        let shown = show(&app, folder.path(), &configuration, ports, &mut signals).await;
+        let world = begin(&app, folder.path(), ports).await;
+        let ended = match (world, shown) {
+            (Err(error), _) => Err(error),
+            (Ok(world), Some(options)) => watch(&world, options, &mut signals).await,
+            (Ok(world), None) => show(&app, &world, &configuration, &mut signals).await,
+        };
         app.stop().await;
-        shown
+        ended
     })
 }
 
-async fn show(
-    app: &App,
-    folder: &Path,
-    configuration: &Path,
-    ports: Ports,
-    signals: &mut Signals,
-) -> Result<(), DemoError> {
+/// What plays around the service.
+struct World {
+    /// What the firewall was told.
+    held: Arc<Mutex<Held>>,
+    /// What stopped the senders.
+    failed: Arc<Mutex<Option<io::Error>>>,
+    _tasks: Tasks,
+}
+
+impl World {
+    fn check(&self) -> Result<(), DemoError> {
+        match self.failed.lock().take() {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+async fn begin(app: &App, folder: &Path, ports: Ports) -> Result<World, DemoError> {
     let ready = tokio::time::timeout(START_LIMIT, async {
         while !app.readiness().is_ready() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -100,23 +135,57 @@ async fn show(
     let firewall = Firewall::new(&certificate, ports.https, Arc::clone(&held))?;
     let senders = Senders::connect(ports.syslog).await?;
     let tasks = Tasks::new();
-    let mut screen = Screen::new(commands(configuration));
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
     let failed = Arc::new(Mutex::new(None));
     let report = Arc::clone(&failed);
     tasks.spawn("demo firewall", firewall.run());
+    tasks.spawn("demo outage", outage::run(folder.join(site::DIRECTORY)));
     tasks.spawn("demo senders", async move {
         *report.lock() = senders.run().await.err()
     });
+    Ok(World {
+        held,
+        failed,
+        _tasks: tasks,
+    })
+}
+
+/// Shows the dashboard until it is left, or a signal.
+async fn watch(
+    world: &World,
+    options: tui::Options,
+    signals: &mut Signals,
+) -> Result<(), DemoError> {
+    let stop = CancellationToken::new();
+    let mut dashboard = std::pin::pin!(tui::run(options, stop.clone()));
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let ended = loop {
+        tokio::select! {
+            ended = &mut dashboard => return Ok(ended.map(|_| ()).map_err(app::Error::from)?),
+            signal = signals.next() => if signal == Signal::Stop { break Ok(()) },
+            _ = tick.tick() => if let Err(error) = world.check() { break Err(error) },
+        }
+    };
+    stop.cancel();
+    dashboard.await.map_err(app::Error::from)?;
+    ended
+}
+
+/// Shows a summary until a signal.
+async fn show(
+    app: &App,
+    world: &World,
+    configuration: &Path,
+    signals: &mut Signals,
+) -> Result<(), DemoError> {
+    let mut screen = Screen::new(commands(configuration));
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
             signal = signals.next() => if signal == Signal::Stop { return Ok(()) },
             _ = tick.tick() => {
-                if let Some(error) = failed.lock().take() {
-                    return Err(error.into());
-                }
+                world.check()?;
                 let totals = app.reader().read().totals();
-                let now = held.lock().clone();
+                let now = world.held.lock().clone();
                 match screen.show(&totals, &now) {
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                     other => other?,

@@ -28,30 +28,20 @@ const MAX_NAMED: usize = 8;
 pub enum Whom {
     /// Of whoever was at an address.
     At(IpAddr),
-    /// Of a user or device, by name.
-    Named {
-        /// Users or devices; `None`: both.
-        kind: Option<SubjectKind>,
-        /// The name, compared without case.
-        name: String,
-        /// Domains it may be of: the DNS domain or its first label, compared without case. Empty: any.
-        domains: Vec<String>,
-    },
+    /// Of users and devices: names and, where they are given, domains. Compared without case; a domain may be the DNS
+    /// domain or its first label.
+    Named(Vec<(String, Option<String>)>),
 }
 
 impl Whom {
     fn is(&self, ended: &Ended) -> bool {
+        let is_named = |(name, domain): &(String, Option<String>)| {
+            let mut domain = domain.iter();
+            same(name, &ended.name) && domain.all(|domain| is_domain(domain, &ended.domain))
+        };
         match self {
             Self::At(address) => ended.address == *address,
-            Self::Named {
-                kind,
-                name,
-                domains,
-            } => {
-                kind.is_none_or(|kind| kind == ended.kind)
-                    && same(name, &ended.name)
-                    && (domains.is_empty() || domains.iter().any(|d| is_domain(d, &ended.domain)))
-            }
+            Self::Named(names) => names.iter().any(is_named),
         }
     }
 }
@@ -353,11 +343,7 @@ pub(super) fn ends_off(folder: &Path) -> bool {
     let Some(segment) = segments(folder).ok().and_then(|mut all| all.pop()) else {
         return false;
     };
-    let whom = Whom::Named {
-        kind: None,
-        name: String::new(),
-        domains: Vec::new(),
-    };
+    let whom = Whom::Named(Vec::new());
     let bounds = Bounds {
         rows: 0,
         bytes: u64::MAX,

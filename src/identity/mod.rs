@@ -53,6 +53,7 @@ mod domain;
 pub mod ended;
 pub mod event;
 mod evidence;
+pub mod explain;
 mod export;
 mod feed;
 mod filter;

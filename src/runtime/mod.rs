@@ -5,6 +5,7 @@
 pub mod as_owner;
 pub mod backoff;
 pub mod clock;
+pub mod log_file;
 pub mod preflight;
 pub mod probing;
 pub mod rate;

@@ -9,11 +9,13 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
+use super::log_file::LogFile;
 use crate::config::LogFormat;
 
 /// Buckets of every histogram in seconds: from 100 µs (a query) to 10 minutes (a full read of a directory).
@@ -27,6 +29,17 @@ const BUCKETS: [f64; 16] = [
 pub struct Telemetry {
     filter: Mutex<reload::Handle<EnvFilter, Registry>>,
     metrics: PrometheusHandle,
+}
+
+/// Where the log goes.
+#[derive(Clone, Debug)]
+pub enum LogTo {
+    /// To stderr, as systemd and people expect.
+    Stderr,
+    /// Into a file: the terminal shows something else.
+    File(LogFile),
+    /// Nowhere.
+    Nowhere,
 }
 
 /// Why telemetry could not be set up or changed.
@@ -46,25 +59,32 @@ pub enum TelemetryError {
 }
 
 impl Telemetry {
-    /// Sets up the process-wide log on stderr and the metrics registry. Once a process.
+    /// Sets up the process-wide log and the metrics registry. Once a process.
     ///
     /// # Errors
     /// The level is not understood, or the process has a log already.
-    pub fn start(level: &str, format: LogFormat) -> Result<Self, TelemetryError> {
+    pub fn start(level: &str, format: LogFormat, to: LogTo) -> Result<Self, TelemetryError> {
         let (filter, handle) = reload::Layer::new(parse(level)?);
-        let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let ansi = matches!(to, LogTo::Stderr)
+            && std::io::stderr().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none();
+        let writer = match to {
+            LogTo::Stderr => BoxMakeWriter::new(std::io::stderr),
+            LogTo::File(file) => BoxMakeWriter::new(file),
+            LogTo::Nowhere => BoxMakeWriter::new(std::io::sink),
+        };
         let lines: Box<dyn Layer<_> + Send + Sync> = match format {
             LogFormat::Text => tracing_subscriber::fmt::layer()
                 .with_ansi(ansi)
-                .with_writer(std::io::stderr)
+                .with_writer(writer)
                 .boxed(),
             LogFormat::Json => tracing_subscriber::fmt::layer()
                 .json()
-                .with_writer(std::io::stderr)
+                .with_writer(writer)
                 .boxed(),
             LogFormat::Journald => tracing_subscriber::fmt::layer()
                 .event_format(Journald)
-                .with_writer(std::io::stderr)
+                .with_writer(writer)
                 .boxed(),
         };
         let setup = |error: String| TelemetryError::Setup(error);

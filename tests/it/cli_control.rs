@@ -14,10 +14,10 @@ use jims::control::kept::KeptRequest;
 use jims::control::protocol::{
     Attention, CollectorChange, CollectorChanged, CollectorState, CollectorStatus, Invite, Invited,
     Kinds, Lag, PointStatus, Probed, ProbedStep, PushState, PushStatus, Refreshed, Refusal,
-    ServerStatus, timestamp,
+    ServerStatus, Told, WebApiStatus, timestamp,
 };
 use jims::control::server::Unparsed;
-use jims::control::{ControlServer, Desk, Site};
+use jims::control::{ControlServer, Desk, Site, Unheeded};
 use jims::identity::event::{Claim, IdentityEvent, Logon, Qualifier, Strength, UserRef};
 use jims::identity::name::Name;
 use jims::identity::policy::Policy;
@@ -41,6 +41,19 @@ const GUARD: Duration = Duration::from_secs(30);
 struct Fake;
 
 impl Site for Fake {
+    fn document(&self, _: &str, _: &[std::net::IpAddr]) -> Option<String> {
+        None
+    }
+    fn knows(&self, _: std::net::IpAddr) -> Vec<Told> {
+        vec![Told {
+            name: "srx".into(),
+            protocol: "query".into(),
+            state: "unknown".into(),
+            entry: "whatever is there".into(),
+            behind: Some(1),
+            last: None,
+        }]
+    }
     fn server(&self) -> Option<ServerStatus> {
         Some(ServerStatus {
             listen: vec!["127.77.9.1:443".into()],
@@ -73,7 +86,18 @@ impl Site for Fake {
         })
     }
     fn points(&self) -> Vec<PointStatus> {
-        Vec::new()
+        let web_api = WebApiStatus {
+            url: "https://192.0.2.2:8443".into(),
+            state: "following".into(),
+            entries_sent: 0,
+            skipped: 0,
+            cut: 0,
+            behind: 0,
+            last_success: None,
+            last_full: None,
+            fault: None,
+        };
+        vec![PointStatus::only_pushed_to("srx".into(), web_api)]
     }
     fn told(&self, point: &str, addresses: &[IpAddr]) -> Option<Vec<Value>> {
         let entry = |a: &IpAddr| json!({ "ip-address": a.to_string() });
@@ -220,21 +244,36 @@ impl Site for Fake {
 /// A running control socket over an empty table.
 pub(crate) struct Running {
     folder: tempfile::TempDir,
-    parts: WriterParts,
-    reports: Reports,
+    pub(crate) parts: WriterParts,
+    pub(crate) reports: Reports,
     strangers: Strangers,
     pub(crate) readiness: Readiness,
     stop: CancellationToken,
     tasks: Tasks,
 }
 
+fn usual_policy() -> Policy {
+    Policy {
+        logoff_time: Duration::from_secs(3600),
+        ..Policy::default()
+    }
+}
+
 impl Running {
     pub(crate) fn start() -> Self {
-        let folder = tempfile::tempdir().expect("folder");
-        let policy = Policy {
-            logoff_time: Duration::from_secs(3600),
-            ..Policy::default()
-        };
+        Self::with(usual_policy())
+    }
+
+    /// Starts in the folder of one that stopped.
+    pub(crate) fn start_in(folder: tempfile::TempDir) -> Self {
+        Self::within(folder, usual_policy())
+    }
+
+    pub(crate) fn with(policy: Policy) -> Self {
+        Self::within(tempfile::tempdir().expect("folder"), policy)
+    }
+
+    fn within(folder: tempfile::TempDir, policy: Policy) -> Self {
         let (writer, parts) = Writer::new(Core::new(Epoch(1), policy), Reports::default());
         let running = Self {
             parts,
@@ -276,11 +315,30 @@ impl Running {
             intake: self.parts.intake.clone(),
             outcomes: self.parts.outcomes.clone(),
             pulse: self.parts.pulse.clone(),
+            unheeded: self.unheeded(),
             reports: self.reports.clone(),
             strangers: self.strangers.clone(),
             readiness: self.readiness.clone(),
             site: Fake,
         }
+    }
+
+    /// The configuration that names this service's socket.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.path().join("config.toml")
+    }
+
+    /// Adds a source that reports about itself.
+    pub(crate) fn add_source(&self, kind: Kind, name: &str) {
+        self.reports.add(&Report::new(kind, name));
+    }
+
+    fn unheeded(&self) -> Unheeded {
+        let unheeded = Unheeded::default();
+        let outcomes = self.parts.outcomes.clone();
+        let listening = unheeded.clone().listen(outcomes, self.stop.clone());
+        self.tasks.spawn("ignored events", listening);
+        unheeded
     }
 
     fn socket(&self) -> PathBuf {
@@ -315,6 +373,12 @@ impl Running {
         stream
     }
 
+    /// The configuration that names the socket.
+    pub(crate) fn configuration(&self) -> String {
+        let path = self.folder.path().join("config.toml");
+        path.display().to_string()
+    }
+
     pub(crate) async fn logon(&self, user: &str, address: &str) {
         let name = |text| Name::new(text).expect("name");
         let now = clock::utc_now();
@@ -344,9 +408,15 @@ impl Running {
     }
 
     pub(crate) async fn end(self) {
+        drop(self.stop().await);
+    }
+
+    /// Ends, and leaves the folder for another start.
+    pub(crate) async fn stop(self) -> tempfile::TempDir {
         self.stop.cancel();
         assert!(self.tasks.finish(GUARD).await.is_empty());
         assert!(!self.socket().exists(), "the socket goes with the service");
+        self.folder
     }
 }
 
@@ -423,9 +493,10 @@ async fn status_says_what_an_operator_should_act_on() {
     running.readiness.arm();
     let (code, text, _) = running.jims(&["status"]).await;
     assert_eq!(code, 1);
+    assert!(text.starts_with("6 things need attention\n  !  "), "{text}");
     assert!(
-        text.starts_with(&format!(
-            "jims {} on hq (head office): ready, up ",
+        text.contains(&format!(
+            "\njims {} on hq (head office): ready, up ",
             env!("CARGO_PKG_VERSION")
         )),
         "{text}"
@@ -558,7 +629,7 @@ async fn a_session_is_shown_with_its_evidence_and_ended_by_the_operator() {
         "{text}"
     );
     assert!(
-        text.contains("srx would be told\n  {\"ip-address\":\"10.1.2.50\"}\n"),
+        text.contains("srx would be told\n{\"ip-address\":\"10.1.2.50\"}\n"),
         "{text}"
     );
 

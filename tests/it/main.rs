@@ -7,7 +7,9 @@ mod cli;
 mod cli_control;
 mod cli_lists;
 mod cli_onboard;
+mod completions;
 mod config;
+mod dashboard;
 mod directory;
 mod directory_server;
 mod docs;
@@ -15,6 +17,7 @@ mod event_log;
 #[path = "../common/evtx.rs"]
 mod evtx_log;
 mod evtx_reencode;
+mod explain;
 mod fake_hub;
 mod fake_srx;
 mod firewall_push;
@@ -32,6 +35,7 @@ mod push_sender;
 mod random;
 #[path = "../common/records.rs"]
 mod records;
+mod schema;
 mod server;
 mod server_rules;
 mod server_site;

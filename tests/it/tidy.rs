@@ -13,7 +13,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "app", "config", "control", "demo", "identity", "producer", "runtime", "wire",
+            "app", "config", "control", "demo", "identity", "producer", "runtime", "text", "tui",
+            "wire",
         ],
     ),
     // Templates of the file are checked by the room that runs them.
@@ -22,7 +23,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "control",
         &["config", "identity", "net", "runtime", "writer"],
     ),
-    ("demo", &["app", "config", "identity", "net", "runtime"]),
+    (
+        "demo",
+        &["app", "config", "identity", "net", "runtime", "tui"],
+    ),
     (
         "directory",
         &["config", "identity", "net", "runtime", "wire", "writer"],
@@ -46,6 +50,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["access", "config", "identity", "net", "runtime", "writer"],
     ),
     ("runtime", &["config", "identity"]),
+    ("text", &[]),
+    // A client of the control socket in every case.
+    ("tui", &["control", "runtime", "text"]),
     ("wire", &[]),
     ("writer", &["identity", "runtime"]),
 ];

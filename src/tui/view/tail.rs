@@ -1,0 +1,147 @@
+//! Tail: what happens now, and why something was ignored; the latest line is the last.
+//!
+//! ```text
+//!  / vpn▏                                       1,204 lines · 12 pieces skipped
+//!
+//!    TIME       WHAT          ADDRESS     WHO                FROM  WHY
+//!    14:05:09Z  ● logged-on   10.1.2.50   CORP\alice         dc1   displaced CORP\bob
+//!  ▸ 14:05:09Z  ○ ignored     10.1.2.51   CORP\svc-backup    dc1   filtered
+//! ```
+
+use ratatui::layout::Rect;
+
+use super::super::model::Model;
+use super::super::tail::{MAX_LINES, at};
+use super::super::theme::{Role, Theme, role_of};
+use super::paint::Paint;
+use super::table::{Cell, Column, Table, text};
+use super::words::{clock, many, who};
+use super::{empty, filter, summary};
+use crate::control::protocol::Tail;
+use crate::text::thousands;
+
+const COLUMNS: [Column; 7] = [
+    text("TIME", 9, 2),
+    text("WHAT", 8, 0),
+    text("ADDRESS", 9, 0),
+    text("WHO", 16, 0),
+    text("FROM", 5, 1),
+    text("RECORD", 20, 4),
+    text("WHY", 10, 3),
+];
+
+/// The first line that is shown, counted from the latest one.
+pub(in super::super) fn first_shown(model: &Model, shown: usize) -> usize {
+    let count = model.tail.matching().take(MAX_LINES).count();
+    let bottom = bottom(model, shown);
+    let visible = shown.min(count.saturating_sub(bottom));
+    bottom + visible.saturating_sub(1)
+}
+
+/// The last line that is shown, counted from the latest one.
+fn bottom(model: &Model, shown: usize) -> usize {
+    let back = model.tail.back.unwrap_or(0);
+    (back + 1).saturating_sub(shown)
+}
+
+pub(super) fn draw(model: &Model, paint: &mut Paint<'_>, area: Rect) {
+    let theme = model.theme;
+    let tail = &model.tail;
+    let dot = theme.marks().dot;
+    let mut right = vec![theme.say(&format!("{} lines", many(tail.len())), Role::Dim)];
+    if tail.held() > 0 {
+        let text = format!(" {dot} {} wait", many(tail.held()));
+        right.push(theme.say(&text, Role::Warn));
+    }
+    if tail.skipped > 0 {
+        let text = format!(" {dot} {} pieces skipped", thousands(tail.skipped));
+        right.push(theme.say(&text, Role::Warn));
+    }
+    if tail.back.is_none() {
+        right.push(theme.say(&format!(" {dot} following"), Role::Good));
+    }
+    summary(paint, area, filter(model, &tail.filter), right);
+    let shown = model.list_rows();
+    let bottom = bottom(model, shown);
+    let mut rows: Vec<Vec<Cell>> = (tail.matching().skip(bottom).take(shown))
+        .map(|line| cells(theme, &line.tail))
+        .collect();
+    rows.reverse();
+    if rows.is_empty() && tail.len() > 0 {
+        let hint = "All words of the filter must occur in a line; new lines are looked at as they come. Esc clears it.";
+        return empty(paint, area, "No line matches.", hint);
+    }
+    if rows.is_empty() {
+        let hint = "Logons, renewals, log-offs, what was ignored and why, lines that nobody could read: each appears as it happens.";
+        return empty(paint, area, "Nothing happened since you look.", hint);
+    }
+    let back = tail.back.unwrap_or(0);
+    let selected = rows.len().checked_sub(1 + back - bottom);
+    let table = Table {
+        columns: &COLUMNS,
+        rows,
+        selected,
+        sorted: None,
+    };
+    table.draw(paint, area, 2);
+}
+
+fn cells(theme: Theme, tail: &Tail) -> Vec<Cell> {
+    let time = at(tail).map(clock).unwrap_or_default();
+    let mut row = vec![Cell::of(time, Role::Dim)];
+    let what = |word: &str, role: Role| Cell::of(format!("{} {word}", theme.mark(role)), role);
+    match tail {
+        Tail::Outcome {
+            producer,
+            record,
+            address,
+            subject,
+            verdict,
+            detail,
+            ..
+        } => {
+            let role = match verdict.as_str() {
+                "logged-off" => Role::Plain,
+                other => role_of(other),
+            };
+            row.extend([
+                what(verdict, role),
+                Cell::new(address.map(|a| a.to_string()).unwrap_or_default()),
+                Cell::of(who(subject), Role::Strong),
+                Cell::of(producer, Role::Dim),
+                Cell::of(record, Role::Dim),
+                Cell::new(detail),
+            ]);
+        }
+        Tail::Unparsed {
+            source,
+            line,
+            reason,
+            ..
+        } => row.extend([
+            what("unread", Role::Warn),
+            Cell::new(""),
+            Cell::new(line),
+            Cell::of(source, Role::Dim),
+            Cell::new(""),
+            Cell::new(reason),
+        ]),
+        Tail::Request { request } => row.extend([
+            what("request", Role::Warn),
+            Cell::new(request.address.to_string()),
+            Cell::new(format!("{} {}", request.method, request.target)),
+            Cell::of(&request.point, Role::Dim),
+            Cell::new(""),
+            Cell::new(&request.reason),
+        ]),
+        Tail::Skipped { count } => row.extend([
+            what("skipped", Role::Warn),
+            Cell::new(""),
+            Cell::new(format!("{} pieces came too fast", thousands(*count))),
+            Cell::new(""),
+            Cell::new(""),
+            Cell::new(""),
+        ]),
+    }
+    row
+}
