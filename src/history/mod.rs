@@ -58,6 +58,8 @@ mod format;
 mod keeper;
 mod log;
 mod search;
+#[cfg(test)]
+mod tests;
 
 pub use self::format::{Item, Mark};
 pub use self::keeper::{Fault, History};
