@@ -493,7 +493,7 @@ _jims() {
             return 0
             ;;
         jims__subcmd__run)
-            opts="-v -h -V --check --connect --demo --config --color --verbose --help --version"
+            opts="-v -h -V --check --connect --demo --dashboard --no-dashboard --config --color --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -515,7 +515,7 @@ _jims() {
             return 0
             ;;
         jims__subcmd__status)
-            opts="-v -h -V --json --collectors --requests --junos --config --color --verbose --help --version"
+            opts="-v -h -V --json --collectors --requests --watch --junos --config --color --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

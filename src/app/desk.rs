@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::collectors;
+use super::knows;
 use super::points;
 use super::proposals;
 use super::pushes;
@@ -15,7 +16,7 @@ use crate::control::junos::Junos;
 use crate::control::kept::KeptRequest;
 use crate::control::protocol::{
     Attention, CollectorChange, CollectorChanged, CollectorStatus, Invite, Invited, PointStatus,
-    Probed, PushStatus, Refreshed, Refusal, ServerStatus, timestamp,
+    Probed, PushStatus, Refreshed, Refusal, ServerStatus, Told, timestamp,
 };
 use crate::control::server::Unparsed;
 use crate::enforcement::UnknownRequest;
@@ -58,7 +59,15 @@ impl Site for Desk {
     }
 
     fn told(&self, point: &str, addresses: &[IpAddr]) -> Option<Vec<Value>> {
-        self.0.server()?.told(point, addresses)
+        knows::told(&self.0, point, addresses)
+    }
+
+    fn document(&self, point: &str, addresses: &[IpAddr]) -> Option<String> {
+        self.0.web_apis.document(point, addresses)
+    }
+
+    fn knows(&self, address: IpAddr) -> Vec<Told> {
+        knows::knows(&self.0, address)
     }
 
     fn attention(&self) -> Vec<Attention> {

@@ -7,6 +7,7 @@ mod collectors;
 mod dashboard;
 mod desk;
 mod junos;
+mod knows;
 mod metrics_page;
 mod notices;
 mod points;

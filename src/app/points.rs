@@ -136,6 +136,7 @@ fn asking(reading: PointReading, now: UtcMillis) -> PointStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::view::Seq;
     use crate::runtime::report::Fault;
 
     const NOW: UtcMillis = UtcMillis(1_800_000_000_000);
@@ -149,6 +150,7 @@ mod tests {
             skipped: 0,
             cut: 0,
             behind: 0,
+            position: Seq(0),
             last_success: Some(NOW),
             last_full: Some(NOW),
             fault: failing_for.map(|age| Fault {
@@ -170,6 +172,7 @@ mod tests {
             last_ip: None,
             last_user: None,
             behind: None,
+            position: None,
             last_full: None,
             answered: 0,
             entries_sent: 0,

@@ -17,7 +17,7 @@ use super::state::{self, Keeper};
 use super::{Error, collectors, reload, watch};
 use crate::access::Access;
 use crate::config::{self, Config, Loaded};
-use crate::control::{self, ControlServer};
+use crate::control::{self, ControlServer, Unheeded};
 use crate::directory::Directory;
 use crate::enforcement::web_api::{self, WebApis};
 use crate::enforcement::{Server, ServerParts};
@@ -448,6 +448,16 @@ impl Inner {
         self.tasks.control.spawn("habits", watch);
     }
 
+    /// Remembers what changes nothing.
+    fn start_unheeded(&self) -> Unheeded {
+        let unheeded = Unheeded::default();
+        let listening = unheeded
+            .clone()
+            .listen(self.parts.outcomes.clone(), self.phases.control.clone());
+        self.tasks.control.spawn("ignored events", listening);
+        unheeded
+    }
+
     fn start_writer(self: &Arc<Self>, writer: Writer) {
         let inner = Arc::clone(self);
         let stop = self.phases.writer.clone();
@@ -484,6 +494,7 @@ impl Inner {
             intake: self.parts.intake.clone(),
             outcomes: self.parts.outcomes.clone(),
             pulse: self.parts.pulse.clone(),
+            unheeded: self.start_unheeded(),
             reports: self.reports.clone(),
             strangers: self.strangers.clone(),
             readiness: self.readiness.clone(),

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::ask;
 use super::exit::{Exit, Failure};
 use super::render::{
-    HEADING, WARNING, count, escape, field, indented, instant, paragraph, relative, span, span_ms,
-    table,
+    HEADING, WARNING, count, escape, field, indented, instant, number, paragraph, relative, span,
+    span_ms, state, table, text, thousands,
 };
 use crate::control::protocol::{
     Answer, CollectorChanged, CollectorState, CollectorStatus, Invite, Invited, Kinds, Request,
@@ -122,7 +122,13 @@ fn render_list(collectors: &[CollectorStatus], now: Timestamp) -> String {
         ]
     };
     let rows: Vec<Vec<String>> = sorted(collectors).into_iter().map(row).collect();
-    let heading = ["NAME", "STATE", "VERSION", "LAST", "DESCRIPTION"];
+    let heading = [
+        text("NAME"),
+        state("STATE"),
+        text("VERSION"),
+        text("LAST"),
+        text("DESCRIPTION"),
+    ];
     table(0, &heading, &rows)
 }
 
@@ -268,7 +274,8 @@ fn totals(totals: &Totals) -> String {
         "GROUPS",
         "SESSIONS (ACTIVE)",
     ];
-    table(2, &heading, &[row.map(|number| number.to_string()).into()])
+    let shown = row.map(|n| thousands(u64::try_from(n).unwrap_or(u64::MAX)));
+    table(2, &heading.map(number), &[shown.into()])
 }
 
 /// What needs attention first, then by name.

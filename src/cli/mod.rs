@@ -9,6 +9,7 @@ mod collectors;
 mod completions;
 mod config_file;
 mod exit;
+mod explain;
 mod first_push;
 mod join;
 mod junos;
@@ -110,6 +111,7 @@ pub fn main() -> ExitCode {
         Color::Never => anstream::ColorChoice::Never,
     }
     .write_global();
+    render::fit_terminal();
     let mut out = anstream::stdout().lock();
     let done = dispatch(cli, &mut out).and_then(|exit| Ok(out.flush().map(|()| exit)?));
     match done {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::ask;
 use super::exit::{Exit, Failure};
-use super::render::{HEADING, escape, field, indented, instant, relative};
+use super::render::{HEADING, escape, escape_json, field, instant, relative};
 use crate::control::protocol::{
     Answer, DeviceSession, Evidence, KnownDevice, KnownUser, PastSession, Query, Request, Session,
 };
@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// Show also what this enforcement point would be told
     #[arg(long = "for", value_name = "POINT")]
     point: Option<String>,
-    /// Show also sessions that have ended, and why
+    /// Show also what was said and what lost by which rule, who was here before, and who has been told
     #[arg(long)]
     explain: bool,
     /// Print JSON
@@ -74,7 +74,8 @@ fn render(answer: &Query) -> String {
     }
     if answer.sessions.is_empty() {
         text.push_str(&format!("no session of {}\n", escape(&answer.who)));
-        if answer.users.is_empty() && answer.devices.is_empty() && answer.ended.is_empty() {
+        let nothing_else = answer.explained.is_empty() && answer.ended.is_empty();
+        if answer.users.is_empty() && answer.devices.is_empty() && nothing_else {
             return text + &point_text(answer);
         }
     }
@@ -82,10 +83,12 @@ fn render(answer: &Query) -> String {
     without.for_each(|user| text.push_str(&user_text(user)));
     let without = answer.devices.iter().filter(|d| d.addresses.is_empty());
     without.for_each(|device| text.push_str(&device_text(device)));
-    answer
-        .ended
-        .iter()
-        .for_each(|past| text.push_str(&past_text(past, answer)));
+    for explained in &answer.explained {
+        text.push_str(&super::explain::render(explained, answer.at));
+    }
+    let is_shown = |past: &&PastSession| answer.explained.iter().any(|e| e.before.contains(past));
+    let elsewhere = answer.ended.iter().filter(|past| !is_shown(past));
+    elsewhere.for_each(|past| text.push_str(&past_text(past, answer)));
     if answer.truncated {
         text.push_str("there are more; ask for a domain (CORP\\name) or an address\n");
     }
@@ -155,7 +158,7 @@ fn past_text(past: &PastSession, answer: &Query) -> String {
 }
 
 /// Why a session ended, in a sentence.
-fn reason(word: &str) -> &'static str {
+pub(super) fn reason(word: &str) -> &'static str {
     match word {
         "logoff" => "a logoff was reported",
         "expired" => {
@@ -251,8 +254,11 @@ fn point_text(answer: &Query) -> String {
         return format!("{HEADING}{name}{HEADING:#} would be told nothing\n");
     }
     let mut text = format!("{HEADING}{name}{HEADING:#} would be told\n");
-    for entry in &point.report_entries {
-        text.push_str(&indented(2, &entry.to_string()));
+    // As they are, in one line each: what is shown can be compared with what a firewall says.
+    match &point.document {
+        Some(document) => text.push_str(&format!("{}\n", escape(document.trim_end()))),
+        None => (point.report_entries.iter())
+            .for_each(|entry| text.push_str(&format!("{}\n", escape_json(&entry.to_string())))),
     }
     text
 }

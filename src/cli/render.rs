@@ -2,19 +2,27 @@
 //!
 //! Everything that came from outside passes through [`escape`]: no control or text-direction character reaches a
 //! terminal. Widths are columns on a terminal, not characters. Nothing is cut: what does not fit goes to a further line.
+//! Colour says nothing that the words do not say, and what it means is decided in [`tone`].
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Style};
 use jiff::Timestamp;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-pub(super) use crate::text::{escape, span};
-
 use crate::text::disturbs;
 
-/// Columns of the screen that everything fits on.
+pub(super) use crate::text::{escape, span, thousands};
+
+/// Columns of the screen that everything fits on, and how many are used unless a terminal says otherwise.
 pub(super) const WIDTH: usize = 80;
+
+/// Columns beyond which lines are hard to read.
+const WIDEST: usize = 120;
+
+/// Columns that are used: set once, before anything is laid out.
+static COLUMNS: AtomicUsize = AtomicUsize::new(WIDTH);
 
 /// The least that a column is squeezed to.
 const MIN_COLUMN: usize = 6;
@@ -25,8 +33,29 @@ const GAP: usize = 2;
 /// Headings.
 pub(super) const HEADING: Style = Style::new().bold();
 
+/// What is as it should be.
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+
 /// What wants an operator.
 pub(super) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+
+/// What is on its way, or not quite as it should be.
+const UNSETTLED: Style = AnsiColor::Yellow.on_default();
+
+/// What does not work.
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// The colour of a state, by its word: green works, yellow is on its way or not quite well, red does not work. A word of
+/// a later version has none.
+pub(super) fn tone(state: &str) -> Style {
+    match state {
+        "active" | "ready" | "following" | "connected" => GOOD,
+        "starting" | "quiet" | "degraded" | "waiting" | "connecting" | "refreshing"
+        | "resynchronising" | "pending" | "never" | "invited" | "unconfirmed" => UNSETTLED,
+        "down" | "refused" | "failing" | "disconnected" => BAD,
+        _ => Style::new(),
+    }
+}
 
 /// Whether colours may be used on stdout: what was chosen on the command line, else what the environment says.
 pub(super) fn colour() -> bool {
@@ -35,6 +64,61 @@ pub(super) fn colour() -> bool {
         anstream::ColorChoice::Always | anstream::ColorChoice::AlwaysAnsi => true,
         anstream::ColorChoice::Auto => std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
     }
+}
+
+/// Uses the width of the terminal that stdout is, within bounds; without one everything stays as wide as before.
+pub(super) fn fit_terminal() {
+    if let Ok(size) = rustix::termios::tcgetwinsize(std::io::stdout()) {
+        let columns = usize::from(size.ws_col).clamp(WIDTH, WIDEST);
+        COLUMNS.store(columns, Ordering::Relaxed);
+    }
+}
+
+/// Columns that a line may have.
+fn width() -> usize {
+    COLUMNS.load(Ordering::Relaxed)
+}
+
+/// A column of a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Column {
+    title: &'static str,
+    cells: Cells,
+}
+
+/// How the cells of a column look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cells {
+    /// Words, from the left.
+    Text,
+    /// Numbers, to the right.
+    Number,
+    /// Words for states, coloured.
+    State,
+}
+
+impl From<&'static str> for Column {
+    fn from(title: &'static str) -> Self {
+        text(title)
+    }
+}
+
+/// A column of words.
+pub(super) const fn text(title: &'static str) -> Column {
+    let cells = Cells::Text;
+    Column { title, cells }
+}
+
+/// A column of numbers.
+pub(super) const fn number(title: &'static str) -> Column {
+    let cells = Cells::Number;
+    Column { title, cells }
+}
+
+/// A column of states.
+pub(super) const fn state(title: &'static str) -> Column {
+    let cells = Cells::State;
+    Column { title, cells }
 }
 
 /// JSON with the same characters written as JSON writes them; outside strings it has none but line ends.
@@ -86,7 +170,10 @@ fn append(lines: &mut [String], text: &str) {
 /// `label  text`, the text folded to the screen and indented under itself; escaped.
 pub(super) fn field(indent: usize, label: &str, label_width: usize, text: &str) -> String {
     let column = indent + label_width + GAP;
-    let folded = wrap(&escape(text), WIDTH.saturating_sub(column).max(MIN_COLUMN));
+    let folded = wrap(
+        &escape(text),
+        width().saturating_sub(column).max(MIN_COLUMN),
+    );
     let mut rendered = String::new();
     for (number, line) in folded.iter().enumerate() {
         let label = if number == 0 { label } else { "" };
@@ -104,35 +191,51 @@ pub(super) fn paragraph(text: &str) -> String {
 
 /// The text folded to the screen behind `indent` blanks; escaped.
 pub(super) fn indented(indent: usize, text: &str) -> String {
-    let folded = wrap(&escape(text), WIDTH - indent);
+    let folded = wrap(&escape(text), width().saturating_sub(indent));
     let lines = folded.iter().map(|line| format!("{:indent$}{line}\n", ""));
     lines.collect()
 }
 
 /// Rows under a heading, columns as wide as needed, the widest squeezed until all fits the screen; cells are escaped.
-pub(super) fn table(indent: usize, heading: &[&str], rows: &[Vec<String>]) -> String {
-    let heading: Vec<String> = heading.iter().map(|&h| h.to_owned()).collect();
+pub(super) fn table<C: Copy + Into<Column>>(
+    indent: usize,
+    heading: &[C],
+    rows: &[Vec<String>],
+) -> String {
+    let columns: Vec<Column> = heading.iter().map(|&column| column.into()).collect();
+    table_of(indent, &columns, rows, width())
+}
+
+fn table_of(indent: usize, columns: &[Column], rows: &[Vec<String>], screen: usize) -> String {
+    let heading: Vec<String> = columns.iter().map(|c| c.title.to_owned()).collect();
     let rows: Vec<Vec<String>> = rows
         .iter()
         .map(|row| row.iter().map(|cell| escape(cell)).collect())
         .collect();
-    let widths = widths(indent, &heading, &rows);
-    let mut text = line_of_table(indent, &heading, &widths);
+    let room = screen.saturating_sub(indent + GAP * heading.len().saturating_sub(1));
+    let widths = widths(room, &heading, &rows);
+    let titles: Vec<Cells> = (columns.iter())
+        .map(|c| match c.cells {
+            Cells::Number => Cells::Number,
+            Cells::Text | Cells::State => Cells::Text,
+        })
+        .collect();
+    let cells: Vec<Cells> = columns.iter().map(|c| c.cells).collect();
+    let mut text = line_of_table(indent, &heading, &widths, &titles);
     for row in &rows {
-        text.push_str(&line_of_table(indent, row, &widths));
+        text.push_str(&line_of_table(indent, row, &widths, &cells));
     }
     text
 }
 
-fn widths(indent: usize, heading: &[String], rows: &[Vec<String>]) -> Vec<usize> {
+fn widths(room: usize, heading: &[String], rows: &[Vec<String>]) -> Vec<usize> {
     let natural = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|c| c.width()).max().unwrap_or(0)
     };
-    let mut widths: Vec<usize> = (0..heading.len())
-        .map(|column| natural(column).max(heading[column].width()))
+    let mut widths: Vec<usize> = (heading.iter().enumerate())
+        .map(|(column, title)| natural(column).max(title.width()))
         .collect();
-    let room = WIDTH.saturating_sub(indent + GAP * heading.len().saturating_sub(1));
     while widths.iter().sum::<usize>() > room {
         let Some(widest) = widths.iter_mut().max().filter(|w| **w > MIN_COLUMN) else {
             break;
@@ -142,7 +245,7 @@ fn widths(indent: usize, heading: &[String], rows: &[Vec<String>]) -> Vec<usize>
     widths
 }
 
-fn line_of_table(indent: usize, cells: &[String], widths: &[usize]) -> String {
+fn line_of_table(indent: usize, cells: &[String], widths: &[usize], kinds: &[Cells]) -> String {
     let folded: Vec<Vec<String>> = cells
         .iter()
         .zip(widths)
@@ -151,17 +254,34 @@ fn line_of_table(indent: usize, cells: &[String], widths: &[usize]) -> String {
     let height = folded.iter().map(Vec::len).max().unwrap_or(0);
     let mut text = String::new();
     for line in 0..height {
-        let mut row = " ".repeat(indent);
-        for (cell, width) in folded.iter().zip(widths) {
-            row.push_str(&padded(
-                cell.get(line).map_or("", String::as_str),
-                width + GAP,
-            ));
+        // Blanks are written only before something, so that no line ends with one.
+        let mut blanks = indent;
+        for (((part, cell), width), kind) in folded.iter().zip(cells).zip(widths).zip(kinds) {
+            let part = part.get(line).map_or("", String::as_str);
+            let rest = width.saturating_sub(part.width());
+            let (before, after) = match kind {
+                Cells::Number => (rest, 0),
+                Cells::Text | Cells::State => (0, rest),
+            };
+            blanks += before;
+            if !part.is_empty() {
+                text.push_str(&" ".repeat(blanks));
+                text.push_str(&match kind {
+                    Cells::State => styled(part, tone(cell)),
+                    Cells::Text | Cells::Number => part.to_owned(),
+                });
+                blanks = 0;
+            }
+            blanks += after + GAP;
         }
-        text.push_str(row.trim_end());
         text.push('\n');
     }
     text
+}
+
+/// The text in a style, without a trace of it if it is plain.
+pub(super) fn styled(text: &str, style: Style) -> String {
+    format!("{style}{text}{style:#}")
 }
 
 fn padded(text: &str, width: usize) -> String {
@@ -199,6 +319,7 @@ pub(super) fn count(number: usize, noun: &str) -> String {
     if number == 1 {
         format!("1 {noun}")
     } else {
+        let number = thousands(u64::try_from(number).unwrap_or(u64::MAX));
         format!("{number} {noun}s")
     }
 }
@@ -242,5 +363,39 @@ mod tests {
             12,
             "wide characters take two columns"
         );
+    }
+
+    #[test]
+    fn numbers_stand_to_the_right_and_states_have_their_colour() {
+        let rows = [["a", "1,204", "down", "x"], ["b", "7", "later", "y"]]
+            .map(|row| row.map(str::to_owned).to_vec());
+        let columns = [text("NAME"), number("READ"), state("STATE"), text("DETAIL")];
+        let table = table(2, &columns, &rows);
+        let plain = anstream::adapter::strip_str(&table).to_string();
+        assert_eq!(
+            plain,
+            "  NAME   READ  STATE  DETAIL\n  a     1,204  down   x\n  b         7  later  y\n"
+        );
+        assert!(table.contains(&styled("down", BAD)), "{table:?}");
+        assert!(
+            table.contains("  later  "),
+            "no colour for what is not known"
+        );
+    }
+
+    #[test]
+    fn a_wider_screen_folds_less() {
+        let rows = vec![vec!["vpn".to_owned(), "x".repeat(100)]];
+        let columns = ["NAME", "DETAIL"].map(Column::from);
+        let lines = |screen| table_of(0, &columns, &rows, screen).lines().count();
+        assert_eq!((lines(WIDTH), lines(WIDEST)), (3, 2));
+    }
+
+    #[test]
+    fn numbers_have_groups_of_three() {
+        let of = [0, 999, 1_000, 12_345, 1_234_567].map(thousands);
+        assert_eq!(of, ["0", "999", "1,000", "12,345", "1,234,567"]);
+        assert_eq!(count(1, "user"), "1 user");
+        assert_eq!(count(2_013, "user"), "2,013 users");
     }
 }

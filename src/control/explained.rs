@@ -46,8 +46,8 @@ pub struct Said {
     /// Where the producer read it: host or senders, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// `holds` (the session stands on it), `took`, `renewed`, `ended`, `displaced` (it took the address, and lost it later)
-    /// or `lost`.
+    /// `holds` (the session stands on it), `took`, `renewed`, `over` (it took the address, and somebody left or came
+    /// since), `ended` or `lost`.
     pub effect: String,
     /// Why, for people: the rule by which it won or lost.
     pub why: String,

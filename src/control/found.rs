@@ -163,4 +163,7 @@ pub struct PointView {
     pub name: String,
     /// Its `report_entries`, as the wire has them.
     pub report_entries: Vec<serde_json::Value>,
+    /// Of one that is pushed to, the document of the Web API (`userfw-entries`) that tells it of the addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<String>,
 }

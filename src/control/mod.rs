@@ -6,8 +6,10 @@
 mod browse;
 pub mod client;
 pub mod collectors;
+mod explain;
 mod explained;
 pub mod found;
+mod ignored;
 pub mod junos;
 pub mod kept;
 mod lines;
@@ -19,5 +21,6 @@ mod query;
 pub mod server;
 mod status;
 
+pub use self::ignored::Unheeded;
 pub use self::server::{ControlServer, Desk, Site};
 pub use self::status::push_trouble;

@@ -341,7 +341,7 @@ fn then(core: &Core, view: &AddressView<'_>) -> &'static str {
     }
 }
 
-fn evidence(view: &EvidenceView<'_>) -> Evidence {
+pub(super) fn evidence(view: &EvidenceView<'_>) -> Evidence {
     Evidence {
         producer: view.producer.to_string(),
         record: view.record.to_owned(),

@@ -14,15 +14,16 @@ use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
+use super::ignored::Unheeded;
 use super::junos::Junos;
 use super::kept::KeptRequest;
 use super::lines::{self, LineError};
 use super::protocol::{
     Answer, Attention, CollectorChange, CollectorChanged, CollectorStatus, Hello, Invite, Invited,
     LogOff, MAX_REQUEST_BYTES, PointStatus, PointView, Probed, PushStatus, Query, Refreshed,
-    Refusal, Request, ServerStatus, Tail, VERSION, timestamp,
+    Refusal, Request, ServerStatus, Tail, Told, VERSION, timestamp,
 };
-use super::{list, query, status};
+use super::{explain, list, query, status};
 use crate::config;
 use crate::identity::Batch;
 use crate::identity::outcome::{Outcome, Verdict};
@@ -67,6 +68,8 @@ pub struct Desk<S> {
     pub outcomes: Outcomes,
     /// How much passes, and how late.
     pub pulse: Pulse,
+    /// What changed nothing of late.
+    pub unheeded: Unheeded,
     /// How sources do.
     pub reports: Reports,
     /// Who asked or sent without being configured.
@@ -85,6 +88,10 @@ pub trait Site: Send + Sync + 'static {
     fn points(&self) -> Vec<PointStatus>;
     /// The `report_entries` that a point would be told of the addresses; `None` if there is no such point.
     fn told(&self, point: &str, addresses: &[std::net::IpAddr]) -> Option<Vec<Value>>;
+    /// The document that a point would be pushed of the addresses; `None`: nothing is pushed to it.
+    fn document(&self, point: &str, addresses: &[std::net::IpAddr]) -> Option<String>;
+    /// What each firewall and Server has been told of an address.
+    fn knows(&self, address: std::net::IpAddr) -> Vec<Told>;
     /// What else an operator should act on: held removals, snapshots set aside or not written.
     fn attention(&self) -> Vec<Attention>;
     /// The last syslog lines that nobody could read, as far as they are kept.
@@ -336,6 +343,7 @@ impl<S: Site> Connection<S> {
         let mut found = self.find(who);
         if explain {
             found.ended = query::ended_before(&self.desk.reader, &found);
+            found.explained = explain::explained(&self.desk, &found);
         }
         if let Some(name) = point {
             let mut addresses: Vec<_> = found.sessions.iter().map(|s| s.address).collect();
@@ -349,6 +357,7 @@ impl<S: Site> Connection<S> {
                 );
             };
             found.point = Some(PointView {
+                document: self.desk.site.document(&name, &addresses),
                 name,
                 report_entries,
             });

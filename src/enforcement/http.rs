@@ -396,9 +396,7 @@ async fn batch(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         let now = clock::utc_now();
         let format = call.format();
         let found = query::batch(&shared.reader, &point.filter, &request, format, now);
-        shared
-            .states
-            .stands(&point.name, found.behind, found.full, now);
+        shared.states.stands(&point.name, &found, now);
         #[expect(
             clippy::cast_precision_loss,
             reason = "a gauge is a float; nobody is 2^52 changes behind"

@@ -18,7 +18,7 @@ use crate::identity::address::canonical;
 use crate::identity::event::{Claim, IdentityEvent, Qualifier, UserRef};
 use crate::identity::name::Name;
 use crate::identity::time::UtcMillis;
-use crate::identity::view::{self, UserView};
+use crate::identity::view::{self, Seq, UserView};
 use crate::writer::Reader;
 
 /// Addresses of one user that are told.
@@ -33,6 +33,8 @@ pub struct BatchAnswer {
     pub entries: usize,
     /// Changes behind the cursor that the firewall has not heard of.
     pub behind: u64,
+    /// Everything up to here is told with it.
+    pub position: Seq,
     /// First answer of a pass from 0.
     pub full: bool,
 }
@@ -66,6 +68,7 @@ pub fn batch(
         entries: pass.sink.entries(),
         body: pass.sink.finish(Some(&standing)),
         behind: last.0.saturating_sub(pass.position.0),
+        position: pass.position,
         full: standing.full,
     }
 }
@@ -110,6 +113,26 @@ pub fn ip(
             .for_each(|entry| answer.push(entry));
     }
     finished(answer, None)
+}
+
+/// The entries that IP queries would give, by the code that answers them, as JSON.
+#[must_use]
+pub fn told(
+    reader: &Reader,
+    own: &OwnFilter,
+    addresses: &[IpAddr],
+    now: UtcMillis,
+) -> Vec<serde_json::Value> {
+    let entries = addresses.iter().flat_map(|address| {
+        let answer = ip(reader, own, *address, Format::Json, now);
+        let body: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
+        let entries =
+            body.and_then(|mut body| body.get_mut("report_entries").map(serde_json::Value::take));
+        entries
+            .and_then(|entries| entries.as_array().cloned())
+            .unwrap_or_default()
+    });
+    entries.collect()
 }
 
 /// Answers a user query: where he is, or, if the firewall says where it sees him, his groups for there.

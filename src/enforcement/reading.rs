@@ -7,9 +7,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::point::Points;
+use super::query::BatchAnswer;
 use crate::access::{Access, Role};
 use crate::config::show_network;
 use crate::identity::time::UtcMillis;
+use crate::identity::view::Seq;
 
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,6 +104,8 @@ pub struct PointReading {
     pub last_user: Option<UtcMillis>,
     /// Changes behind its cursor that it has not heard of, as of its last batch query.
     pub behind: Option<u64>,
+    /// The cookie that it was last given: everything up to here is told.
+    pub position: Option<Seq>,
     /// When its last pass from 0 began.
     pub last_full: Option<UtcMillis>,
     /// Requests answered.
@@ -125,6 +129,7 @@ struct State {
     last_seen: Option<(UtcMillis, IpAddr)>,
     last_by_kind: BTreeMap<Kind, UtcMillis>,
     behind: Option<u64>,
+    position: Option<Seq>,
     last_full: Option<UtcMillis>,
     answered: u64,
     entries_sent: u64,
@@ -154,12 +159,13 @@ impl PointStates {
         state.entries_sent = state.entries_sent.saturating_add(entries as u64);
     }
 
-    /// A batch query left the point so far behind; `full` if a pass from 0 began.
-    pub fn stands(&self, point: &Arc<str>, behind: u64, full: bool, now: UtcMillis) {
+    /// Where a batch query left the point.
+    pub fn stands(&self, point: &Arc<str>, answer: &BatchAnswer, now: UtcMillis) {
         let mut all = self.0.lock();
         let state = all.entry(Arc::clone(point)).or_default();
-        state.behind = Some(behind);
-        if full {
+        state.behind = Some(answer.behind);
+        state.position = Some(answer.position);
+        if answer.full {
             state.last_full = Some(now);
         }
     }
@@ -197,6 +203,7 @@ impl PointStates {
                 last_ip: last(Kind::Ip),
                 last_user: last(Kind::User),
                 behind: state.behind,
+                position: state.position,
                 last_full: state.last_full,
                 answered: state.answered,
                 entries_sent: state.entries_sent,

@@ -21,7 +21,6 @@ use super::point::{PointError, Points};
 use super::query;
 use super::reading::{PointReading, PointStates};
 use super::requests::{UnknownRequest, UnknownRequests};
-use super::shape::Format;
 use crate::access::{Access, ClientError, Clients};
 use crate::config::{self, CertificateFiles, Config};
 use crate::net::http::{HttpServer, Limits, Regulars};
@@ -298,17 +297,12 @@ impl Server {
         let shared = &self.0.shared;
         let points = shared.points.load();
         let point = points.named(point)?;
-        let now = clock::utc_now();
-        let entries = addresses.iter().flat_map(|address| {
-            let answer = query::ip(&shared.reader, &point.filter, *address, Format::Json, now);
-            let body: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
-            let entries = body
-                .and_then(|mut body| body.get_mut("report_entries").map(serde_json::Value::take));
-            entries
-                .and_then(|entries| entries.as_array().cloned())
-                .unwrap_or_default()
-        });
-        Some(entries.collect())
+        Some(query::told(
+            &shared.reader,
+            &point.filter,
+            addresses,
+            clock::utc_now(),
+        ))
     }
 
     /// Requests that were not understood, the latest first.

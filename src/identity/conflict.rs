@@ -29,16 +29,20 @@ pub enum FactKind {
 
 /// Who is there when a fact comes, as seen from that fact's subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holder {
+pub enum Holder {
+    /// Nobody.
     Nobody,
+    /// The subject of the fact.
     Same,
+    /// Somebody else, by weak evidence only.
     WeakOther,
+    /// Somebody else, by strong evidence.
     StrongOther,
 }
 
 /// What a fact does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
+pub enum Effect {
     /// Nothing changes.
     Keep,
     /// The subject takes the address.

@@ -6,7 +6,9 @@
 //! kept only while the policy wants it, and over a restart; positions mean something within an epoch of the core.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 
+use super::address::canonical;
 use super::arena::Id;
 use super::collector::{AddressReport, FeedItem, ToldFact, ToldSubject};
 use super::core::Core;
@@ -180,6 +182,13 @@ impl Core {
     pub fn feed_behind(&self, cursor: Seq) -> u64 {
         let all = self.feed.last.0.saturating_sub(cursor.0);
         all.min(self.feed.len() as u64)
+    }
+
+    /// Where an address stands in this order; 0: nowhere.
+    #[must_use]
+    pub fn feed_place(&self, address: IpAddr) -> Seq {
+        let entry = self.table.find(canonical(address));
+        entry.map_or(Seq(0), |entry| self.table.arena[entry].told)
     }
 
     fn feed_item<'a>(&'a self, key: &'a Key) -> Option<FeedItem<'a>> {

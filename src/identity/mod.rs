@@ -52,6 +52,7 @@ pub mod directory;
 mod domain;
 pub mod event;
 mod evidence;
+pub mod explain;
 mod export;
 mod feed;
 mod filter;

@@ -9,7 +9,7 @@ use super::domain::Domain;
 use super::event::{DeviceRef, Qualifier, UserRef};
 use super::name::{Name, NameKey};
 use super::outcome::IgnoreReason;
-use super::policy::Speaker;
+use super::policy::{Globs, Speaker};
 use super::subject::{Subject, SubjectKind};
 
 /// The account of connections without one.
@@ -101,35 +101,64 @@ impl Core {
     /// Whether a filter leaves the subject out, by any way of writing it.
     pub(super) fn is_excluded(&self, id: Id<Subject>) -> bool {
         let subject = &self.subjects.arena[id];
-        let globs = match subject.kind {
+        let globs = self.excluded(subject.kind);
+        !globs.is_empty()
+            && self
+                .spellings(subject.kind, subject.domain, &subject.name)
+                .any(|spelling| globs.matches(&spelling))
+    }
+
+    /// The pattern of a filter that leaves out whom an outcome names (`domain\user`, `domain\device$`).
+    #[must_use]
+    pub fn excluding_pattern(&self, shown: &str) -> Option<&str> {
+        let (domain, name) = shown.split_once('\\')?;
+        let domain = self.domains.find(domain)?;
+        let (kind, name) = match name.strip_suffix('$') {
+            Some(device) => (SubjectKind::Device, device),
+            None => (SubjectKind::User, name),
+        };
+        let globs = self.excluded(kind);
+        let mut spellings = self.spellings(kind, domain, name);
+        spellings.find_map(|spelling| globs.first_match(&spelling))
+    }
+
+    fn excluded(&self, kind: SubjectKind) -> &Globs {
+        match kind {
             SubjectKind::User => &self.policy.filter.exclude_users,
             SubjectKind::Device => &self.policy.filter.exclude_devices,
-        };
-        if globs.is_empty() {
-            return false;
         }
-        let name = &subject.name;
-        let domain = &self.domains.arena[subject.domain];
-        let domains =
-            std::iter::once(domain.name.as_str()).chain(domain.names.iter().map(NameKey::as_str));
-        if globs.matches(name)
-            || domains
-                .into_iter()
-                .any(|domain| globs.matches(&format_compact!("{domain}\\{name}")))
-        {
-            return true;
+    }
+
+    /// The ways in which a filter may write a user or device.
+    fn spellings<'a>(
+        &'a self,
+        kind: SubjectKind,
+        id: Id<Domain>,
+        name: &'a str,
+    ) -> impl Iterator<Item = CompactString> + 'a {
+        let domain = &self.domains.arena[id];
+        let domains = domain.names.iter().map(NameKey::as_str);
+        let qualified = std::iter::once(domain.name.as_str()).chain(domains);
+        let qualified = qualified.map(move |domain| format_compact!("{domain}\\{name}"));
+        let principal = (kind == SubjectKind::User).then(|| {
+            let upn = self.upn(id, name).map(CompactString::new);
+            let implied = format_compact!("{name}@{}", domain.name);
+            upn.into_iter().chain(std::iter::once(implied))
+        });
+        std::iter::once(CompactString::new(name))
+            .chain(qualified)
+            .chain(principal.into_iter().flatten())
+    }
+
+    /// The user principal name that a directory has for a user.
+    fn upn(&self, domain: Id<Domain>, name: &str) -> Option<&str> {
+        let key = NameKey::fold(name);
+        let subject = self.subjects.find(SubjectKind::User, domain, key)?;
+        let object = self.subjects.arena[subject].object?;
+        match &self.objects.arena[object].is.kind {
+            ObjectKind::User { upn, .. } => upn.as_ref().map(Name::as_str),
+            ObjectKind::Device { .. } | ObjectKind::Group { .. } => None,
         }
-        if subject.kind == SubjectKind::Device {
-            return false;
-        }
-        let upn = subject
-            .object
-            .and_then(|o| match &self.objects.arena[o].is.kind {
-                ObjectKind::User { upn, .. } => upn.as_ref(),
-                ObjectKind::Device { .. } | ObjectKind::Group { .. } => None,
-            });
-        upn.is_some_and(|upn| globs.matches(upn.as_str()))
-            || globs.matches(&format_compact!("{name}@{}", domain.name))
     }
 
     /// Whether the speaker may speak for the subject's domain.

@@ -134,6 +134,13 @@ impl Globs {
         !self.set.is_empty() && self.set.is_match(text)
     }
 
+    /// The first of the globs that matches the text, as it was given.
+    #[must_use]
+    pub fn first_match(&self, text: &str) -> Option<&str> {
+        let first = self.set.matches(text).into_iter().min()?;
+        self.patterns.get(first).map(String::as_str)
+    }
+
     /// Whether there are no globs.
     #[must_use]
     pub fn is_empty(&self) -> bool {

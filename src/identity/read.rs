@@ -237,7 +237,7 @@ impl Core {
         })
     }
 
-    fn evidence_view<'a>(&'a self, last: &'a Fact) -> EvidenceView<'a> {
+    pub(super) fn evidence_view<'a>(&'a self, last: &'a Fact) -> EvidenceView<'a> {
         EvidenceView {
             producer: self.producers.name(last.producer),
             record: &last.record,

@@ -110,6 +110,19 @@ impl Slot {
         &self.facts
     }
 
+    /// What each fact did, in order, and who was there when it came; with whether it is the evidence that holds the session.
+    pub(super) fn steps(&self) -> Vec<(Holder, Effect, bool)> {
+        let mut steps = Vec::with_capacity(self.facts.len());
+        let hold = fold_seen(&self.facts, |holder, effect| {
+            steps.push((holder, effect, false))
+        });
+        let last = hold.and_then(|hold| steps.get_mut(usize::from(hold.last)));
+        if let Some((_, _, holds)) = last {
+            *holds = true;
+        }
+        steps
+    }
+
     /// Groups asserted for the session by its newest evidence that asserts any.
     pub(super) fn groups(&self) -> &[CompactString] {
         let Some(hold) = self.hold else { return &[] };
@@ -355,6 +368,11 @@ impl Fact {
 }
 
 fn fold(facts: &[Fact]) -> Option<Hold> {
+    fold_seen(facts, |_, _| {})
+}
+
+/// The fold; `seen` hears of each fact, in order, who was there when it came and what it did.
+fn fold_seen(facts: &[Fact], mut seen: impl FnMut(Holder, Effect)) -> Option<Hold> {
     let mut hold: Option<Hold> = None;
     for (index, fact) in (0u8..).zip(facts) {
         let holder = match hold {
@@ -364,7 +382,9 @@ fn fold(facts: &[Fact]) -> Option<Hold> {
             Some(_) => Holder::WeakOther,
         };
         let strong = fact.kind == FactKind::Strong;
-        match (conflict::effect(fact.kind, holder), fact.subject, &mut hold) {
+        let effect = conflict::effect(fact.kind, holder);
+        seen(holder, effect);
+        match (effect, fact.subject, &mut hold) {
             (Effect::Take, Some(subject), _) => {
                 hold = Some(Hold {
                     subject,

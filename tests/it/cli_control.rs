@@ -14,10 +14,10 @@ use jims::control::kept::KeptRequest;
 use jims::control::protocol::{
     Attention, CollectorChange, CollectorChanged, CollectorState, CollectorStatus, Invite, Invited,
     Kinds, Lag, PointStatus, Probed, ProbedStep, PushState, PushStatus, Refreshed, Refusal,
-    ServerStatus, timestamp,
+    ServerStatus, Told, timestamp,
 };
 use jims::control::server::Unparsed;
-use jims::control::{ControlServer, Desk, Site};
+use jims::control::{ControlServer, Desk, Site, Unheeded};
 use jims::identity::event::{Claim, IdentityEvent, Logon, Qualifier, Strength, UserRef};
 use jims::identity::name::Name;
 use jims::identity::policy::Policy;
@@ -41,6 +41,19 @@ const GUARD: Duration = Duration::from_secs(30);
 struct Fake;
 
 impl Site for Fake {
+    fn document(&self, _: &str, _: &[std::net::IpAddr]) -> Option<String> {
+        None
+    }
+    fn knows(&self, _: std::net::IpAddr) -> Vec<Told> {
+        vec![Told {
+            name: "srx".into(),
+            protocol: "query".into(),
+            state: "unknown".into(),
+            entry: "whatever is there".into(),
+            behind: Some(1),
+            last: None,
+        }]
+    }
     fn server(&self) -> Option<ServerStatus> {
         Some(ServerStatus {
             listen: vec!["127.77.9.1:443".into()],
@@ -217,11 +230,18 @@ impl Site for Fake {
     }
 }
 
+fn policy() -> Policy {
+    Policy {
+        logoff_time: Duration::from_secs(3600),
+        ..Policy::default()
+    }
+}
+
 /// A running control socket over an empty table.
 pub(crate) struct Running {
     folder: tempfile::TempDir,
-    parts: WriterParts,
-    reports: Reports,
+    pub(crate) parts: WriterParts,
+    pub(crate) reports: Reports,
     strangers: Strangers,
     pub(crate) readiness: Readiness,
     stop: CancellationToken,
@@ -230,15 +250,19 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start() -> Self {
-        Self::start_in(tempfile::tempdir().expect("folder"))
+        Self::with(policy())
     }
 
-    /// Starts in the folder of one that stopped.
-    pub(crate) fn start_in(folder: tempfile::TempDir) -> Self {
-        let policy = Policy {
-            logoff_time: Duration::from_secs(3600),
-            ..Policy::default()
-        };
+    pub(crate) fn with(policy: Policy) -> Self {
+        Self::start_in(tempfile::tempdir().expect("folder"), policy)
+    }
+
+    /// Starts again in the folder of one that stopped.
+    pub(crate) fn again_in(folder: tempfile::TempDir) -> Self {
+        Self::start_in(folder, policy())
+    }
+
+    fn start_in(folder: tempfile::TempDir, policy: Policy) -> Self {
         let (writer, parts) = Writer::new(Core::new(Epoch(1), policy), Reports::default());
         let running = Self {
             parts,
@@ -280,11 +304,20 @@ impl Running {
             intake: self.parts.intake.clone(),
             outcomes: self.parts.outcomes.clone(),
             pulse: self.parts.pulse.clone(),
+            unheeded: self.unheeded(),
             reports: self.reports.clone(),
             strangers: self.strangers.clone(),
             readiness: self.readiness.clone(),
             site: Fake,
         }
+    }
+
+    fn unheeded(&self) -> Unheeded {
+        let unheeded = Unheeded::default();
+        let outcomes = self.parts.outcomes.clone();
+        let listening = unheeded.clone().listen(outcomes, self.stop.clone());
+        self.tasks.spawn("ignored events", listening);
+        unheeded
     }
 
     fn socket(&self) -> PathBuf {
@@ -439,9 +472,10 @@ async fn status_says_what_an_operator_should_act_on() {
     running.readiness.arm();
     let (code, text, _) = running.jims(&["status"]).await;
     assert_eq!(code, 1);
+    assert!(text.starts_with("6 things need attention\n  !  "), "{text}");
     assert!(
-        text.starts_with(&format!(
-            "jims {} on hq (head office): ready, up ",
+        text.contains(&format!(
+            "\njims {} on hq (head office): ready, up ",
             env!("CARGO_PKG_VERSION")
         )),
         "{text}"
@@ -574,7 +608,7 @@ async fn a_session_is_shown_with_its_evidence_and_ended_by_the_operator() {
         "{text}"
     );
     assert!(
-        text.contains("srx would be told\n  {\"ip-address\":\"10.1.2.50\"}\n"),
+        text.contains("srx would be told\n{\"ip-address\":\"10.1.2.50\"}\n"),
         "{text}"
     );
 

@@ -16,6 +16,7 @@ mod event_log;
 #[path = "../common/evtx.rs"]
 mod evtx_log;
 mod evtx_reencode;
+mod explain;
 mod fake_hub;
 mod fake_srx;
 mod firewall_push;
@@ -33,6 +34,7 @@ mod push_sender;
 mod random;
 #[path = "../common/records.rs"]
 mod records;
+mod schema;
 mod server;
 mod server_rules;
 mod server_site;

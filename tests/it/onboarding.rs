@@ -403,6 +403,7 @@ async fn the_command_says_each_step_and_the_service_can_read_what_it_wrote() {
     let (exit, text, said) = jims(folder.path(), &[&url, "--json"], "").await;
     assert_eq!((exit, said.as_str()), (0, ""), "{text}");
     let printed: serde_json::Value = serde_json::from_str(&text).unwrap();
+    crate::schema::check("onboard", &printed);
     assert_eq!(printed["collector"], "branch-1");
     assert_eq!(printed["ending"], "already");
     assert!(

@@ -58,6 +58,8 @@ pub struct WebApiReading {
     pub cut: u64,
     /// Changes that it has not heard of.
     pub behind: u64,
+    /// Everything up to here is told.
+    pub position: Seq,
     /// When it last took a document.
     pub last_success: Option<UtcMillis>,
     /// When it was last told everything: the end of that pass.
@@ -186,6 +188,7 @@ impl Progress {
             skipped: kept.skipped,
             cut: kept.cut,
             behind: behind(kept.position),
+            position: kept.position,
             last_success: kept.last_success,
             last_full: kept.last_full,
             fault: kept.fault,

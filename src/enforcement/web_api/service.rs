@@ -4,6 +4,7 @@
 //! gets a new task, which tells everything; a password that changed is used for the next document.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +15,20 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::document::Style;
+use super::document::{Document, Style};
 use super::pushing::{Orders, Pushing, Setup, behind};
 use super::reading::{Progress, WebApiReading};
 use crate::config::secret::{Secret, SecretError};
 use crate::config::{Config, EnforcementPoint, PointFilter, WebApi};
+use crate::enforcement::entries::{Entries, Question};
+use crate::enforcement::filter::{FilterInForce, RequestFilter};
+use crate::enforcement::pass::Sink as _;
 use crate::enforcement::point::{Point, PointError};
+use crate::enforcement::query;
 use crate::identity::policy::Globs;
 use crate::identity::view::Seq;
 use crate::net::resolve::Resolver;
+use crate::runtime::clock;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::supervisor::Tasks;
 use crate::writer::Reader;
@@ -95,6 +101,8 @@ pub struct WebApis {
 
 #[derive(Debug)]
 struct Running {
+    point: Arc<Point>,
+    style: Arc<Style>,
     configured: (PointFilter, WebApi),
     password: Arc<ArcSwap<Secret>>,
     orders: Arc<Orders>,
@@ -199,6 +207,7 @@ impl WebApis {
         let password = Arc::new(ArcSwap::from_pointee(target.password));
         let url = &target.configured.1.url;
         let progress = Arc::new(Progress::new(Arc::clone(&target.point.name), url));
+        let (point, style) = (Arc::clone(&target.point), Arc::clone(&target.style));
         let setup = Setup {
             point: target.point,
             web_api: target.configured.1.clone(),
@@ -222,6 +231,8 @@ impl WebApis {
         // Tasks of its own, so that a reload can wait for this firewall alone.
         surroundings.tasks.include(task, &tasks);
         Running {
+            point,
+            style,
             configured: target.configured,
             password,
             orders,
@@ -238,6 +249,40 @@ impl WebApis {
         let running = running.get(name)?;
         running.orders.refresh();
         Some(self.reading(running))
+    }
+
+    /// What a firewall is told of the addresses, as entries of a query; `None` if nobody of this name is pushed to.
+    #[must_use]
+    pub fn told(&self, name: &str, addresses: &[IpAddr]) -> Option<Vec<serde_json::Value>> {
+        let point = Arc::clone(&self.running.lock().get(name)?.point);
+        let reader = &self.surroundings.reader;
+        Some(query::told(
+            reader,
+            &point.filter,
+            addresses,
+            clock::utc_now(),
+        ))
+    }
+
+    /// The document that would tell a firewall of the addresses; `None` if nobody of this name is pushed to.
+    #[must_use]
+    pub fn document(&self, name: &str, addresses: &[IpAddr]) -> Option<String> {
+        let (point, style) = {
+            let running = self.running.lock();
+            let running = running.get(name)?;
+            (Arc::clone(&running.point), Arc::clone(&running.style))
+        };
+        let (mut document, now) = (Document::new(style), clock::utc_now());
+        let core = self.surroundings.reader.read();
+        let filter = FilterInForce::new(&point.filter, &RequestFilter::default(), &core);
+        let question = Question::Batch { clearing: false };
+        for address in addresses {
+            let view = core.address(*address);
+            let entries = Entries::of(*address, view.as_ref(), &filter, question, now);
+            entries.iter().for_each(|entry| document.push(entry));
+        }
+        let (bytes, _) = document.part(0..document.pieces().len());
+        Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// How it goes with everybody, by name.

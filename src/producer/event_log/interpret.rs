@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use compact_str::format_compact;
+use compact_str::{CompactString, format_compact};
 
 use crate::config::EventSourceKind;
 use crate::identity::event::{
@@ -195,12 +195,21 @@ pub fn interpret(
     };
     Ok(IdentityEvent {
         producer: Arc::clone(&settings.producer),
-        record: format_compact!("{id} #{}", record.record_id),
+        record: name_of(record),
         occurred_at: occurred_at(settings, record, received_at),
         received_at,
         address,
         claim,
     })
+}
+
+/// How the record is called: its event, logon type if it has one, and number in the log.
+fn name_of(record: &Record<'_>) -> CompactString {
+    let (id, number) = (record.event_id, record.record_id);
+    match record.number("LogonType") {
+        Some(logon_type) => format_compact!("{id} type {logon_type} #{number}"),
+        None => format_compact!("{id} #{number}"),
+    }
 }
 
 /// When the record was written, by our clock (rule 5).

@@ -42,6 +42,8 @@ pub struct PushReading {
     pub state: State,
     /// Keys that the Server has not heard of.
     pub behind: u64,
+    /// Everything up to here is told, in the order of the feed.
+    pub position: Seq,
     /// Of a pass from the beginning that is under way: keys told, and keys in all.
     pub pass: Option<(u64, u64)>,
     /// When the Server last took a push, heartbeats among them.
@@ -68,6 +70,7 @@ impl Progress {
             url: url.to_owned(),
             state,
             behind: 0,
+            position: Seq(0),
             pass: None,
             last_push: None,
             pushed: Totals::default(),
@@ -158,6 +161,7 @@ impl Progress {
         let (reading, position) = self.state.lock().clone();
         PushReading {
             behind: behind(position),
+            position,
             ..reading
         }
     }
