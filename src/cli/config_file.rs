@@ -55,6 +55,17 @@ pub(super) fn socket(named: Option<&Path>) -> Result<PathBuf, Failure> {
     Ok(usual)
 }
 
+/// The names in a list of tables, such as `syslog_source`; none if the configuration cannot be read.
+pub(super) fn names(named: Option<&Path>, list: &str) -> Vec<String> {
+    let text = fs::read_to_string(named.unwrap_or(Path::new(DEFAULT_CONFIG))).unwrap_or_default();
+    let table: toml::Table = text.parse().unwrap_or_default();
+    let entries = table.get(list).and_then(toml::Value::as_array);
+    let names = entries.into_iter().flatten();
+    names
+        .filter_map(|entry| Some(entry.get("name")?.as_str()?.to_owned()))
+        .collect()
+}
+
 /// What a configuration says of the socket.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Written {

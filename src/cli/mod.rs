@@ -6,6 +6,7 @@
 
 mod ask;
 mod collectors;
+mod complete;
 mod completions;
 mod config_file;
 mod exit;
@@ -104,6 +105,9 @@ pub fn command() -> clap::Command {
 /// Parses the command line, runs the command, renders what went wrong.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(exit) = complete::answer() {
+        return exit.into();
+    }
     let cli = Cli::parse();
     match cli.color {
         Color::Auto => anstream::ColorChoice::Auto,

@@ -4,6 +4,7 @@
 //! No other room knows it.
 
 mod firewall;
+mod outage;
 mod screen;
 mod senders;
 mod site;
@@ -137,6 +138,7 @@ async fn begin(app: &App, folder: &Path, ports: Ports) -> Result<World, DemoErro
     let failed = Arc::new(Mutex::new(None));
     let report = Arc::clone(&failed);
     tasks.spawn("demo firewall", firewall.run());
+    tasks.spawn("demo outage", outage::run(folder.join(site::DIRECTORY)));
     tasks.spawn("demo senders", async move {
         *report.lock() = senders.run().await.err()
     });

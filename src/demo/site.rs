@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 /// The site's domain.
 pub(super) const DOMAIN: &str = "demo.example";
 
-/// Where the simulated VPN gateway, Wi-Fi controller and DHCP server send from, and the simulated firewall asks from.
+/// Where the simulated VPN gateway, Wi-Fi controller, switch and DHCP server send from, and the simulated firewall asks
+/// from.
 pub(super) const VPN: &str = "127.0.0.11";
 /// See [`VPN`].
 pub(super) const WIFI: &str = "127.0.0.12";
+/// See [`VPN`].
+pub(super) const SWITCH: &str = "127.0.0.15";
 /// See [`VPN`].
 pub(super) const DHCP: &str = "127.0.0.13";
 /// See [`VPN`].
@@ -72,9 +75,12 @@ pub(super) struct Ports {
     pub(super) https: u16,
 }
 
+/// The directory's file, within the folder.
+pub(super) const DIRECTORY: &str = "directory.ldif";
+
 /// Writes the site; the path of its configuration.
 pub(super) fn write(folder: &Path, ports: Ports) -> io::Result<PathBuf> {
-    fs::write(folder.join("directory.ldif"), directory())?;
+    fs::write(folder.join(DIRECTORY), directory())?;
     let secret = folder.join("firewall.secret");
     fs::write(&secret, CLIENT.1)?;
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))?;
@@ -103,7 +109,7 @@ level = "warn"
 [[directory_service]]
 name = "demo"
 domain = "{DOMAIN}"
-ldif_file = "directory.ldif"
+ldif_file = "{DIRECTORY}"
 poll_interval = "2s"
 
 [syslog]
@@ -125,11 +131,21 @@ domain = "{DOMAIN}"
 networks = ["10.20.0.0/16"]
 
 [[syslog_source]]
+name = "switch"
+senders = ["{SWITCH}"]
+templates = ["freeradius"]
+domain = "{DOMAIN}"
+networks = ["10.30.0.0/16"]
+
+[[syslog_source]]
 name = "dhcp"
 senders = ["{DHCP}"]
 templates = ["isc-dhcpd"]
 domain = "{DOMAIN}"
-networks = ["10.20.0.0/16"]
+networks = ["10.20.0.0/16", "10.30.0.0/16"]
+
+[filter]
+exclude_users = ["svc-*"]
 
 [server]
 listen = ["127.0.0.1:{https}"]

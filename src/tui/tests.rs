@@ -265,7 +265,14 @@ fn hostile<T: serde::Serialize + serde::de::DeserializeOwned>(fixture: &T) -> T 
     let evil = serde_json::to_string(EVIL).expect("json");
     let evil = evil.trim_matches('"');
     let mut text = serde_json::to_string(fixture).expect("json");
-    for name in ["alice", "vpn", "dc1", "hq", "corp.example.com", "excluded-user"] {
+    for name in [
+        "alice",
+        "vpn",
+        "dc1",
+        "hq",
+        "corp.example.com",
+        "excluded-user",
+    ] {
         text = text.replace(name, evil);
     }
     serde_json::from_str(&text).expect("the same")
@@ -279,7 +286,11 @@ fn hostile_screens(view: View) -> String {
     let page = Answer::Sessions(hostile(&sessions()));
     hear(&mut model, asked, page);
     let asked = Question::Names(NameKind::Users, first_page(&model));
-    hear(&mut model, asked, Answer::Names(hostile(&names(NameKind::Users))));
+    hear(
+        &mut model,
+        asked,
+        Answer::Names(hostile(&names(NameKind::Users))),
+    );
     update(&mut model, Message::Tail(hostile(&tail())));
     let mut shown = screen(&model);
     press(&mut model, Key::Enter);

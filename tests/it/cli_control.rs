@@ -14,7 +14,7 @@ use jims::control::kept::KeptRequest;
 use jims::control::protocol::{
     Attention, CollectorChange, CollectorChanged, CollectorState, CollectorStatus, Invite, Invited,
     Kinds, Lag, PointStatus, Probed, ProbedStep, PushState, PushStatus, Refreshed, Refusal,
-    ServerStatus, Told, timestamp,
+    ServerStatus, Told, WebApiStatus, timestamp,
 };
 use jims::control::server::Unparsed;
 use jims::control::{ControlServer, Desk, Site, Unheeded};
@@ -86,7 +86,18 @@ impl Site for Fake {
         })
     }
     fn points(&self) -> Vec<PointStatus> {
-        Vec::new()
+        let web_api = WebApiStatus {
+            url: "https://192.0.2.2:8443".into(),
+            state: "following".into(),
+            entries_sent: 0,
+            skipped: 0,
+            cut: 0,
+            behind: 0,
+            last_success: None,
+            last_full: None,
+            fault: None,
+        };
+        vec![PointStatus::only_pushed_to("srx".into(), web_api)]
     }
     fn told(&self, point: &str, addresses: &[IpAddr]) -> Option<Vec<Value>> {
         let entry = |a: &IpAddr| json!({ "ip-address": a.to_string() });
@@ -230,13 +241,6 @@ impl Site for Fake {
     }
 }
 
-fn policy() -> Policy {
-    Policy {
-        logoff_time: Duration::from_secs(3600),
-        ..Policy::default()
-    }
-}
-
 /// A running control socket over an empty table.
 pub(crate) struct Running {
     folder: tempfile::TempDir,
@@ -248,21 +252,28 @@ pub(crate) struct Running {
     tasks: Tasks,
 }
 
+fn usual_policy() -> Policy {
+    Policy {
+        logoff_time: Duration::from_secs(3600),
+        ..Policy::default()
+    }
+}
+
 impl Running {
     pub(crate) fn start() -> Self {
-        Self::with(policy())
+        Self::with(usual_policy())
+    }
+
+    /// Starts in the folder of one that stopped.
+    pub(crate) fn start_in(folder: tempfile::TempDir) -> Self {
+        Self::within(folder, usual_policy())
     }
 
     pub(crate) fn with(policy: Policy) -> Self {
-        Self::start_in(tempfile::tempdir().expect("folder"), policy)
+        Self::within(tempfile::tempdir().expect("folder"), policy)
     }
 
-    /// Starts again in the folder of one that stopped.
-    pub(crate) fn again_in(folder: tempfile::TempDir) -> Self {
-        Self::start_in(folder, policy())
-    }
-
-    fn start_in(folder: tempfile::TempDir, policy: Policy) -> Self {
+    fn within(folder: tempfile::TempDir, policy: Policy) -> Self {
         let (writer, parts) = Writer::new(Core::new(Epoch(1), policy), Reports::default());
         let running = Self {
             parts,
@@ -310,6 +321,16 @@ impl Running {
             readiness: self.readiness.clone(),
             site: Fake,
         }
+    }
+
+    /// The configuration that names this service's socket.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.path().join("config.toml")
+    }
+
+    /// Adds a source that reports about itself.
+    pub(crate) fn add_source(&self, kind: Kind, name: &str) {
+        self.reports.add(&Report::new(kind, name));
     }
 
     fn unheeded(&self) -> Unheeded {

@@ -177,7 +177,7 @@ async fn a_service_that_restarts_is_found_again() {
     let folder = running.stop().await;
     terminal.shows("no answer for");
     terminal.shows("Sessions 1");
-    let running = Running::again_in(folder);
+    let running = Running::start_in(folder);
     running.logon("bob", "10.1.2.51").await;
     running.logon("carol", "10.1.2.52").await;
     terminal.shows("Sessions 2");

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command as Process;
 
 use clap_complete::Shell;
 
@@ -30,8 +31,9 @@ fn commands() -> Vec<String> {
 fn completions_are_what_the_binary_generates() {
     for (shell, file) in COMPLETIONS {
         let path: PathBuf = root().join("completions").join(file);
-        let mut generated = Vec::new();
-        clap_complete::generate(shell, &mut jims::cli::command(), "jims", &mut generated);
+        let mut jims = assert_cmd::Command::cargo_bin("jims").expect("binary");
+        jims.args(["completions", &shell.to_string()]);
+        let generated = jims.output().expect("jims runs").stdout;
         let written = fs::read(&path).unwrap_or_default();
         assert!(
             written == generated,
@@ -58,11 +60,58 @@ fn every_command_has_a_manual_page_with_its_options() {
             "{command} shows examples"
         );
     }
+    let sections = ["EXIT STATUS", "FILES", "ENVIRONMENT", "SEE ALSO"];
+    let mut names = vec!["jims.1".to_owned()];
+    names.extend(commands().iter().map(|name| format!("jims-{name}.1")));
+    let there = fs::read_dir(folder.path()).expect("folder").count();
+    assert_eq!(there, names.len(), "one page a command");
+    for name in &names {
+        let page = read(name);
+        for section in sections {
+            let heading = page.lines().any(|line| {
+                line.strip_prefix(".SH ")
+                    .map(|title| title.trim_matches('"'))
+                    == Some(section)
+            });
+            assert!(heading, "{name} has no section {section}");
+        }
+        well_formed(&folder.path().join(name));
+    }
+    assert!(read("jims-status.1").contains("1 something needs attention"));
     let query = read("jims-query-user.1");
     assert!(
         query.contains("\\-\\-for") && query.contains("jims query\\-user"),
         "{query}"
     );
+}
+
+/// What groff says of a page, where it is installed: nothing.
+fn well_formed(page: &Path) {
+    let arguments = ["-man", "-Kutf8", "-Tutf8", "-ww", "-z"];
+    let asked = Process::new("groff").args(arguments).arg(page).output();
+    if let Ok(output) = asked {
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{said}");
+    }
+}
+
+/// Walks the whole tree of commands.
+#[test]
+fn every_command_that_takes_arguments_shows_an_example_of_itself() {
+    let mut waiting = vec![("jims".to_owned(), jims::cli::command())];
+    let mut walked = 0;
+    while let Some((name, command)) = waiting.pop() {
+        for sub in command.get_subcommands().filter(|c| c.get_name() != "help") {
+            waiting.push((format!("{name} {}", sub.get_name()), sub.clone()));
+        }
+        let help = command.get_after_long_help().map(ToString::to_string);
+        let help = help.unwrap_or_default();
+        let examples = help.split("Examples:").nth(1).unwrap_or_default();
+        let shown = examples.lines().any(|line| line.contains(&name));
+        assert!(shown, "{name} --help shows no example of it");
+        walked += 1;
+    }
+    assert_eq!(walked, commands().len() + 1);
 }
 
 #[test]

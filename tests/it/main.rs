@@ -7,6 +7,7 @@ mod cli;
 mod cli_control;
 mod cli_lists;
 mod cli_onboard;
+mod completions;
 mod config;
 mod dashboard;
 mod directory;

@@ -177,9 +177,17 @@ fn query() -> Query {
         point: Some(PointView {
             name: "srx".into(),
             report_entries: vec![json!({ "ip-address": "10.1.2.50" })],
-            document: None,
+            document: Some("<userfw-entries/>".into()),
         }),
     }
+}
+
+fn query_of_one_that_asks() -> Query {
+    let point = query().point.map(|point| PointView {
+        document: None,
+        ..point
+    });
+    Query { point, ..query() }
 }
 
 fn empty_query() -> Query {
@@ -196,7 +204,14 @@ fn empty_query() -> Query {
 
 #[test]
 fn a_question_about_somebody_is_answered_as_its_schema_says() {
-    check_both_ways("query-user", &[value(query()), value(empty_query())]);
+    check_both_ways(
+        "query-user",
+        &[
+            value(query()),
+            value(query_of_one_that_asks()),
+            value(empty_query()),
+        ],
+    );
 }
 
 #[test]
