@@ -79,7 +79,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<Ending, Da
     let tasks = Tasks::new();
     let (sender, messages) = mpsc::channel(MESSAGES);
     let mut screen = Screen::take(options.colour)?;
-    let input = input::read(&tasks, sender.clone());
+    let input = input::read(sender.clone())?;
     let link = Link::open(options.socket.clone(), &tasks, sender);
     let mut show = Show::new(&options, &screen, link);
     let ended = show.go(&mut screen, messages, stop).await;
