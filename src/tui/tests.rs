@@ -424,6 +424,38 @@ fn a_lost_connection_is_asked_everything_again_when_it_is_back() {
 }
 
 #[test]
+fn what_was_asked_while_nobody_answered_is_asked_again() {
+    let mut model = busy(SMALL);
+    show(&mut model, View::Sessions);
+    lost(&mut model);
+    let asked = press(&mut model, Key::PageDown);
+    assert_eq!(asked.len(), 1, "it goes nowhere");
+    let asked = update(&mut model, Message::Regained);
+    assert!(
+        asked
+            .iter()
+            .any(|effect| matches!(effect, Effect::Ask(Question::Sessions(_))))
+    );
+}
+
+#[test]
+fn details_opened_in_haste_are_asked_one_after_the_other() {
+    let mut model = busy(SMALL);
+    show(&mut model, View::Sessions);
+    assert_eq!(press(&mut model, Key::Enter).len(), 1);
+    press(&mut model, Key::Esc);
+    press(&mut model, Key::Down);
+    assert_eq!(press(&mut model, Key::Enter), [], "one is open");
+    let message = Message::Answered {
+        question: Question::Explain(address("10.1.2.50")),
+        answer: Ok(Box::new(Answer::Query(Box::new(query())))),
+    };
+    let asked = update(&mut model, message);
+    let next = Question::Explain(address("10.1.2.51"));
+    assert_eq!(asked, [Effect::Ask(next)]);
+}
+
+#[test]
 fn a_log_off_asks_first() {
     let mut model = busy(SMALL);
     show(&mut model, View::Sessions);
