@@ -18,6 +18,7 @@ mod log_off;
 mod man;
 mod onboard;
 mod probe;
+mod progress;
 mod query_user;
 mod refresh;
 mod render;

@@ -29,6 +29,7 @@ mod ingest_bodies;
 mod ingest_directories;
 mod ingest_restart;
 mod onboarding;
+mod packaging;
 mod push_documents;
 mod push_sender;
 #[path = "../sim/random.rs"]
