@@ -93,6 +93,7 @@ pub mod control;
 pub mod demo;
 pub mod directory;
 pub mod enforcement;
+pub mod history;
 pub mod identity;
 pub mod net;
 pub mod producer;

@@ -14,12 +14,15 @@ use super::serve::Inner;
 use crate::control::Site;
 use crate::control::junos::Junos;
 use crate::control::kept::KeptRequest;
+use crate::control::past::{self, PastWhom};
 use crate::control::protocol::{
     Attention, CollectorChange, CollectorChanged, CollectorStatus, Invite, Invited, PointStatus,
     Probed, PushStatus, Refreshed, Refusal, ServerStatus, Told, timestamp,
 };
 use crate::control::server::Unparsed;
 use crate::enforcement::UnknownRequest;
+use crate::identity::ended::Ended;
+use crate::identity::time::UtcMillis;
 use crate::runtime::clock;
 
 /// The control socket's view of the process.
@@ -70,6 +73,19 @@ impl Site for Desk {
         knows::knows(&self.0, address)
     }
 
+    async fn past(&self, whom: PastWhom, at: UtcMillis) -> past::Kept {
+        let found = self.0.history.at(super::past::whom(whom), at).await;
+        super::past::kept(found, self.0.history.is_on())
+    }
+
+    async fn ended_of(&self, whom: PastWhom) -> Vec<Ended> {
+        let limit = crate::control::protocol::MAX_LISTED;
+        self.0
+            .history
+            .ended_of(super::past::whom(whom), limit)
+            .await
+    }
+
     fn attention(&self) -> Vec<Attention> {
         let mut all = self.0.notices.read();
         for held in self.0.parts.reader.read().held_removals() {
@@ -82,6 +98,11 @@ impl Site for Desk {
                 since: None,
             });
         }
+        all.extend(self.0.history.fault().map(|fault| Attention {
+            what: fault.what,
+            remedy: fault.remedy,
+            since: Some(timestamp(fault.since)),
+        }));
         all.extend(points::attention(self.0.web_apis.read(), clock::utc_now()));
         let config = self.0.config.load();
         let habits = self.0.habits.lock();

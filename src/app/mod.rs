@@ -10,6 +10,7 @@ mod junos;
 mod knows;
 mod metrics_page;
 mod notices;
+mod past;
 mod points;
 mod probe;
 mod proposals;
@@ -28,6 +29,7 @@ use crate::config::{self, Config, Loaded, Problems};
 use crate::control;
 use crate::enforcement::ServerError;
 use crate::enforcement::web_api::WebApiError;
+use crate::history::Limits;
 use crate::net::listener::ListenError;
 use crate::net::local_socket::LocalSocketError;
 use crate::producer::syslog::SyslogError;
@@ -182,6 +184,14 @@ async fn stop(app: App, signals: &mut Signals, failed: Option<Error>) -> Result<
         }
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// How much history is kept; `None`: none is.
+fn history_limits(configured: &config::History) -> Option<Limits> {
+    configured.enabled.then_some(Limits {
+        max_age: configured.max_age,
+        max_size: configured.max_size,
+    })
 }
 
 /// What control and reload say when something is refused.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::serve::Inner;
-use super::{Error, load, refusal};
+use super::{Error, history_limits, load, refusal};
 use crate::config::difference::{Changes, Difference, difference};
 use crate::config::{Config, Loaded};
 use crate::control::protocol::Refusal;
@@ -88,6 +88,7 @@ async fn attempt(inner: &Arc<Inner>) -> Result<String, Refusal> {
             remedy: String::new(),
         });
     }
+    inner.history.set(history_limits(&new.history));
     inner.push_to(pushed_to).await;
     inner.firewall_pushes.replace(&new.firewall_pushes);
     start_directories(inner, &difference.directories, &new);
@@ -237,6 +238,9 @@ fn summary(difference: &Difference) -> String {
     }
     if difference.ingest {
         parts.push("receiving from Collectors changed".into());
+    }
+    if difference.history {
+        parts.push("history changed".into());
     }
     if difference.policy {
         parts.push("policy changed".into());

@@ -14,13 +14,15 @@ use super::notices::Notices;
 use super::proposals::{self, SharedHabits};
 use super::pushes;
 use super::state::{self, Keeper};
-use super::{Error, collectors, reload, watch};
+use super::{Error, collectors, history_limits, reload, watch};
 use crate::access::Access;
 use crate::config::{self, Config, Loaded};
 use crate::control::{self, ControlServer, Unheeded};
 use crate::directory::Directory;
 use crate::enforcement::web_api::{self, WebApis};
 use crate::enforcement::{Server, ServerParts};
+use crate::history::History;
+use crate::identity::time::UtcMillis;
 use crate::net::http::Limits;
 use crate::net::resolve::Resolver;
 use crate::producer::event_log::{self, EventLogs};
@@ -108,6 +110,8 @@ pub(super) struct Inner {
     pub(super) habits: SharedHabits,
     /// Who finds addresses.
     pub(super) resolver: Resolver,
+    /// Sessions that have ended.
+    pub(super) history: History,
     /// The Prometheus page.
     pub(super) metrics: MetricsPage,
     /// Directories by name: what stops each, and its task.
@@ -166,6 +170,7 @@ impl App {
                 .access()
                 .import_tokens(restored.tokens, clock::utc_now());
         }
+        inner.start_history(restored.table_of);
         inner.start_writer(writer);
         inner.metrics.commit(page, &config.metrics.listen);
         for directory in &config.directories {
@@ -326,6 +331,11 @@ impl Inner {
             probing,
             habits,
             resolver,
+            history: History::new(
+                config.collector.state_dir.join("history"),
+                parts.ended.clone(),
+                history_limits(&config.history),
+            ),
             metrics,
             directories: Mutex::default(),
             telemetry,
@@ -448,6 +458,15 @@ impl Inner {
         self.tasks.control.spawn("habits", watch);
     }
 
+    /// Keeps what ends; it stops after the writer, so that it has heard all.
+    fn start_history(&self, table_of: Option<UtcMillis>) {
+        let keeping = self
+            .history
+            .clone()
+            .run(table_of, self.phases.outputs.clone());
+        self.tasks.outputs.spawn("history", keeping);
+    }
+
     /// Remembers what changes nothing.
     fn start_unheeded(&self) -> Unheeded {
         let unheeded = Unheeded::default();
@@ -481,11 +500,7 @@ impl Inner {
         }
     }
 
-    fn start_control(
-        self: &Arc<Self>,
-        control: ControlServer,
-        started: crate::identity::time::UtcMillis,
-    ) {
+    fn start_control(self: &Arc<Self>, control: ControlServer, started: UtcMillis) {
         let desk = control::Desk {
             collector: self.config.load().collector.clone(),
             access: control.access().clone(),

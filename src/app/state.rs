@@ -14,6 +14,7 @@ use super::snapshot::{self, SnapshotContents, SnapshotError};
 use crate::access::TokenRecord;
 use crate::identity::Core;
 use crate::identity::policy::Policy;
+use crate::identity::time::UtcMillis;
 use crate::identity::view::Epoch;
 use crate::runtime::clock;
 use crate::runtime::report::{Health, Kind, Report};
@@ -30,6 +31,8 @@ pub(super) struct Restored {
     pub(super) core: Core,
     /// Tokens in force.
     pub(super) tokens: Vec<TokenRecord>,
+    /// The instant of the table; `None`: it is empty.
+    pub(super) table_of: Option<UtcMillis>,
 }
 
 /// Reads the snapshot, or begins an empty table. After a clean stop the epoch goes on and cookies stay valid; the file is
@@ -45,6 +48,7 @@ pub(super) fn restore(
     let empty = |policy| Restored {
         core: Core::new(fresh_epoch(), policy),
         tokens: Vec::new(),
+        table_of: None,
     };
     let Some(bytes) = state.read(FILE)? else {
         return Ok(empty(policy));
@@ -65,6 +69,7 @@ pub(super) fn restore(
     let epoch = go_on(state, &mut contents, notices).unwrap_or_else(fresh_epoch);
     let tokens = contents.tokens;
     let mut outcomes = Vec::new();
+    let table_of = contents.state.now;
     match Core::restore(
         contents.state,
         epoch,
@@ -77,7 +82,11 @@ pub(super) fn restore(
                 sessions = core.totals().sessions,
                 "the table of the last run is back"
             );
-            Ok(Restored { core, tokens })
+            Ok(Restored {
+                core,
+                tokens,
+                table_of,
+            })
         }
         Err(contradiction) => {
             set_aside(state, "damaged", &contradiction, notices)?;

@@ -19,6 +19,15 @@ pub const FOLLOW_DEVICE: bool = false;
 /// What is lost in a crash is at most this much of syslog; every other source is read again from its bookmark.
 pub const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(10);
 
+/// "Who was that last night?" is asked when it is too late to switch this on.
+pub const HISTORY_ENABLED: bool = true;
+
+/// A month: as long as most firewalls' logs are looked at; who was where is personal data, and no longer of use then.
+pub const HISTORY_MAX_AGE: Duration = Duration::from_hours(30 * 24);
+
+/// Some ten million sessions.
+pub const HISTORY_MAX_SIZE: u64 = 1 << 30;
+
 /// A group change reaches firewalls within half a minute, at the cost of one small search.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(30);
 

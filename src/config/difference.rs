@@ -41,6 +41,8 @@ pub struct Difference {
     pub description: bool,
     /// Grace or interval of snapshots.
     pub session: bool,
+    /// Whether there is a history, and how much is kept.
+    pub history: bool,
     /// Level or format of the log.
     pub log: bool,
 }
@@ -170,6 +172,7 @@ pub fn difference(old: &Config, new: &Config) -> Difference {
         token_lifetime: servers && lifetime(old) != lifetime(new),
         description: old.collector.description != new.collector.description,
         session: session(old) != session(new),
+        history: old.history != new.history,
         log: old.log != new.log,
     }
 }

@@ -13,6 +13,7 @@ pub mod problem;
 mod push;
 mod resolve;
 pub mod secret;
+mod size;
 mod suggest;
 mod value;
 mod web_api;
@@ -84,6 +85,8 @@ pub struct Config {
     pub dns: Dns,
     /// `[control]`
     pub control: Control,
+    /// `[history]`
+    pub history: History,
     /// `[metrics]`
     pub metrics: Metrics,
     /// `[log]`
@@ -558,6 +561,17 @@ pub struct Control {
     pub group: String,
     /// The socket.
     pub socket: PathBuf,
+}
+
+/// `[history]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Whether sessions that end are kept.
+    pub enabled: bool,
+    /// How long, 1 h to 3650 d.
+    pub max_age: Duration,
+    /// All of it, 32 MiB to 1 TiB.
+    pub max_size: u64,
 }
 
 /// `[metrics]`

@@ -14,6 +14,7 @@ pub mod junos;
 pub mod kept;
 mod lines;
 mod list;
+pub mod past;
 mod points;
 pub mod protocol;
 pub mod pushes;

@@ -30,6 +30,7 @@ pub use super::explained::{Explained, Ignored, MAX_EXPLAINED, Said, Told};
 pub use super::found::{
     DeviceSession, Evidence, KnownDevice, KnownUser, PastSession, PointView, Query, Session,
 };
+pub use super::past::Past;
 
 /// The version of this protocol.
 pub const VERSION: u32 = 1;
@@ -75,6 +76,13 @@ pub enum Request {
         /// Whether sessions that have ended, what lost and what firewalls were told are wanted too, with the reasons.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         explain: bool,
+    },
+    /// Where was a user, who was at an address at an earlier time? Answered with [`Answer::Past`].
+    Past {
+        /// As in [`Request::Query`].
+        who: String,
+        /// When.
+        at: Timestamp,
     },
     /// A page of the sessions. Answered with [`Answer::Sessions`].
     Sessions(Browse),
@@ -163,6 +171,8 @@ pub enum Answer {
     },
     /// To [`Request::Query`].
     Query(Box<Query>),
+    /// To [`Request::Past`].
+    Past(Box<Past>),
     /// To [`Request::Sessions`].
     Sessions(SessionsPage),
     /// To [`Request::Names`].

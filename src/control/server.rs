@@ -18,6 +18,7 @@ use super::ignored::Unheeded;
 use super::junos::Junos;
 use super::kept::KeptRequest;
 use super::lines::{self, LineError};
+use super::past::{self, Kept, PastWhom};
 use super::protocol::{
     Answer, Attention, CollectorChange, CollectorChanged, CollectorStatus, Hello, Invite, Invited,
     LogOff, MAX_REQUEST_BYTES, PointStatus, PointView, Probed, PushStatus, Query, Refreshed,
@@ -26,6 +27,7 @@ use super::protocol::{
 use super::{explain, list, query, status};
 use crate::config;
 use crate::identity::Batch;
+use crate::identity::ended::Ended;
 use crate::identity::outcome::{Outcome, Verdict};
 use crate::identity::time::UtcMillis;
 use crate::net::local_socket::{Access, LocalListener, LocalSocketError};
@@ -92,6 +94,10 @@ pub trait Site: Send + Sync + 'static {
     fn document(&self, point: &str, addresses: &[std::net::IpAddr]) -> Option<String>;
     /// What each firewall and Server has been told of an address.
     fn knows(&self, address: std::net::IpAddr) -> Vec<Told>;
+    /// What the history has of an instant.
+    fn past(&self, whom: PastWhom, at: UtcMillis) -> impl Future<Output = Kept> + Send;
+    /// The last sessions that ended, as far as the history has them, the latest first.
+    fn ended_of(&self, whom: PastWhom) -> impl Future<Output = Vec<Ended>> + Send;
     /// What else an operator should act on: held removals, snapshots set aside or not written.
     fn attention(&self) -> Vec<Attention>;
     /// The last syslog lines that nobody could read, as far as they are kept.
@@ -267,7 +273,8 @@ impl<S: Site> Connection<S> {
                 who,
                 point,
                 explain,
-            } => self.query(&who, point, explain),
+            } => self.query(&who, point, explain).await,
+            Request::Past { who, at } => self.past(&who, at).await,
             Request::Sessions(page) => {
                 let listed = list::sessions(&desk.reader, &page, self.down()).await;
                 answered(listed, Answer::Sessions)
@@ -339,10 +346,28 @@ impl<S: Site> Connection<S> {
         answered(changed, Answer::CollectorChanged)
     }
 
-    fn query(&self, who: &str, point: Option<String>, explain: bool) -> Answer {
+    /// Who was there: those who are there still, and what the history has.
+    async fn past(&self, who: &str, at: jiff::Timestamp) -> Answer {
+        let (now, at) = (clock::utc_now(), UtcMillis(at.as_millisecond()));
+        if at > now {
+            return refuse(
+                format!("{} has not come yet", timestamp(at)),
+                "ask without --at, or for a time that has passed",
+            );
+        }
+        // Looked for first: who ends meanwhile is in one of them at least.
+        let before = self.find(who);
+        let still = past::still_there(&self.desk.reader.read(), &before, at, now);
+        let kept = self.desk.site.past(past::whom(&before), at).await;
+        Answer::Past(Box::new(past::joined(still, at, kept)))
+    }
+
+    async fn query(&self, who: &str, point: Option<String>, explain: bool) -> Answer {
         let mut found = self.find(who);
         if explain {
             found.ended = query::ended_before(&self.desk.reader, &found);
+            let kept = self.desk.site.ended_of(past::whom(&found)).await;
+            past::add_listed(&mut found.ended, &kept);
             found.explained = explain::explained(&self.desk, &found);
         }
         if let Some(name) = point {

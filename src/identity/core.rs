@@ -12,6 +12,7 @@ use super::collector::{CollectorBatch, CollectorName};
 use super::deadline::{Clock, Deadlines, HEARTBEAT};
 use super::directory::DirectoryBatch;
 use super::domain::Domains;
+use super::ended::Ended;
 use super::event::{Bookmark, IdentityEvent, ProducerName};
 use super::feed::Feed;
 use super::journal::Journal;
@@ -51,6 +52,8 @@ pub struct Core {
     pub(super) active_users: usize,
     pub(super) active_devices: usize,
     pub(super) tombstones: usize,
+    /// Sessions that ended and were not taken yet.
+    pub(super) ended: Vec<Ended>,
 }
 
 /// What the writer applies in one step.
@@ -147,6 +150,7 @@ impl Core {
             active_users: 0,
             active_devices: 0,
             tombstones: 0,
+            ended: Vec::new(),
         };
         core.domains.rebuild(&core.policy);
         core.keep_feed();

@@ -122,6 +122,7 @@ impl Core {
         core.policy.shared_addresses = policy.shared_addresses.clone();
         core.policy.probe_networks = policy.probe_networks.clone();
         core.policy.grace = policy.grace;
+        core.policy.history = policy.history;
         core.policy.filter.exclude_groups = policy.filter.exclude_groups.clone();
         core.clock = Clock::at(state.now);
         core.journal = Journal::restore(state.last_seq, state.floor, state.marks);

@@ -11,7 +11,7 @@
 //!  time ─▶ deadline ──────────────────────────────────────────────────────────────────────┤
 //!  Collectors ─▶ told ────────────────────────────────────────────────────────────────────┤
 //!                                settle: subjects, counts, deadlines, tombstones, journal ◀┘
-//!  readers ◀─ read        Servers elsewhere ◀─ feed       snapshot ◀─▶ export, state
+//!  readers ◀─ read        Servers elsewhere ◀─ feed       snapshot ◀─▶ export, state       history ◀─ ended
 //! ```
 //!
 //! # Where each rule is tested
@@ -50,6 +50,7 @@ pub mod core;
 mod deadline;
 pub mod directory;
 mod domain;
+pub mod ended;
 pub mod event;
 mod evidence;
 pub mod explain;

@@ -36,6 +36,8 @@ pub struct Policy {
     pub collectors: BTreeMap<CollectorName, Scope>,
     /// Whether the order for those who are told everything is kept.
     pub feed: bool,
+    /// Whether sessions that end are handed out ([`super::Core::take_ended`]).
+    pub history: bool,
     /// What is left out of the table.
     pub filter: Filter,
 }

@@ -32,6 +32,8 @@ pub(super) struct Settled {
     pub(super) renewed: bool,
     /// The slot is that of a user.
     pub(super) is_user: bool,
+    /// The place of the session that ended among those that are kept for a history.
+    pub(super) ended: Option<usize>,
 }
 
 /// Who ends a session, and why.
@@ -91,6 +93,7 @@ impl Core {
         now: UtcMillis,
         change: impl FnOnce(&mut Slot, &Producers),
     ) -> Settled {
+        let past = self.before_change(self.table.arena[id].slot(kind));
         let slot = self.table.arena[id].slot_mut(kind);
         let named_before = named(slot);
         let before = slot.subject();
@@ -104,6 +107,10 @@ impl Core {
         let lost = before
             .filter(|_| before != after)
             .map(|subject| self.shown(subject));
+        let ended = before
+            .filter(|_| before != after)
+            .zip(past)
+            .map(|past| self.keep_end(id, kind, past, now));
         for subject in named_after.into_iter().flatten() {
             self.subjects.arena[subject].places.insert(id);
         }
@@ -129,6 +136,7 @@ impl Core {
             lost,
             renewed,
             is_user: kind == SubjectKind::User,
+            ended,
         }
     }
 
@@ -219,7 +227,7 @@ impl Core {
         Some(settled.lost.unwrap_or_default())
     }
 
-    /// Keeps why a user's session ended, if one did.
+    /// Keeps why a session ended, if one did.
     pub(super) fn note_end(
         &mut self,
         entry: Id<Entry>,
@@ -228,6 +236,7 @@ impl Core {
         (producer, record): (&str, &str),
         now: UtcMillis,
     ) {
+        self.tell_end(settled, reason, (producer, record));
         let (Some(user), true) = (&settled.lost, settled.is_user) else {
             return;
         };
@@ -274,9 +283,13 @@ impl Core {
     pub(super) fn merge_subject(&mut self, from: Id<Subject>, into: Id<Subject>, now: UtcMillis) {
         let kind = self.subjects.arena[from].kind;
         for entry in self.subjects.arena[from].places.to_vec() {
-            self.change(entry, kind, now, |slot, producers| {
+            let settled = self.change(entry, kind, now, |slot, producers| {
                 slot.replace(from, into, producers);
             });
+            // The same session, under the other name.
+            if let (Some(place), true) = (settled.ended, settled.after == Some(into)) {
+                self.ended.truncate(place);
+            }
         }
         if self.subjects.arena.contains(from) {
             self.release(from);

@@ -4,6 +4,7 @@
 //! outputs hold a [`Reader`], which cannot write. What became of each event goes to a lossy broadcast, [`Outcomes`].
 //! What an event means is decided in `identity/`, never here.
 
+mod ended;
 mod metrics;
 mod pulse;
 mod task;
@@ -19,6 +20,7 @@ use crate::identity::outcome::{Outcome, Verdict};
 use crate::identity::policy::Policy;
 use crate::identity::{Applied, Batch, Core};
 
+pub use self::ended::{EndedQueue, Lost, MAX_WAITING};
 pub use self::pulse::{Pulse, PulseReading};
 pub use self::task::{Panicked, Writer, WriterParts};
 

@@ -11,7 +11,9 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::{EventMetrics, set_totals};
-use super::{Delivery, Done, Intake, OUTCOME_BATCHES, Outcomes, PolicyGate, Pulse, Reader};
+use super::{
+    Delivery, Done, EndedQueue, Intake, OUTCOME_BATCHES, Outcomes, PolicyGate, Pulse, Reader,
+};
 use crate::identity::collector::CollectorBatch;
 use crate::identity::event::Bookmark;
 use crate::identity::outcome::{Outcome, Verdict};
@@ -39,6 +41,7 @@ pub struct Writer {
     changes: watch::Sender<()>,
     metrics: EventMetrics,
     pulse: Pulse,
+    ended: EndedQueue,
     reports: Reports,
     written: Vec<Outcome>,
 }
@@ -56,6 +59,8 @@ pub struct WriterParts {
     pub outcomes: Outcomes,
     /// How much passes, and how late.
     pub pulse: Pulse,
+    /// Sessions that ended, if the policy wants a history.
+    pub ended: EndedQueue,
     /// How a reload changes the policy.
     pub policy: PolicyGate,
     /// Grows whenever the table may have changed: a snapshot of the same revision need not be written again.
@@ -87,11 +92,15 @@ impl Writer {
             reports: reports.clone(),
             outcomes: Outcomes(outcomes.clone()),
             pulse: Pulse::default(),
+            ended: EndedQueue::default(),
             policy: PolicyGate(policy),
             revision: Arc::clone(&revision),
             changes,
         };
         let (metrics, pulse) = (EventMetrics::default(), parts.pulse.clone());
+        let ended = parts.ended.clone();
+        // What ended because the table was restored.
+        ended.push(core.write().take_ended());
         (
             Self {
                 core,
@@ -102,6 +111,7 @@ impl Writer {
                 changes: wake,
                 metrics,
                 pulse,
+                ended,
                 reports,
                 written: Vec::new(),
             },
@@ -213,8 +223,13 @@ impl Writer {
         self.written.clear();
         let outcomes = &mut self.written;
         let core = &self.core;
-        let result = catch_unwind(AssertUnwindSafe(|| work(&mut core.write(), outcomes)));
-        let value = result.map_err(|_| Panicked { what: what() })?;
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let mut core = core.write();
+            let value = work(&mut core, outcomes);
+            (value, core.take_ended())
+        }));
+        let (value, ended) = result.map_err(|_| Panicked { what: what() })?;
+        self.ended.push(ended);
         let now = clock::utc_now();
         self.metrics.count(&self.written, now);
         self.pulse.count(&self.written, now);

@@ -35,6 +35,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "enforcement",
         &["access", "config", "identity", "net", "runtime", "writer"],
     ),
+    // What ended comes from the writer's queue.
+    ("history", &["config", "identity", "runtime", "writer"]),
     ("identity", &[]),
     ("net", &["config", "identity", "runtime", "wire"]),
     (

@@ -1,5 +1,5 @@
-//! The tables that stand alone: `[collector]`, `[session]`, `[filter]`, `[dns]`, `[control]`, `[metrics]`,
-//! `[log]`.
+//! The tables that stand alone: `[collector]`, `[session]`, `[filter]`, `[dns]`, `[history]`, `[control]`,
+//! `[metrics]`, `[log]`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::defaults::{self, Environment};
 use crate::config::file::{Table, Value};
 use crate::config::suggest;
-use crate::config::{Collector, Control, Dns, Log, LogFormat, Metrics, Session};
+use crate::config::{Collector, Control, Dns, History, Log, LogFormat, Metrics, Session};
 use crate::identity::address::Networks;
 use crate::identity::policy::{Filter, Globs};
 
@@ -123,6 +123,25 @@ pub(super) fn dns(root: &Table<'_>) -> Dns {
     };
     table.finish();
     dns
+}
+
+pub(super) fn history(root: &Table<'_>) -> History {
+    let table = root.table("history");
+    let history = History {
+        enabled: table
+            .read("enabled", Value::boolean)
+            .unwrap_or(defaults::HISTORY_ENABLED),
+        max_age: table
+            .read("max_age", |value| {
+                value.duration(Duration::from_hours(1)..=DAY * 3650)
+            })
+            .unwrap_or(defaults::HISTORY_MAX_AGE),
+        max_size: table
+            .read("max_size", |value| value.size(32 << 20..=1 << 40))
+            .unwrap_or(defaults::HISTORY_MAX_SIZE),
+    };
+    table.finish();
+    history
 }
 
 pub(super) fn metrics(root: &Table<'_>) -> Metrics {

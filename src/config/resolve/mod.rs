@@ -124,6 +124,7 @@ fn resolve(root: &Table<'_>, environment: &Environment) -> Option<Config> {
     let pushes = push::pushes(root);
     let filter = basics::filter(root);
     let dns = basics::dns(root);
+    let history = basics::history(root);
     let metrics = basics::metrics(root);
     let control = basics::control(root, environment, &collector);
     let log = basics::log(root);
@@ -146,6 +147,7 @@ fn resolve(root: &Table<'_>, environment: &Environment) -> Option<Config> {
         filter,
         dns,
         control,
+        history,
         metrics,
         log,
     };
@@ -323,6 +325,7 @@ pub(super) fn policy(config: &Config) -> Policy {
         // Who is onboarded and who is told is not the file's alone; whoever knows fills them in.
         collectors: BTreeMap::new(),
         feed: false,
+        history: config.history.enabled,
         filter: config.filter.clone(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod apart;
 mod browse;
+mod ended;
 
 use super::address::Networks;
 use super::core::LogOffTarget;
