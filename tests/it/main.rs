@@ -24,6 +24,7 @@ mod firewall_push;
 mod firewall_table;
 mod follow_cookie;
 mod follow_world;
+mod history;
 mod ingest;
 mod ingest_bodies;
 mod ingest_directories;
