@@ -131,6 +131,13 @@ fn now() -> String {
     timestamp(clock::utc_now()).to_string()
 }
 
+/// An instant that is over: whatever comes now comes later.
+fn a_moment_ago() -> String {
+    let moment = now();
+    until("the clock goes on", || now() != moment);
+    moment
+}
+
 #[track_caller]
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = clock::monotonic_now();
@@ -145,10 +152,10 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 fn who_was_there_is_known_after_an_end_in_order_and_after_a_kill() {
     let mut site = Site::new();
     site.start();
-    let before = now();
+    let before = a_moment_ago();
     site.say(&format!("in user=alice ip={ADDRESS}"));
     until("alice is there", || site.is_there("alice"));
-    let with_alice = now();
+    let with_alice = a_moment_ago();
     let (code, still) = site.then(ADDRESS, &with_alice);
     assert_eq!(
         (code, &still["sessions"][0]["until"]),
@@ -177,7 +184,7 @@ fn who_was_there_is_known_after_an_end_in_order_and_after_a_kill() {
     assert!(is_alice(&site), "{:?}", site.then(ADDRESS, &with_alice));
     site.say(&format!("in user=bob ip={ADDRESS}"));
     until("bob is there", || site.is_there("bob"));
-    let with_bob = now();
+    let with_bob = a_moment_ago();
     site.say(&format!("in user=carol ip={ADDRESS}"));
     until("carol is there", || site.is_there("carol"));
     let is_bob = |site: &Site| {
