@@ -177,6 +177,8 @@ pub(super) struct Detail {
     pub(super) probed: Option<Result<Box<Probed>, Refused>>,
     /// When it was last asked.
     pub(super) asked_at: Duration,
+    /// How long the last answer took.
+    pub(super) took: Duration,
 }
 
 impl Detail {
@@ -189,6 +191,7 @@ impl Detail {
             refused: None,
             probed: None,
             asked_at: Duration::ZERO,
+            took: Duration::ZERO,
         }
     }
 }

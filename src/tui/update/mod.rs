@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::layout;
 use super::message::{Deed, Effect, Message, Question, Refused};
 use super::model::{Confirm, Link, Model, Notice, Subject, View};
+use super::paged::REST;
 use super::rows;
 use crate::control::protocol::{Answer, Browse, NameKind, Status};
 
@@ -92,8 +93,12 @@ fn tick(model: &mut Model, now: jiff::Timestamp, elapsed: Duration) -> Vec<Effec
     }
     if model.frozen.is_none() {
         effects.extend(refresh_page(model));
-        let asked_at = model.detail.as_ref().map(|detail| detail.asked_at);
-        if due(asked_at, DETAIL_EVERY) {
+        let open = model.detail.as_ref();
+        let is_due = open.is_some_and(|detail| {
+            // A long history takes the service a while to read: it is asked the more seldom.
+            due(Some(detail.asked_at), DETAIL_EVERY.max(detail.took * REST))
+        });
+        if is_due {
             effects.extend(ask_detail(model));
         }
     }
@@ -230,6 +235,7 @@ fn answered(
                 // Another one was opened meanwhile.
                 return ask_detail(model).into_iter().collect();
             };
+            detail.took = now.saturating_sub(detail.asked_at);
             let found = taken(answer, |answer| match answer {
                 Answer::Query(found) => Some(found),
                 _ => None,
