@@ -42,6 +42,9 @@
 //! * what a syslog line means: `producer/syslog/templates/`, `interpret.rs` · a directory entry: `directory/interpret.rs`
 //! * why a default: `config/defaults.rs` · what stops in which order: `app/serve.rs`, `runtime/shutdown.rs`
 //! * which key does what on the dashboard: `tui/keymap.rs` · what can happen to it: `tui/message.rs`
+//! * why an address is as it is: `identity/explain.rs`, in words `control/explain.rs` · lists of a million: `identity/browse/`
+//! * what the dashboard shows: `tui/view/` · JSON of the commands: `packaging/schema/`
+//! * who was there at an earlier time, and the format on disk: `history/`
 //! * how to replay a field bug: `tests/fixtures/scenarios/`
 //!
 //! # The rules

@@ -27,7 +27,7 @@ const REFUSED_FOR: Duration = Duration::from_secs(3);
 pub(super) fn watch(
     config: Option<&Path>,
     target: &str,
-    mut told: impl FnMut(&str),
+    mut told: impl FnMut(&PushStatus),
 ) -> Option<ProbedStep> {
     let socket = config_file::socket(config).ok()?;
     let watched = ask::block_on(async {
@@ -42,7 +42,7 @@ pub(super) fn watch(
 async fn follow(
     client: &mut Client,
     (target, asked_at): (&str, Timestamp),
-    told: &mut impl FnMut(&str),
+    told: &mut impl FnMut(&PushStatus),
 ) -> Option<ProbedStep> {
     let begun = clock::monotonic_now();
     let (mut before, mut got_on) = (None, begun);
@@ -61,7 +61,7 @@ async fn follow(
             let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             return Some(ProbedStep { ms, ..step });
         }
-        told(&progress(&push));
+        told(&push);
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }

@@ -15,6 +15,7 @@ use super::config_file;
 use super::exit::{Exit, Failure};
 use super::first_push;
 use super::probe::step_text;
+use super::progress::Progress;
 use super::render::{escape, paragraph};
 use crate::app::{self, JoinEnding, Joined};
 use crate::config::Config;
@@ -69,13 +70,17 @@ pub(super) fn run(
         description: join.description,
         ca_file: join.ca_file,
     };
+    let progress = Progress::of_waiting(!json);
+    progress.begin("onboarding");
     let show = |step: &ProbedStep| {
         if !json {
             // Nowhere is left to complain if stderr is closed.
-            let _closed = write!(anstream::stderr(), "{}", step_text(step));
+            let _closed = progress.aside(|| write!(anstream::stderr(), "{}", step_text(step)));
         }
     };
-    let mut joined = ask::block_on(app::join(&config, wanted, show))?.map_err(failure)?;
+    let joined = ask::block_on(app::join(&config, wanted, show));
+    drop(progress);
+    let mut joined = joined?.map_err(failure)?;
     let is_done = matches!(joined.ending, JoinEnding::Onboarded | JoinEnding::Already);
     let pushed = is_done
         .then(|| first_push(config_path, &joined.target, json))
@@ -198,20 +203,14 @@ impl Drop for Hidden {
 
 /// Watches the running service push for the first time, showing how far it is on a terminal; its step, shown too.
 fn first_push(config: Option<&Path>, target: &str, json: bool) -> Option<ProbedStep> {
-    let is_watched = !json && std::io::stderr().is_terminal();
-    // Nowhere is left to complain if stderr is closed.
-    let line = |text: &str| {
-        let _closed = write!(anstream::stderr(), "\r{text:<60}\r");
-    };
-    let step = first_push::watch(config, target, |progress| {
-        if is_watched {
-            line(&format!("  ..  push              {progress}"));
-        }
+    let progress = Progress::of_waiting(!json);
+    let step = first_push::watch(config, target, |push| match push.of {
+        Some(of) => progress.told(of.saturating_sub(push.behind), of, push.state.as_str()),
+        None => progress.begin(push.state.as_str()),
     });
-    if is_watched {
-        line("");
-    }
+    drop(progress);
     if let Some(step) = step.as_ref().filter(|_| !json) {
+        // Nowhere is left to complain if stderr is closed.
         let _closed = write!(anstream::stderr(), "{}", step_text(step));
     }
     step

@@ -17,7 +17,9 @@ mod junos;
 mod log_off;
 mod man;
 mod onboard;
+mod past;
 mod probe;
+mod progress;
 mod query_user;
 mod refresh;
 mod render;
@@ -25,6 +27,7 @@ mod requests;
 mod run;
 mod status;
 mod syslog_test;
+mod when;
 
 use std::io::Write;
 use std::path::PathBuf;

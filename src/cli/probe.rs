@@ -8,6 +8,7 @@ use std::path::Path;
 use super::ask;
 use super::config_file;
 use super::exit::{Exit, Failure};
+use super::progress::Progress;
 use super::render::{HEADING, WARNING, escape, field, span_ms};
 use crate::app;
 use crate::config::Config;
@@ -61,16 +62,17 @@ pub(super) fn run(
             "add an [[event_source]] or a [[directory_service]]",
         ));
     }
-    let mut results = Vec::new();
-    for target in &targets {
-        writeln!(anstream::stderr(), "trying {} …", escape(target))?;
-        let probed = prober.probe(target)?;
-        if !args.json {
-            write!(out, "{}", render(&probed))?;
-            out.flush()?;
-        }
-        results.push(probed);
-    }
+    let results = each(
+        &targets,
+        |target| prober.probe(target),
+        |probed| {
+            if args.json {
+                return Ok(());
+            }
+            write!(out, "{}", render(probed))?;
+            Ok(out.flush()?)
+        },
+    )?;
     if args.json {
         ask::print_json(&results, out)?;
     }
@@ -88,15 +90,34 @@ fn exit(results: &[Probed]) -> Exit {
 
 /// Tries every source of a configuration once, in this process; for `jims run --check --connect`.
 pub(super) fn connect(config: &Config, out: &mut impl Write) -> Result<Exit, Failure> {
+    let targets = app::probe_targets(config);
+    let results = each(
+        &targets,
+        |target| local(config, target),
+        |probed| {
+            write!(out, "{}", render(probed))?;
+            Ok(out.flush()?)
+        },
+    )?;
+    Ok(exit(&results))
+}
+
+/// Tries one target after the other, and shows how far that is.
+fn each(
+    targets: &[String],
+    attempt: impl Fn(&str) -> Result<Probed, Failure>,
+    mut show: impl FnMut(&Probed) -> Result<(), Failure>,
+) -> Result<Vec<Probed>, Failure> {
+    let progress = Progress::of_tried(targets.len());
     let mut results = Vec::new();
-    for target in app::probe_targets(config) {
-        writeln!(anstream::stderr(), "trying {} …", escape(&target))?;
-        let probed = local(config, &target)?;
-        write!(out, "{}", render(&probed))?;
-        out.flush()?;
+    for target in targets {
+        progress.begin(&format!("trying {target}"));
+        let probed = attempt(target)?;
+        progress.done();
+        progress.aside(|| show(&probed))?;
         results.push(probed);
     }
-    Ok(exit(&results))
+    Ok(results)
 }
 
 /// Who tries.

@@ -18,6 +18,9 @@ const LABELS: usize = 8;
 /// WHO is a user (alice, CORP\alice, alice@corp.example.com), an IP address, or a device (ws-0042). A bare name is
 /// looked for in every domain.
 ///
+/// TIME is of the time zone of this machine: 14:05 (the last time it was that late), "2026-11-20 14:05", 2026-11-20T14:05:30Z, "2h
+/// ago".
+///
 /// Exit codes: 0 a session was found; 1 none (what the directory knows is still printed); 2 error.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
@@ -25,6 +28,7 @@ Examples:
   jims query-user alice
   jims query-user 10.1.2.50 --for srx-branch-1
   jims query-user 10.1.2.50 --explain
+  jims query-user 10.1.2.50 --at 14:05
   jims query-user ws-0042 --json | jq -r '.sessions[].address'")]
 pub(super) struct Args {
     /// User, IP address, or device
@@ -36,6 +40,14 @@ pub(super) struct Args {
     /// Show also what was said and what lost by which rule, who was here before, and who has been told
     #[arg(long)]
     explain: bool,
+    /// Show who was there at an earlier time; with --explain also by which evidence, and how it ended
+    #[arg(
+        long,
+        value_name = "TIME",
+        conflicts_with = "point",
+        allow_hyphen_values = true
+    )]
+    at: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -47,6 +59,10 @@ pub(super) fn run(
     config: Option<&Path>,
     out: &mut impl Write,
 ) -> Result<Exit, Failure> {
+    if let Some(at) = &args.at {
+        let how = (args.explain, args.json);
+        return super::past::run(args.who, at, how, config, out);
+    }
     let request = Request::Query {
         who: args.who,
         point: args.point,

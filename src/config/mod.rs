@@ -9,6 +9,7 @@ mod clients;
 pub mod defaults;
 pub mod difference;
 mod file;
+mod history;
 pub mod problem;
 mod push;
 mod resolve;
@@ -26,6 +27,7 @@ use ipnet::IpNet;
 
 pub use self::clients::{Caller, FirewallPush};
 pub use self::difference::{Difference, difference};
+pub use self::history::History;
 pub use self::problem::{Problem, Problems};
 pub use self::push::{Ingest, Push};
 use self::secret::SecretRef;
@@ -561,17 +563,6 @@ pub struct Control {
     pub group: String,
     /// The socket.
     pub socket: PathBuf,
-}
-
-/// `[history]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct History {
-    /// Whether sessions that end are kept.
-    pub enabled: bool,
-    /// How long, 1 h to 3650 d.
-    pub max_age: Duration,
-    /// All of it, 32 MiB to 1 TiB.
-    pub max_size: u64,
 }
 
 /// `[metrics]`

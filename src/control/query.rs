@@ -15,7 +15,9 @@ use crate::identity::core::LogOffTarget;
 use crate::identity::event::Strength;
 use crate::identity::name::Name;
 use crate::identity::time::UtcMillis;
-use crate::identity::view::{AddressView, DeviceView, EvidenceView, Seq, Standing, UserView};
+use crate::identity::view::{
+    AddressView, DeviceView, EvidenceView, LastEnded, Seq, Standing, UserView,
+};
 use crate::writer::Reader;
 
 /// Addresses of the same device that are listed with each of them.
@@ -67,33 +69,32 @@ pub(super) fn query(core: &Core, who: &str, down: &Down, now: UtcMillis) -> Quer
 pub(super) type Down = BTreeSet<String>;
 
 /// Addresses looked at in one hold of the lock.
-const SLICE: usize = 500;
+const SLICE: usize = 4096;
 
 /// The last session that ended at the address which was asked for, or all of a user's that did, the latest first.
 pub(super) fn ended_before(reader: &Reader, found: &Query) -> Vec<PastSession> {
     let mut past = Vec::new();
     if let Ok(address) = found.who.parse::<IpAddr>() {
         let core = reader.read();
-        past.extend(
-            core.address(canonical(address))
-                .and_then(|view| past_session(&view)),
-        );
+        let view = core.address(canonical(address));
+        let ended = view.and_then(|view| Some(past_session(view.address, view.last_ended?)));
+        past.extend(ended);
     } else {
         let names: Vec<String> = found
             .users
             .iter()
             .map(|user| format!("{}\\{}", user.domain, user.user).to_lowercase())
             .collect();
+        let is_meant = |ended: &LastEnded| names.contains(&ended.user.as_str().to_lowercase());
         let mut cursor = Seq(0);
         // In slices, so that nobody waits for a large table.
         while !names.is_empty() && past.len() < MAX_LISTED {
             let core = reader.read();
             let before = cursor;
-            for (position, address) in core.addresses_since(before).take(SLICE) {
+            for (position, address, ended) in core.ends_since(before).take(SLICE) {
                 cursor = position;
-                let view = core.address(address);
-                let ended = view.as_ref().and_then(past_session);
-                past.extend(ended.filter(|past| names.contains(&past.user.to_lowercase())));
+                let ended = ended.filter(|ended| is_meant(ended));
+                past.extend(ended.map(|ended| past_session(address, ended)));
             }
             if cursor == before {
                 break;
@@ -105,15 +106,14 @@ pub(super) fn ended_before(reader: &Reader, found: &Query) -> Vec<PastSession> {
     past
 }
 
-fn past_session(view: &AddressView<'_>) -> Option<PastSession> {
-    let ended = view.last_ended?;
-    Some(PastSession {
-        address: view.address,
+fn past_session(address: IpAddr, ended: &LastEnded) -> PastSession {
+    PastSession {
+        address,
         user: ended.user.to_string(),
         at: timestamp(ended.at),
         reason: ended.word().to_owned(),
         by: ended.by.to_string(),
-    })
+    }
 }
 
 /// What to tell the writer so that the sessions of an answer end: the address; else the users; else, if only devices

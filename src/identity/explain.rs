@@ -1,6 +1,6 @@
 //! Why an address is as it is: everything that is kept of it, in order, and what each piece did.
 //!
-//! The same fold that decides ([`super::conflict`]) tells what it did; nothing is decided here.
+//! The same fold that decides (`conflict`) tells what it did; nothing is decided here.
 
 use std::net::IpAddr;
 

@@ -13,8 +13,8 @@ use super::subject::{Subject, SubjectKind};
 use super::table::Entry;
 use super::time::UtcMillis;
 use super::view::{
-    AddressView, DeviceSession, DeviceView, Epoch, EvidenceView, HeldRemoval, Seq, Standing,
-    Totals, UserSession, UserView,
+    AddressView, DeviceSession, DeviceView, Epoch, EvidenceView, HeldRemoval, LastEnded, Seq,
+    Standing, Totals, UserSession, UserView,
 };
 
 impl Core {
@@ -47,6 +47,17 @@ impl Core {
         self.journal
             .since(cursor)
             .map(|(seq, entry)| (seq, self.table.arena[entry].address))
+    }
+
+    /// As [`Core::addresses_since`], with the last user session that ended at each.
+    pub fn ends_since(
+        &self,
+        cursor: Seq,
+    ) -> impl Iterator<Item = (Seq, IpAddr, Option<&LastEnded>)> + '_ {
+        self.journal.since(cursor).map(|(seq, entry)| {
+            let entry = &self.table.arena[entry];
+            (seq, entry.address, entry.last_ended.as_deref())
+        })
     }
 
     /// What is known of an address; `None` if there is neither session nor tombstone.

@@ -160,6 +160,15 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     tokio::task::spawn_blocking(work).await.ok()
 }
 
+/// Runs work on a thread that nobody waits for, not even the end of the process: for reads that nothing can interrupt.
+///
+/// # Errors
+/// The system has no thread to give.
+pub fn unattended(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(work).map(drop)
+}
+
 /// The future's output, or `Err` if it panicked.
 async fn catch(task: impl Future<Output = ()> + Send) -> Result<(), ()> {
     let mut task = std::pin::pin!(task);

@@ -1,5 +1,6 @@
 //! Keys, mouse and sizes, from the terminal's own words to ours. One thread reads them, because reading waits.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use ratatui::crossterm::event::{
 use tokio::sync::mpsc::Sender;
 
 use super::message::{Key, Message, Mouse};
-use crate::runtime::supervisor::{Tasks, blocking};
+use crate::runtime::supervisor::unattended;
 
 /// How long the reader looks before it asks whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
@@ -24,28 +25,30 @@ impl Drop for Input {
     }
 }
 
-/// Reads what is typed until the returned value is dropped or the terminal is gone; then the queue closes.
-pub(super) fn read(tasks: &Tasks, messages: Sender<Message>) -> Input {
+/// Reads what is typed until the returned value is dropped.
+///
+/// The thread is not waited for: on a terminal that is gone, the library's read never returns.
+///
+/// # Errors
+/// The system has no thread to give.
+pub(super) fn read(messages: Sender<Message>) -> io::Result<Input> {
     let end = Arc::new(AtomicBool::new(false));
     let ended = Arc::clone(&end);
-    tasks.spawn("dashboard input", async move {
-        blocking(move || {
-            while !ended.load(Ordering::Relaxed) {
-                match event::poll(LOOK).and_then(|ready| ready.then(event::read).transpose()) {
-                    Ok(None) => {}
-                    Ok(Some(event)) => {
-                        let message = message(event);
-                        if message.is_some_and(|m| messages.blocking_send(m).is_err()) {
-                            return;
-                        }
+    unattended("dashboard input", move || {
+        while !ended.load(Ordering::Relaxed) {
+            match event::poll(LOOK).and_then(|ready| ready.then(event::read).transpose()) {
+                Ok(None) => {}
+                Ok(Some(event)) => {
+                    let message = message(event);
+                    if message.is_some_and(|m| messages.blocking_send(m).is_err()) {
+                        return;
                     }
-                    Err(_gone) => return,
                 }
+                Err(_gone) => return,
             }
-        })
-        .await;
-    });
-    Input(end)
+        }
+    })?;
+    Ok(Input(end))
 }
 
 fn message(event: Event) -> Option<Message> {

@@ -69,11 +69,10 @@ impl Link {
         }
     }
 
-    /// Asks; the answer comes as a message. With too many open it is dropped, and asked again at the next tick.
-    pub(super) fn ask(&self, question: Question) {
-        if let Err(full) = self.questions.try_send(question) {
-            tracing::debug!(%full, "the dashboard asks faster than it is answered");
-        }
+    /// Asks; the answer comes as a message. `None`, or the question if too many are open.
+    pub(super) fn ask(&self, question: Question) -> Option<Question> {
+        let full = self.questions.try_send(question).err()?;
+        Some(full.into_inner())
     }
 
     /// Has something done; the answer comes as a message.

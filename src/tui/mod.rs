@@ -6,9 +6,9 @@
 //!  service ◀──▶ link ───┘                 └─▶ effect ──▶ link, terminal
 //! ```
 //!
-//! [`keymap`] is the table of keys, [`message`] the closed list of what can happen and what can be wanted, [`model`] all
-//! that is known, [`update`] how the first changes the last, [`view`] how it looks. These are pure; only [`link`],
-//! [`input`], [`terminal`] and [`run`](self::run::run) touch the world. The room knows the service by its protocol alone.
+//! `keymap` is the table of keys, `message` the closed list of what can happen and what can be wanted, `model` all
+//! that is known, `update` how the first changes the last, `view` how it looks. These are pure; only `link`,
+//! `input`, `terminal` and [`run()`] touch the world. The room knows the service by its protocol alone.
 
 #[cfg(test)]
 mod fixtures;

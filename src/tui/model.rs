@@ -175,10 +175,10 @@ pub(super) struct Detail {
     pub(super) refused: Option<Refused>,
     /// What came of a probe.
     pub(super) probed: Option<Result<Box<Probed>, Refused>>,
-    /// Whether a question is open.
-    pub(super) asked: bool,
     /// When it was last asked.
     pub(super) asked_at: Duration,
+    /// How long the last answer took.
+    pub(super) took: Duration,
 }
 
 impl Detail {
@@ -190,8 +190,8 @@ impl Detail {
             found: None,
             refused: None,
             probed: None,
-            asked: false,
             asked_at: Duration::ZERO,
+            took: Duration::ZERO,
         }
     }
 }
@@ -241,6 +241,8 @@ pub(super) struct Model {
     /// The latest status while the screen is frozen.
     pub(super) held_status: Option<Box<Status>>,
     pub(super) status_asked: bool,
+    /// Whether a question about an address is open: one at a time, however fast details are opened.
+    pub(super) explain_asked: bool,
     pub(super) status_asked_at: Option<Duration>,
     pub(super) flow: Flow,
     /// The readings that are shown while the screen is frozen.
@@ -278,6 +280,7 @@ impl Model {
             status: None,
             held_status: None,
             status_asked: false,
+            explain_asked: false,
             status_asked_at: None,
             flow: Flow::default(),
             held_flow: None,

@@ -13,8 +13,8 @@ use crate::control::protocol::{
 /// The least time between two looks at the same page.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// How many times as long as finding a page took nobody asks for it again.
-const REST: u64 = 50;
+/// How many times as long as an answer took nobody asks for it again.
+pub(super) const REST: u32 = 50;
 
 /// What every page has.
 pub(super) trait Page {
@@ -158,7 +158,7 @@ impl<P: Page> Paged<P> {
     /// The visible page again, if it is time.
     pub(super) fn refresh(&mut self, rows: usize, now: Duration) -> Option<Browse> {
         let took = self.page.as_ref().map_or(0, Page::took_ms);
-        let rest = REFRESH.max(Duration::from_millis(took.saturating_mul(REST)));
+        let rest = REFRESH.max(Duration::from_millis(took.saturating_mul(u64::from(REST))));
         let due = self
             .asked_at
             .is_none_or(|asked| now.saturating_sub(asked) >= rest);

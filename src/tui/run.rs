@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::input;
 use super::link::Link;
-use super::message::{Effect, Message};
+use super::message::{Effect, Message, Question, Refused};
 use super::model::{Model, Setting};
 use super::pace::Pace;
 use super::terminal::Screen;
@@ -79,7 +79,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<Ending, Da
     let tasks = Tasks::new();
     let (sender, messages) = mpsc::channel(MESSAGES);
     let mut screen = Screen::take(options.colour)?;
-    let input = input::read(&tasks, sender.clone());
+    let input = input::read(sender.clone())?;
     let link = Link::open(options.socket.clone(), &tasks, sender);
     let mut show = Show::new(&options, &screen, link);
     let ended = show.go(&mut screen, messages, stop).await;
@@ -183,7 +183,7 @@ impl Show {
     fn perform(&mut self, effects: Vec<Effect>, screen: &mut Screen) -> std::io::Result<()> {
         for effect in effects {
             match effect {
-                Effect::Ask(question) => self.link.ask(question),
+                Effect::Ask(question) => self.ask(question),
                 Effect::Act(deed) => self.link.act(deed),
                 Effect::Listen(wanted) => self.link.listen(wanted),
                 Effect::Copy(text) => screen.copy(&text)?,
@@ -193,6 +193,17 @@ impl Show {
             }
         }
         Ok(())
+    }
+
+    /// Asks, or has the model know that it cannot be asked now: then it asks again in its own time.
+    fn ask(&mut self, question: Question) {
+        if let Some(question) = self.link.ask(question) {
+            let answer = Err(Refused {
+                message: "the service answers more slowly than it is asked".into(),
+                remedy: String::new(),
+            });
+            update(&mut self.model, Message::Answered { question, answer });
+        }
     }
 
     fn suspend(&mut self, screen: &mut Screen) -> std::io::Result<()> {

@@ -72,10 +72,16 @@ fn lost(model: &mut Model) {
     );
 }
 
+/// Shows a view by its key.
+fn go(model: &mut Model, view: View) {
+    let number = u32::try_from(view.number()).expect("few");
+    let number = char::from_digit(number, 10).expect("a digit");
+    press(model, Key::Char(number));
+}
+
 /// The view, with whatever its lists would have been told.
 fn show(model: &mut Model, view: View) {
-    let number = char::from_digit(u32::try_from(view.number()).expect("few"), 10);
-    press(model, Key::Char(number.expect("a digit")));
+    go(model, view);
     match view {
         View::Sessions => {
             let asked = Question::Sessions(first_page(model));
@@ -173,12 +179,7 @@ fn an_empty_site_says_what_to_do() {
             continue;
         }
         let mut model = with(quiet_status(), utf8(), SMALL);
-        press(
-            &mut model,
-            Key::Char(
-                char::from_digit(u32::try_from(view.number()).expect("few"), 10).expect("a digit"),
-            ),
-        );
+        go(&mut model, view);
         if view == View::Sessions {
             let asked = Question::Sessions(first_page(&model));
             hear(&mut model, asked, Answer::Sessions(SessionsPage::default()));
@@ -256,83 +257,69 @@ fn every_key_is_in_help() {
     }
 }
 
+/// A name that would clear the screen, turn text round, ring and break lines.
+const EVIL: &str = "e\u{1b}[2J\u{202e}vil\u{7}\n\u{9b}31m";
+
+/// The same thing, with every name of somebody or something in it replaced, through JSON, so that none is forgotten.
+fn hostile<T: serde::Serialize + serde::de::DeserializeOwned>(fixture: &T) -> T {
+    let evil = serde_json::to_string(EVIL).expect("json");
+    let evil = evil.trim_matches('"');
+    let mut text = serde_json::to_string(fixture).expect("json");
+    for name in [
+        "alice",
+        "vpn",
+        "dc1",
+        "hq",
+        "corp.example.com",
+        "excluded-user",
+    ] {
+        text = text.replace(name, evil);
+    }
+    serde_json::from_str(&text).expect("the same")
+}
+
+/// A view and its detail, of a site whose names are all hostile, and what is copied there.
+fn hostile_screens(view: View) -> String {
+    let mut model = with(hostile(&status()), utf8(), LARGE);
+    go(&mut model, view);
+    let asked = Question::Sessions(first_page(&model));
+    let page = Answer::Sessions(hostile(&sessions()));
+    hear(&mut model, asked, page);
+    let asked = Question::Names(NameKind::Users, first_page(&model));
+    hear(
+        &mut model,
+        asked,
+        Answer::Names(hostile(&names(NameKind::Users))),
+    );
+    update(&mut model, Message::Tail(hostile(&tail())));
+    let mut shown = screen(&model);
+    press(&mut model, Key::Enter);
+    let asked = Question::Explain(address("10.1.2.50"));
+    let found = Answer::Query(Box::new(hostile(&query())));
+    hear(&mut model, asked, found);
+    shown.push_str(&screen(&model));
+    for key in ['c', 'y'] {
+        for effect in press(&mut model, Key::Char(key)) {
+            if let Effect::Copy(text) = effect {
+                shown.push_str(&text.replace('\t', " "));
+            }
+        }
+        shown.push_str(&screen(&model));
+    }
+    shown
+}
+
 #[test]
 fn nothing_from_outside_reaches_the_screen_as_it_came() {
-    let evil = "e\u{1b}[2J\u{202e}vil\u{7}\n\u{9b}31m";
-    let hostile = |text: &str| {
-        text.replace("alice", evil)
-            .replace("vpn", evil)
-            .replace("dc1", evil)
-    };
-    let json = |value: String| hostile(&value);
-    // Every text of the fixtures that names somebody, through JSON, so that none is forgotten.
-    let escaped = |text: String| {
-        let quoted = serde_json::to_string(evil).expect("json");
-        let inner = quoted.trim_matches('"').to_owned();
-        text.replace(evil, &inner)
-    };
-    let status_text = escaped(json(serde_json::to_string(&status()).expect("json")));
-    let sessions_text = escaped(json(serde_json::to_string(&sessions()).expect("json")));
-    let query_text = escaped(json(serde_json::to_string(&query()).expect("json")));
-    let tail_text = escaped(json(serde_json::to_string(&tail()).expect("json")));
-    let names_text = escaped(json(
-        serde_json::to_string(&names(NameKind::Users)).expect("json"),
-    ));
-    let mut shown = String::new();
     for view in View::ALL {
-        let hostile = serde_json::from_str(&status_text).expect("a status");
-        let mut model = with(hostile, utf8(), LARGE);
-        press(
-            &mut model,
-            Key::Char(
-                char::from_digit(u32::try_from(view.number()).expect("few"), 10).expect("a digit"),
-            ),
-        );
-        let asked = Question::Sessions(first_page(&model));
-        hear(
-            &mut model,
-            asked,
-            Answer::Sessions(serde_json::from_str(&sessions_text).expect("a page")),
-        );
-        let asked = Question::Names(NameKind::Users, first_page(&model));
-        hear(
-            &mut model,
-            asked,
-            Answer::Names(serde_json::from_str(&names_text).expect("a page")),
-        );
-        update(
-            &mut model,
-            Message::Tail(serde_json::from_str(&tail_text).expect("lines")),
-        );
-        shown.push_str(&screen(&model));
-        press(&mut model, Key::Enter);
-        let asked = Question::Explain(address("10.1.2.50"));
-        hear(
-            &mut model,
-            asked,
-            Answer::Query(serde_json::from_str(&query_text).expect("a query")),
-        );
-        shown.push_str(&screen(&model));
-        for key in ['c', 'y'] {
-            for effect in press(&mut model, Key::Char(key)) {
-                if let Effect::Copy(text) = effect {
-                    assert!(
-                        !text
-                            .replace('\n', "")
-                            .chars()
-                            .any(|c| c != '\t' && crate::text::disturbs(c))
-                    );
-                }
-            }
-            shown.push_str(&screen(&model));
-        }
+        let shown = hostile_screens(view);
+        let escaped = view == View::Help || shown.contains("\\u{1b}[2J");
+        assert!(escaped, "{view:?} shows it, escaped");
+        let disturbing = shown
+            .chars()
+            .filter(|c| *c != '\n' && crate::text::disturbs(*c));
+        assert_eq!(disturbing.count(), 0, "{view:?}");
     }
-    assert!(shown.contains("\\u{1b}[2J"), "it is shown, escaped");
-    let bad: Vec<char> = shown
-        .chars()
-        .filter(|c| *c != '\n' && crate::text::disturbs(*c))
-        .collect();
-    assert!(bad.is_empty(), "{bad:?}");
 }
 
 #[test]
@@ -434,6 +421,38 @@ fn a_lost_connection_is_asked_everything_again_when_it_is_back() {
             .iter()
             .any(|e| matches!(e, Effect::Ask(Question::Sessions(_))))
     );
+}
+
+#[test]
+fn what_was_asked_while_nobody_answered_is_asked_again() {
+    let mut model = busy(SMALL);
+    show(&mut model, View::Sessions);
+    lost(&mut model);
+    let asked = press(&mut model, Key::PageDown);
+    assert_eq!(asked.len(), 1, "it goes nowhere");
+    let asked = update(&mut model, Message::Regained);
+    assert!(
+        asked
+            .iter()
+            .any(|effect| matches!(effect, Effect::Ask(Question::Sessions(_))))
+    );
+}
+
+#[test]
+fn details_opened_in_haste_are_asked_one_after_the_other() {
+    let mut model = busy(SMALL);
+    show(&mut model, View::Sessions);
+    assert_eq!(press(&mut model, Key::Enter).len(), 1);
+    press(&mut model, Key::Esc);
+    press(&mut model, Key::Down);
+    assert_eq!(press(&mut model, Key::Enter), [], "one is open");
+    let message = Message::Answered {
+        question: Question::Explain(address("10.1.2.50")),
+        answer: Ok(Box::new(Answer::Query(Box::new(query())))),
+    };
+    let asked = update(&mut model, message);
+    let next = Question::Explain(address("10.1.2.51"));
+    assert_eq!(asked, [Effect::Ask(next)]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use assert_cmd::Command;
 use jims::config;
 use jims::control::junos::Junos;
 use jims::control::kept::KeptRequest;
+use jims::control::past::{Kept, PastWhom};
 use jims::control::protocol::{
     Attention, CollectorChange, CollectorChanged, CollectorState, CollectorStatus, Invite, Invited,
     Kinds, Lag, PointStatus, Probed, ProbedStep, PushState, PushStatus, Refreshed, Refusal,
@@ -18,6 +19,7 @@ use jims::control::protocol::{
 };
 use jims::control::server::Unparsed;
 use jims::control::{ControlServer, Desk, Site, Unheeded};
+use jims::identity::ended::Ended;
 use jims::identity::event::{Claim, IdentityEvent, Logon, Qualifier, Strength, UserRef};
 use jims::identity::name::Name;
 use jims::identity::policy::Policy;
@@ -102,6 +104,12 @@ impl Site for Fake {
     fn told(&self, point: &str, addresses: &[IpAddr]) -> Option<Vec<Value>> {
         let entry = |a: &IpAddr| json!({ "ip-address": a.to_string() });
         (point == "srx").then(|| addresses.iter().map(entry).collect())
+    }
+    async fn past(&self, _: PastWhom, _: UtcMillis) -> Kept {
+        Kept::default()
+    }
+    async fn ended_of(&self, _: PastWhom) -> Vec<Ended> {
+        Vec::new()
     }
     fn attention(&self) -> Vec<Attention> {
         Vec::new()

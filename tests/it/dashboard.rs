@@ -131,7 +131,7 @@ async fn an_operator_looks_around_and_leaves() {
     terminal.shows("1 Overview");
     terminal.shows("Sessions 2");
     terminal.press("4");
-    terminal.shows("2 of 2 · by last change");
+    terminal.shows("1 of 2 · by last change");
     terminal.shows("10.1.2.51");
     terminal.press("/alice");
     terminal.shows("of 1 · by last change");
@@ -161,7 +161,7 @@ async fn an_operator_looks_around_and_leaves() {
     terminal.press("8");
     terminal.shows("following");
     running.logon("carol", "10.1.2.52").await;
-    terminal.shows("carol (corp.example.com)");
+    terminal.shows("carol (corp");
     terminal.press("q");
     assert_eq!(terminal.ends(), 0);
     running.end().await;

@@ -130,6 +130,26 @@ fn the_readme_lists_every_command_and_no_other() {
     assert_eq!(listed, commands());
 }
 
+/// The picture of the README is the screen that the dashboard's test holds, so it is never stale.
+#[test]
+fn the_readmes_picture_is_the_overview() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README");
+    let picture = readme
+        .split("<!-- overview -->\n```text\n")
+        .nth(1)
+        .and_then(|rest| rest.split("\n```").next())
+        .expect("the README's picture");
+    let snapshot = root().join("src/tui/snapshots/jims__tui__tests__overview_80x24.snap");
+    let snapshot = fs::read_to_string(snapshot).expect("snapshot");
+    let screen = snapshot.split("---\n").nth(2).expect("a screen");
+    let screen: Vec<&str> = screen.lines().map(str::trim_end).collect();
+    assert_eq!(
+        picture.lines().collect::<Vec<_>>(),
+        screen,
+        "put the screen of the snapshot into the README"
+    );
+}
+
 /// Every TOML snippet of the README is a configuration that can be used, but for the files that it names.
 #[test]
 fn the_readmes_configurations_can_be_used() {

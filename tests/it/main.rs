@@ -24,11 +24,13 @@ mod firewall_push;
 mod firewall_table;
 mod follow_cookie;
 mod follow_world;
+mod history;
 mod ingest;
 mod ingest_bodies;
 mod ingest_directories;
 mod ingest_restart;
 mod onboarding;
+mod packaging;
 mod push_documents;
 mod push_sender;
 #[path = "../sim/random.rs"]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::layout;
 use super::message::{Deed, Effect, Message, Question, Refused};
 use super::model::{Confirm, Link, Model, Notice, Subject, View};
+use super::paged::REST;
 use super::rows;
 use crate::control::protocol::{Answer, Browse, NameKind, Status};
 
@@ -92,8 +93,12 @@ fn tick(model: &mut Model, now: jiff::Timestamp, elapsed: Duration) -> Vec<Effec
     }
     if model.frozen.is_none() {
         effects.extend(refresh_page(model));
-        let asked_at = model.detail.as_ref().map(|detail| detail.asked_at);
-        if due(asked_at, DETAIL_EVERY) {
+        let open = model.detail.as_ref();
+        let is_due = open.is_some_and(|detail| {
+            // A long history takes the service a while to read: it is asked the more seldom.
+            due(Some(detail.asked_at), DETAIL_EVERY.max(detail.took * REST))
+        });
+        if is_due {
             effects.extend(ask_detail(model));
         }
     }
@@ -112,10 +117,10 @@ fn ask_detail(model: &mut Model) -> Option<Effect> {
     let Subject::Session(address) = detail.of else {
         return None;
     };
-    if detail.asked || model.link != Link::Connected {
+    if model.explain_asked || model.link != Link::Connected {
         return None;
     }
-    detail.asked = true;
+    model.explain_asked = true;
     detail.asked_at = model.elapsed;
     Some(Effect::Ask(Question::Explain(address)))
 }
@@ -162,6 +167,8 @@ fn regained(model: &mut Model) -> Vec<Effect> {
         notice(model, "the service answers again", false);
     }
     model.link = Link::Connected;
+    // What was asked while nobody answered went nowhere.
+    forget_questions(model);
     let mut effects = vec![ask_status(model)];
     effects.extend(page_again(model));
     effects.extend(ask_detail(model));
@@ -174,15 +181,18 @@ fn lost(model: &mut Model, why: Refused) -> Vec<Effect> {
         Link::Connecting | Link::Connected => model.now,
     };
     model.link = Link::Lost { since, why };
+    forget_questions(model);
+    Vec::new()
+}
+
+/// Nothing that was asked will be answered.
+fn forget_questions(model: &mut Model) {
     model.status_asked = false;
     model.sessions.lost();
     for kind in [NameKind::Users, NameKind::Devices, NameKind::Groups] {
         model.names_mut(kind).lost();
     }
-    if let Some(detail) = &mut model.detail {
-        detail.asked = false;
-    }
-    Vec::new()
+    model.explain_asked = false;
 }
 
 fn answered(
@@ -219,12 +229,13 @@ fn answered(
             next.into_iter().collect()
         }
         Question::Explain(address) => {
-            let asked_for = |of: &Subject| *of == Subject::Session(*address);
-            let open = model.detail.as_mut().filter(|d| asked_for(&d.of));
-            let Some(detail) = open else {
-                return Vec::new();
+            model.explain_asked = false;
+            let open = model.detail.as_mut();
+            let Some(detail) = open.filter(|d| d.of == Subject::Session(*address)) else {
+                // Another one was opened meanwhile.
+                return ask_detail(model).into_iter().collect();
             };
-            detail.asked = false;
+            detail.took = now.saturating_sub(detail.asked_at);
             let found = taken(answer, |answer| match answer {
                 Answer::Query(found) => Some(found),
                 _ => None,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use jims::control::past::{Hole, Past, SessionThen};
 use jims::control::protocol::{
     CollectorChanged, CollectorStatus, DeviceSession, Ended, Evidence, Explained, Ignored, Invited,
     Kinds, KnownDevice, KnownUser, LogOff, PastSession, PointView, Probed, ProbedStep, Query,
@@ -306,4 +307,63 @@ fn an_onboarding_is_as_its_schema_says() {
     });
     let documents = [value(invited), value(changed), value(no), listed, joined];
     check_both_ways("onboard", &documents);
+}
+
+#[test]
+fn who_was_there() {
+    let gone = SessionThen {
+        address: address(),
+        kind: "user".into(),
+        name: "alice".into(),
+        domain: "corp.example.com".into(),
+        device: Some("corp.example.com\\ws-0042$".into()),
+        since: at(),
+        until: Some(at()),
+        ended: Some(at()),
+        stale: true,
+        reason: Some("displaced".into()),
+        by: Some("dc1: 4768 #13".into()),
+        next: Some("corp.example.com\\bob".into()),
+        evidence: evidence(),
+    };
+    let there = SessionThen {
+        kind: "device".into(),
+        device: None,
+        until: None,
+        ended: None,
+        stale: false,
+        reason: None,
+        by: None,
+        next: None,
+        ..gone.clone()
+    };
+    let hole = Hole {
+        from: Some(at()),
+        until: Some(at()),
+        why: "lost".into(),
+        lost: Some(12),
+    };
+    let off = Hole {
+        from: None,
+        until: None,
+        why: "off".into(),
+        lost: None,
+    };
+    let past = Past {
+        who: "alice".into(),
+        at: at(),
+        now: at(),
+        sessions: vec![gone, there],
+        kept: true,
+        begins: Some(at()),
+        holes: vec![hole, off],
+        damaged: vec!["20261120T140500123Z.jh: a block of it is damaged".into()],
+        truncated: false,
+    };
+    let nothing = Past {
+        sessions: Vec::new(),
+        begins: None,
+        ..past.clone()
+    };
+    check_both_ways("query-user-at", &[value(past), value(nothing)]);
 }

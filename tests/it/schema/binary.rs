@@ -15,7 +15,7 @@ async fn the_binarys_answers_are_as_the_schemas_say() {
     let running = Running::start();
     running.logon("alice", "10.1.2.50").await;
     running.logon("bob", "10.1.2.50").await;
-    let asked: [(&str, &[&str]); 13] = [
+    let asked: [(&str, &[&str]); 14] = [
         ("status", &["status"]),
         ("status-collectors", &["status", "--collectors"]),
         ("status-requests", &["status", "--requests"]),
@@ -23,6 +23,7 @@ async fn the_binarys_answers_are_as_the_schemas_say() {
         ("query-user", &["query-user", "10.1.2.50", "--for", "srx"]),
         ("query-user", &["query-user", "10.1.2.50", "--explain"]),
         ("query-user", &["query-user", "nobody"]),
+        ("query-user-at", &["query-user", "bob", "--at", "0s ago"]),
         ("probe", &["probe", "dc1"]),
         ("refresh", &["refresh", "srx"]),
         ("onboard", &["onboard", "--list"]),

@@ -15,10 +15,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// The schemas, by the name of their files.
-const SCHEMAS: [&str; 10] = [
+const SCHEMAS: [&str; 11] = [
     "log-off",
     "onboard",
     "probe",
+    "query-user-at",
     "query-user",
     "refresh",
     "status-collectors",
