@@ -72,7 +72,7 @@
 //! | 18 | Whom a filter takes out is logged out; another filter starts a pass from 0 that says so. |
 //! | 19 | A group filter chooses names, never sessions. An empty include means everything. Excluded evidence neither renews nor displaces. |
 //! | 20 | Nobody there: 200 with an empty list. |
-//! | 21 | Outcomes are one bounded, lossy stream beside the journal. |
+//! | 21 | Outcomes are one bounded, lossy stream beside the journal. Sessions that end are handed out once each, to a history that says what it lost. |
 //! | 22 | A clean stop keeps the epoch; every other start draws a new one. A snapshot that cannot be used is set aside. |
 //! | 23 | A changed secret revokes its tokens. |
 //! | 24 | Reload: refused whole, or applied as a difference; a removed directory takes its users along. Certificates and secrets are looked at every 30 s. |
