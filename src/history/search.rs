@@ -261,7 +261,11 @@ impl<'a> Search<'a> {
 
     fn rows(&mut self) -> Vec<Ended> {
         let mut rows: Vec<Ended> = std::mem::take(&mut self.kept).into_values().collect();
-        rows.sort_by_key(|ended| (ended.address, ended.kind, ended.since, ended.ended));
+        // The names last, so that the order is the same each time.
+        rows.sort_by(|a, b| {
+            let key = |ended: &Ended| (ended.address, ended.kind, ended.since, ended.ended);
+            key(a).cmp(&key(b)).then_with(|| a.name.cmp(&b.name))
+        });
         rows
     }
 }
