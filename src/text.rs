@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 /// The text with control and text-direction characters written as escapes.
 #[must_use]
 pub fn escape(text: &str) -> String {
@@ -46,6 +48,57 @@ pub fn span(length: Duration) -> String {
     }
 }
 
+/// A length of time that is mostly below a second.
+#[must_use]
+pub fn millis(millis: u64) -> String {
+    if millis < 10_000 {
+        format!("{} ms", thousands(millis))
+    } else {
+        span(Duration::from_millis(millis))
+    }
+}
+
+/// A length of time with its sign: how far a clock is ahead.
+#[must_use]
+pub fn signed_millis(length: i64) -> String {
+    let sign = if length < 0 { "-" } else { "" };
+    format!("{sign}{}", millis(length.unsigned_abs()))
+}
+
+/// How long ago, or how far ahead, seen from `now`.
+#[must_use]
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
+    let seconds = now.as_second() - at.as_second();
+    let length = span(Duration::from_secs(seconds.unsigned_abs()));
+    match seconds {
+        0 => "now".to_owned(),
+        1.. => format!("{length} ago"),
+        _ => format!("in {length}"),
+    }
+}
+
+/// The same of something that may never have been.
+#[must_use]
+pub fn ago_or_never(at: Option<Timestamp>, now: Timestamp) -> String {
+    at.map_or_else(|| "never".to_owned(), |at| ago(at, now))
+}
+
+/// How long from one instant to a later one; nothing if it is earlier.
+#[must_use]
+pub fn lasted(from: Timestamp, to: Timestamp) -> String {
+    let seconds = to.as_second().saturating_sub(from.as_second());
+    span(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+}
+
+/// A number with its noun in the right form.
+#[must_use]
+pub fn count(number: impl TryInto<u64>, noun: &str) -> String {
+    match number.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {noun}"),
+        number => format!("{} {noun}s", thousands(number)),
+    }
+}
+
 /// A number with a comma between thousands.
 #[must_use]
 pub fn thousands(number: u64) -> String {
@@ -79,6 +132,25 @@ mod tests {
         assert_eq!(of(3_720), "1 h 2 min");
         assert_eq!(of(3_601), "1 h");
         assert_eq!(of(2 * 86_400 + 3_600), "2 d 1 h");
+    }
+
+    #[test]
+    fn instants_are_seen_from_now() {
+        let at = |seconds: i64| Timestamp::from_second(1_764_000_000 + seconds).expect("in range");
+        let now = at(0);
+        assert_eq!(ago(at(0), now), "now");
+        assert_eq!(ago(at(-3_720), now), "1 h 2 min ago");
+        assert_eq!(ago(at(90), now), "in 1 min 30 s");
+        assert_eq!(lasted(at(-90_000), now), "1 d 1 h");
+        assert_eq!(lasted(at(5), now), "0 s");
+        assert_eq!(millis(9_999), "9,999 ms");
+        assert_eq!(millis(61_000), "1 min 1 s");
+    }
+
+    #[test]
+    fn one_thing_is_singular() {
+        assert_eq!(count(1_usize, "user"), "1 user");
+        assert_eq!(count(1_204_u64, "user"), "1,204 users");
     }
 
     #[test]

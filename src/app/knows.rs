@@ -18,11 +18,21 @@ struct Stands {
     last: Option<UtcMillis>,
 }
 
+/// What there is to be told of an address.
+#[derive(Clone, Copy)]
+struct Now {
+    changed: Seq,
+    has_session: bool,
+}
+
 /// Everybody, firewalls first.
 pub(super) fn knows(inner: &Inner, address: IpAddr) -> Vec<Told> {
-    let changed = {
+    let now = {
         let core = inner.parts.reader.read();
-        core.address(address).map(|view| view.changed)
+        core.address(address).map(|view| Now {
+            changed: view.changed,
+            has_session: view.user.is_some() || view.device.is_some(),
+        })
     };
     let asking = inner.server().map(|server| server.points());
     let asking = asking.unwrap_or_default().into_iter();
@@ -43,21 +53,30 @@ pub(super) fn knows(inner: &Inner, address: IpAddr) -> Vec<Told> {
     });
     let firewalls = asking.chain(pushed);
     let mut all: Vec<Told> = firewalls
-        .map(|stands| firewall(inner, stands, address, changed))
+        .map(|stands| firewall(inner, stands, address, now))
         .collect();
     all.extend(servers(inner, address));
     all
 }
 
-fn firewall(inner: &Inner, stands: Stands, address: IpAddr, changed: Option<Seq>) -> Told {
-    let entries = told(inner, &stands.name, &[address]).unwrap_or_default();
-    let (state, entry) = match (changed, entries.last()) {
-        (None, _) => ("nothing", "nobody is there".to_owned()),
-        (Some(changed), Some(entry)) => (state(stands.position, changed), shown(entry)),
-        // A filter of the firewall, or nobody there any more.
-        (Some(changed), None) => (state(stands.position, changed), "no user".to_owned()),
+fn firewall(inner: &Inner, stands: Stands, address: IpAddr, now: Option<Now>) -> Told {
+    let Some(now) = now else {
+        return stands.told("nothing", "nobody was here of late".to_owned());
     };
-    stands.told(state, entry)
+    let entries = told(inner, &stands.name, &[address]).unwrap_or_default();
+    match entries.last() {
+        Some(entry) => {
+            let state = state(stands.position, now.changed);
+            stands.told(state, shown(entry))
+        }
+        None if now.has_session => {
+            stands.told("nothing", "its filter leaves the address out".to_owned())
+        }
+        None => {
+            let state = state(stands.position, now.changed);
+            stands.told(state, "logout".to_owned())
+        }
+    }
 }
 
 /// What the entries of an enforcement point would be, whether it asks or is pushed to; `None`: there is no such point.

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::ask;
 use super::exit::{Exit, Failure};
 use super::render::{
-    HEADING, WARNING, count, escape, field, indented, instant, number, paragraph, relative, span,
-    span_ms, state, table, text, thousands,
+    HEADING, WARNING, ago, ago_or_never, count, escape, field, indented, instant, millis, number,
+    paragraph, span, state, table, text, thousands,
 };
 use crate::control::protocol::{
     Answer, CollectorChanged, CollectorState, CollectorStatus, Invite, Invited, Kinds, Request,
@@ -76,7 +76,7 @@ fn render_invited(invited: &Invited, now: Timestamp) -> String {
     let expires = format!(
         "{} ({})",
         instant(invited.expires),
-        relative(invited.expires, now)
+        ago(invited.expires, now)
     );
     text += &field(0, "expires", LABELS, &expires);
     text + &field(0, "certificate", LABELS, &sha256(&invited.fingerprint))
@@ -111,7 +111,7 @@ fn render_list(collectors: &[CollectorStatus], now: Timestamp) -> String {
     let row = |c: &CollectorStatus| {
         let when = match c.invitation_expires {
             Some(until) if c.state == CollectorState::Invited => expiry(until, now),
-            _ => ago(c.last_update, now),
+            _ => ago_or_never(c.last_update, now),
         };
         vec![
             c.name.clone(),
@@ -288,7 +288,7 @@ fn sorted(collectors: &[CollectorStatus]) -> Vec<&CollectorStatus> {
 /// Everything about one Collector.
 fn one(collector: &CollectorStatus, now: Timestamp) -> String {
     let state = match collector.since {
-        Some(since) => format!("{}, {}", collector.state.as_str(), relative(since, now)),
+        Some(since) => format!("{}, {}", collector.state.as_str(), ago(since, now)),
         None => collector.state.as_str().to_owned(),
     };
     let style = if collector.needs_attention() {
@@ -313,7 +313,7 @@ fn one(collector: &CollectorStatus, now: Timestamp) -> String {
     say("identifier", &or_dash(&collector.identifier));
     say("version", &or_dash(&collector.version));
     say("address", &address);
-    say("last update", &ago(collector.last_update, now));
+    say("last update", &ago_or_never(collector.last_update, now));
     say("lag", &lag(collector));
     say("pushes", &listed(&collector.pushes));
     say("holds", &listed(&collector.totals));
@@ -334,10 +334,7 @@ fn particulars(collector: &CollectorStatus, now: Timestamp) -> Vec<(&'static str
         list.push(("clock", clock_difference(difference)));
     }
     if let Some(at) = collector.onboarded_at {
-        list.push((
-            "onboarded",
-            format!("{} ({})", instant(at), relative(at, now)),
-        ));
+        list.push(("onboarded", format!("{} ({})", instant(at), ago(at, now))));
     }
     if let Some(until) = collector.certificate_expires {
         list.push(("certificate", expiry(until, now)));
@@ -354,9 +351,9 @@ fn particulars(collector: &CollectorStatus, now: Timestamp) -> Vec<(&'static str
     list
 }
 
-fn clock_difference(millis: i64) -> String {
-    let length = span_ms(millis.unsigned_abs());
-    match millis {
+fn clock_difference(ahead: i64) -> String {
+    let length = millis(ahead.unsigned_abs());
+    match ahead {
         0 => "as ours".to_owned(),
         1.. => format!("{length} ahead of ours"),
         _ => format!("{length} behind ours"),
@@ -394,11 +391,7 @@ fn invitations(invited: &[&CollectorStatus], now: Timestamp) -> String {
 
 fn expiry(until: Timestamp, now: Timestamp) -> String {
     let word = if until > now { "expires" } else { "expired" };
-    format!("{word} {}", relative(until, now))
-}
-
-fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
-    at.map_or_else(|| "never".to_owned(), |at| relative(at, now))
+    format!("{word} {}", ago(until, now))
 }
 
 fn or_dash(text: &str) -> String {

@@ -212,7 +212,7 @@ fn subjects(current: &OsStr) -> Vec<CompletionCandidate> {
     let page = |kind, word: &str| Request::Names {
         kind,
         page: Browse {
-            filter: format!("{word}:{typed}"),
+            filter: format!("{word}:^{typed}"),
             sort: Sort::Usual,
             rows: MAX_OFFERED,
             ..Browse::default()
@@ -231,7 +231,6 @@ fn subjects(current: &OsStr) -> Vec<CompletionCandidate> {
         .filter_map(asked_in_time)
         .flat_map(names)
         .collect();
-    found.retain(|name| name.to_lowercase().starts_with(&typed));
     found.sort();
     found.dedup();
     candidates(found)

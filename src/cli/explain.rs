@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::render::{HEADING, count, field, instant, relative};
+use super::render::{HEADING, ago, count, field, instant};
 use crate::control::protocol::{Explained, Ignored, PastSession, Said, Told};
 
 /// Width of the labels before the values.
@@ -81,11 +81,7 @@ fn ignored(ignored: &Ignored, at: Timestamp) -> String {
         subject => subject,
     };
     let line = format!("{who}, {}: {}", ignored.producer, ignored.record);
-    let when = format!(
-        "{times}{} ({})",
-        instant(ignored.at),
-        relative(ignored.at, at)
-    );
+    let when = format!("{times}{} ({})", instant(ignored.at), ago(ignored.at, at));
     field(2, &ignored.reason, LABELS, &line)
         + &field(2, "", LABELS, &when)
         + &field(2, "", LABELS, &format!("because {}", ignored.why))
@@ -94,7 +90,7 @@ fn ignored(ignored: &Ignored, at: Timestamp) -> String {
 /// A session that ended.
 pub(super) fn past_text(past: &PastSession, at: Timestamp) -> String {
     let line = format!("{}, {}", past.user, super::query_user::reason(&past.reason));
-    let when = format!("{} ({})", instant(past.at), relative(past.at, at));
+    let when = format!("{} ({})", instant(past.at), ago(past.at, at));
     field(2, &past.reason, LABELS, &line)
         + &field(2, "", LABELS, &format!("{when}, by {}", past.by))
 }
@@ -123,7 +119,7 @@ fn told_text(told: &Told, at: Timestamp) -> String {
     };
     let last = match told.last {
         None => "not heard of yet".to_owned(),
-        Some(last) => relative(last, at),
+        Some(last) => ago(last, at),
     };
     field(2, &told.name, LABELS, &state) + &field(2, "", LABELS, &format!("{how}{behind}, {last}"))
 }

@@ -12,6 +12,7 @@ use super::render::{HEADING, escape, field};
 use super::{ask, when};
 use crate::control::past::{Hole, Past, SessionThen};
 use crate::control::protocol::{Answer, Request};
+use crate::text::lasted;
 
 /// Width of the labels before the values.
 const LABELS: usize = 8;
@@ -78,11 +79,11 @@ fn session_text(session: &SessionThen, answer: &Past, explain: bool, zone: &Time
     add("since", &moment(session.since));
     match session.until {
         None => {
-            let lasts = when::lasted(session.since, answer.now);
+            let lasts = lasted(session.since, answer.now);
             add("until", &format!("still there, after {lasts}"));
         }
         Some(until) => {
-            let lasted = when::lasted(session.since, until);
+            let lasted = lasted(session.since, until);
             add("until", &format!("{} ({lasted})", moment(until)));
         }
     }

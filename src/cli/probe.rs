@@ -9,7 +9,7 @@ use super::ask;
 use super::config_file;
 use super::exit::{Exit, Failure};
 use super::progress::Progress;
-use super::render::{HEADING, WARNING, escape, field, span_ms};
+use super::render::{HEADING, WARNING, escape, field, millis};
 use crate::app;
 use crate::config::Config;
 use crate::control::protocol::{Answer, Probed, ProbedStep, Request};
@@ -213,7 +213,7 @@ fn render(probed: &Probed) -> String {
 pub(super) fn step_text(step: &ProbedStep) -> String {
     let mark = if step.ok { "ok" } else { "NO" };
     let label = format!("{mark}  {}", step.name);
-    let detail = format!("{} ({})", step.detail, span_ms(step.ms));
+    let detail = format!("{} ({})", step.detail, millis(step.ms));
     let mut text = field(2, &label, NAMES + 4, &detail);
     for (number, line) in step.remedy.lines().enumerate() {
         let label = if number == 0 { "try" } else { "" };

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::ask;
 use super::exit::{Exit, Failure};
-use super::render::{HEADING, escape, escape_json, field, instant, relative};
+use super::render::{HEADING, ago, escape, escape_json, field, instant};
 use crate::control::protocol::{
     Answer, DeviceSession, Evidence, KnownDevice, KnownUser, PastSession, Query, Request, Session,
 };
@@ -139,7 +139,7 @@ fn session_text(session: &Session, answer: &Query) -> String {
         let others: Vec<String> = session.also_at.iter().map(ToString::to_string).collect();
         add("also at", &others.join(", "));
     }
-    let when = |at| format!("{} ({})", instant(at), relative(at, answer.at));
+    let when = |at| format!("{} ({})", instant(at), ago(at, answer.at));
     add("since", &when(session.since));
     add("evidence", &evidence(&session.last_evidence));
     add("", &heard(&session.last_evidence));
@@ -163,7 +163,7 @@ fn past_text(past: &PastSession, answer: &Query) -> String {
     add("user", &past.user);
     add(
         "ended",
-        &format!("{} ({})", instant(past.at), relative(past.at, answer.at)),
+        &format!("{} ({})", instant(past.at), ago(past.at, answer.at)),
     );
     add(
         "reason",

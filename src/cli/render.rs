@@ -5,15 +5,15 @@
 //! Colour says nothing that the words do not say, and what it means is decided in [`tone`].
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Style};
 use jiff::Timestamp;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::control::condition::Condition;
 use crate::text::disturbs;
 
-pub(super) use crate::text::{escape, span, thousands};
+pub(super) use crate::text::{ago, ago_or_never, count, escape, millis, span, thousands};
 
 /// Columns of the screen that everything fits on, and how many are used unless a terminal says otherwise.
 pub(super) const WIDTH: usize = 80;
@@ -45,15 +45,13 @@ const UNSETTLED: Style = AnsiColor::Yellow.on_default();
 /// What does not work.
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// The colour of a state, by its word: green works, yellow is on its way or not quite well, red does not work. A word of
-/// a later version has none.
+/// The colour of a state, by its word: green works, yellow is on its way or not quite well, red does not work.
 pub(super) fn tone(state: &str) -> Style {
-    match state {
-        "active" | "ready" | "following" | "connected" => GOOD,
-        "starting" | "quiet" | "degraded" | "waiting" | "connecting" | "refreshing"
-        | "resynchronising" | "pending" | "never" | "invited" | "unconfirmed" => UNSETTLED,
-        "down" | "refused" | "failing" | "disconnected" => BAD,
-        _ => Style::new(),
+    match Condition::of(state) {
+        Condition::Good => GOOD,
+        Condition::Unsettled => UNSETTLED,
+        Condition::Bad => BAD,
+        Condition::Neutral => Style::new(),
     }
 }
 
@@ -292,36 +290,6 @@ fn padded(text: &str, width: usize) -> String {
 /// The instant to the second, in UTC.
 pub(super) fn instant(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
-}
-
-/// How long ago, or how far ahead, seen from `now`.
-pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
-    let seconds = now.as_second() - at.as_second();
-    let length = span(Duration::from_secs(seconds.unsigned_abs()));
-    if seconds < 0 {
-        format!("in {length}")
-    } else {
-        format!("{length} ago")
-    }
-}
-
-/// A length of time that is mostly below a second.
-pub(super) fn span_ms(millis: u64) -> String {
-    if millis < 10_000 {
-        format!("{millis} ms")
-    } else {
-        span(Duration::from_millis(millis))
-    }
-}
-
-/// A number with its noun in the right form.
-pub(super) fn count(number: usize, noun: &str) -> String {
-    if number == 1 {
-        format!("1 {noun}")
-    } else {
-        let number = thousands(u64::try_from(number).unwrap_or(u64::MAX));
-        format!("{number} {noun}s")
-    }
 }
 
 #[cfg(test)]

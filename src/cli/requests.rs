@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::ask;
 use super::exit::{Exit, Failure};
-use super::render::{HEADING, field, indented, paragraph, relative};
+use super::render::{HEADING, ago, field, indented, paragraph};
 use crate::control::kept::KeptRequest;
 use crate::control::protocol::{Answer, Request, timestamp};
 use crate::runtime::clock;
@@ -53,7 +53,7 @@ fn one(request: &KeptRequest, now: jiff::Timestamp) -> String {
         1 => String::new(),
         count => format!(", {count} times"),
     };
-    let when = relative(request.at, now);
+    let when = ago(request.at, now);
     let mut text = format!("\n{HEADING}{who}{HEADING:#}: {when}{often}\n");
     text += &indented(2, &format!("{} {}", request.method, request.target));
     for header in &request.headers {

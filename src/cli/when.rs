@@ -90,19 +90,6 @@ pub(super) fn shown(at: Timestamp, zone: &TimeZone) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
-/// How long something lasted, in its two largest units.
-pub(super) fn lasted(from: Timestamp, to: Timestamp) -> String {
-    let seconds = to.as_second().saturating_sub(from.as_second()).max(0);
-    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
-    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{rest}s"),
-        (0, 0, _) => format!("{minutes}m {rest}s"),
-        (0, _, _) => format!("{hours}h {minutes}m"),
-        _ => format!("{days}d {hours}h"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,13 +149,5 @@ mod tests {
             later,
             Err("2026-11-21 10:00:00 CET has not come yet".to_owned())
         );
-    }
-
-    #[test]
-    fn durations_have_two_units() {
-        let at = |seconds| Timestamp::from_second(seconds).expect("an instant");
-        for (seconds, text) in [(5, "5s"), (65, "1m 5s"), (3660, "1h 1m"), (90_000, "1d 1h")] {
-            assert_eq!(lasted(at(0), at(seconds)), text);
-        }
     }
 }

@@ -18,8 +18,8 @@ pub const MAX_FILTER_BYTES: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Browse {
     /// Words that must all occur, without case, in an address, a name, a domain or the producer of the evidence.
-    /// `user:`, `device:`, `domain:`, `group:`, `from:` (producer) and `state:` before a word look only there; of `group:`
-    /// the whole name is meant. Empty: everything.
+    /// `user:`, `device:`, `domain:`, `group:`, `from:` (producer) and `state:` before a word look only there, with `^` for
+    /// its beginning and `=` for the whole of it, as in `user:=ada`; of `group:` the whole is always meant. Empty: everything.
     #[serde(default)]
     pub filter: String,
     /// In which order.
@@ -66,19 +66,19 @@ pub enum From {
     Start,
     /// The last rows.
     End,
-    /// The rows after a place: [`SessionsPage::last`], [`NamesPage::last`].
+    /// The rows after a place: [`Page::last`].
     After(String),
-    /// The rows before a place: [`SessionsPage::first`], [`NamesPage::first`].
+    /// The rows before a place: [`Page::first`].
     Before(String),
     /// The rows from a place on, that one among them.
     At(String),
 }
 
-/// A page of sessions, one row an address.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SessionsPage {
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<Row> {
     /// The rows, in order.
-    pub rows: Vec<SessionRow>,
+    pub rows: Vec<Row>,
     /// How many rows the whole list has.
     pub total: u64,
     /// How many of them come before this page.
@@ -90,6 +90,12 @@ pub struct SessionsPage {
     /// How long it took to find them, in milliseconds: who asks again and again should wait many times as long between.
     pub took_ms: u64,
 }
+
+/// A page of sessions, one row an address.
+pub type SessionsPage = Page<SessionRow>;
+
+/// A page of users, devices or groups.
+pub type NamesPage = Page<NameRow>;
 
 /// What a list shows of one address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,23 +130,6 @@ pub enum NameKind {
     Devices,
     /// Groups of directories.
     Groups,
-}
-
-/// A page of users, devices or groups.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NamesPage {
-    /// The rows, in order.
-    pub rows: Vec<NameRow>,
-    /// How many rows the whole list has.
-    pub total: u64,
-    /// How many of them come before this page.
-    pub before: u64,
-    /// Place of the first row; empty without rows.
-    pub first: String,
-    /// Place of the last row; empty without rows.
-    pub last: String,
-    /// How long it took to find them, in milliseconds.
-    pub took_ms: u64,
 }
 
 /// What a list shows of a user, device or group.

@@ -2,6 +2,7 @@
 //!
 //! The table tells what happened ([`crate::identity::explain`]); here each step gets the sentence for people.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::explained::{Explained, Ignored, MAX_EXPLAINED, Said};
@@ -34,19 +35,19 @@ pub(super) fn explained<S: Site>(desk: &Desk<S>, found: &Query) -> Vec<Explained
             .collect(),
     };
     addresses.truncate(MAX_EXPLAINED);
-    let explain = |address: &IpAddr| one(desk, *address, found);
+    let hosts = hosts(desk);
+    let explain = |address: &IpAddr| one(desk, *address, found, &hosts);
     addresses.iter().map(explain).collect()
 }
 
-fn one<S: Site>(desk: &Desk<S>, address: IpAddr, found: &Query) -> Explained {
-    let hosts = hosts(desk);
+fn one<S: Site>(desk: &Desk<S>, address: IpAddr, found: &Query, hosts: &Hosts) -> Explained {
     let ended = found.ended.iter().filter(|past| past.address == address);
     let (user, device, ignored) = {
         let core = desk.reader.read();
         let story = core.story(address);
         let said = |steps: &[Step<'_>]| -> Vec<Said> {
             (0..steps.len())
-                .filter_map(|place| self::said(steps, place, &hosts))
+                .filter_map(|place| self::said(steps, place, hosts))
                 .collect()
         };
         let remembered = desk.unheeded.of(address);
@@ -66,7 +67,9 @@ fn one<S: Site>(desk: &Desk<S>, address: IpAddr, found: &Query) -> Explained {
 }
 
 /// Where producers read, by name, and how far off the clocks there are.
-fn hosts<S: Site>(desk: &Desk<S>) -> Vec<(String, String)> {
+type Hosts = BTreeMap<String, String>;
+
+fn hosts<S: Site>(desk: &Desk<S>) -> Hosts {
     let readings = desk.reports.read().into_iter();
     let host = readings.filter_map(|reading| {
         let Some(Fact::Text(host)) = reading.facts.get("host") else {
@@ -93,10 +96,10 @@ fn clock(ahead_ms: i64) -> String {
     }
 }
 
-fn said(steps: &[Step<'_>], place: usize, hosts: &[(String, String)]) -> Option<Said> {
+fn said(steps: &[Step<'_>], place: usize, hosts: &Hosts) -> Option<Said> {
     let step = steps.get(place)?;
     let producer: &str = step.evidence.producer;
-    let source = hosts.iter().find(|(name, _)| name == producer);
+    let source = hosts.get(producer);
     let mut evidence = query::evidence(&step.evidence);
     if is_ours(step.kind) {
         // Such a step carries whose evidence was the last.
@@ -106,7 +109,7 @@ fn said(steps: &[Step<'_>], place: usize, hosts: &[(String, String)]) -> Option<
         what: what(step.kind).to_owned(),
         subject: step.subject.as_ref().map(ToString::to_string),
         evidence,
-        source: source.map(|(_, host)| host.clone()),
+        source: source.cloned(),
         effect: effect(step, place == 0, steps.get(place + 1..).unwrap_or_default()).to_owned(),
         why: why(step).to_owned(),
     })

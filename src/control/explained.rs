@@ -79,10 +79,10 @@ pub struct Told {
     pub name: String,
     /// `query`, `web-api` or `push`.
     pub protocol: String,
-    /// `told`: it has the latest state of the address. `behind`: that is still to come. `nothing`: its filter leaves the
-    /// address out. `unknown`: it was never heard of since the start.
+    /// `told`: it has the latest state of the address. `behind`: that is still to come. `nothing`: there is nothing to tell
+    /// it, and `entry` says why. `unknown`: it was not heard of since the start.
     pub state: String,
-    /// What it is told, in a few words: `login corp.example.com\alice (12 roles)`.
+    /// What it is told, in a few words: `login corp.example.com\alice (12 roles)`; of `nothing` why it is told nothing.
     pub entry: String,
     /// How many changes it is behind, all addresses together.
     pub behind: Option<u64>,

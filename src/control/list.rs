@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use compact_str::CompactString;
 
 use super::browse::{
-    Browse, From, MAX_FILTER_BYTES, MAX_ROWS, NameKind, NameRow, NamesPage, SessionRow,
-    SessionsPage, Sort,
+    self as listed, Browse, From, MAX_FILTER_BYTES, MAX_ROWS, NameKind, NameRow, NamesPage,
+    SessionRow, SessionsPage, Sort,
 };
 use super::protocol::{Refusal, timestamp};
 use super::query;
@@ -43,16 +43,7 @@ pub(super) async fn sessions(
     }
     let core = reader.read();
     let found = scan.finish(&core);
-    let row = |(_, address): &(Place, IpAddr)| row(&core, *address, &down);
-    let (first, last) = ends(&found);
-    Ok(SessionsPage {
-        rows: found.rows.iter().filter_map(row).collect(),
-        total: found.total,
-        before: found.before,
-        first,
-        last,
-        took_ms: millis_since(began),
-    })
+    Ok(shown(found, |address| row(&core, address, &down), began))
 }
 
 /// A page of users, devices or groups.
@@ -72,20 +63,25 @@ pub(super) async fn names(
     while scan.step(&reader.read(), STEP) {
         tokio::task::yield_now().await;
     }
-    let found = scan.finish();
-    let (first, last) = ends(&found);
-    Ok(NamesPage {
+    Ok(shown(scan.finish(), |view| Some(name_row(view)), began))
+}
+
+fn shown<T, Row>(
+    found: Found<T>,
+    row: impl Fn(T) -> Option<Row>,
+    began: std::time::Instant,
+) -> listed::Page<Row> {
+    let place = |end: Option<&(Place, T)>| end.map_or_else(String::new, |end| write_place(&end.0));
+    let (first, last) = (place(found.rows.first()), place(found.rows.last()));
+    let rows = found.rows.into_iter();
+    listed::Page {
+        rows: rows.filter_map(|(_, found)| row(found)).collect(),
         total: found.total,
         before: found.before,
-        rows: found
-            .rows
-            .into_iter()
-            .map(|(_, view)| name_row(view))
-            .collect(),
         first,
         last,
         took_ms: millis_since(began),
-    })
+    }
 }
 
 fn millis_since(began: std::time::Instant) -> u64 {
@@ -162,11 +158,6 @@ fn understood(wanted: &Browse) -> Result<(Vec<Word>, Page), Refusal> {
         rows,
     };
     Ok((Word::all(&wanted.filter), page))
-}
-
-fn ends<T>(found: &Found<T>) -> (String, String) {
-    let shown = |row: Option<&(Place, T)>| row.map_or_else(String::new, |row| write_place(&row.0));
-    (shown(found.rows.first()), shown(found.rows.last()))
 }
 
 fn write_place(place: &Place) -> String {

@@ -6,6 +6,7 @@
 mod browse;
 pub mod client;
 pub mod collectors;
+pub mod condition;
 mod explain;
 mod explained;
 pub mod found;

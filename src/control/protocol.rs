@@ -23,7 +23,7 @@ pub use super::pushes::{PushState, PushStatus};
 use crate::identity::time::UtcMillis;
 
 pub use super::browse::{
-    Browse, From, MAX_FILTER_BYTES, MAX_ROWS, NameKind, NameRow, NamesPage, SessionRow,
+    Browse, From, MAX_FILTER_BYTES, MAX_ROWS, NameKind, NameRow, NamesPage, Page, SessionRow,
     SessionsPage, Sort,
 };
 pub use super::explained::{Explained, Ignored, MAX_EXPLAINED, Said, Told};

@@ -14,7 +14,7 @@ use super::paged::Paged;
 use super::tail::TailLines;
 use super::theme::Theme;
 use crate::control::protocol::{
-    Attention, NameKind, NamesPage, Probed, Query, SessionsPage, Status, Tail,
+    Attention, NameKind, NameRow, Probed, Query, SessionRow, Status, Tail,
 };
 
 /// The views, in the order of their keys.
@@ -253,8 +253,8 @@ pub(super) struct Model {
     /// The views before, the latest last.
     pub(super) trail: Vec<View>,
     pub(super) cursors: BTreeMap<View, Cursor>,
-    pub(super) sessions: Paged<SessionsPage>,
-    pub(super) names: [Paged<NamesPage>; 3],
+    pub(super) sessions: Paged<SessionRow>,
+    pub(super) names: [Paged<NameRow>; 3],
     pub(super) kind: NameKind,
     pub(super) tail: TailLines,
     pub(super) detail: Option<Detail>,
@@ -321,7 +321,7 @@ impl Model {
     }
 
     /// The list of names that is shown.
-    pub(super) fn names(&self) -> &Paged<NamesPage> {
+    pub(super) fn names(&self) -> &Paged<NameRow> {
         let [users, devices, groups] = &self.names;
         match self.kind {
             NameKind::Users => users,
@@ -331,7 +331,7 @@ impl Model {
     }
 
     /// The list of names of a kind.
-    pub(super) fn names_mut(&mut self, kind: NameKind) -> &mut Paged<NamesPage> {
+    pub(super) fn names_mut(&mut self, kind: NameKind) -> &mut Paged<NameRow> {
         let [users, devices, groups] = &mut self.names;
         match kind {
             NameKind::Users => users,

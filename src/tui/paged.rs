@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::message::Refused;
 use crate::control::protocol::{
-    Browse, From, MAX_FILTER_BYTES, MAX_ROWS, NamesPage, SessionsPage, Sort,
+    Browse, From, MAX_FILTER_BYTES, MAX_ROWS, NameRow, Page, SessionRow, Sort,
 };
 
 /// The least time between two looks at the same page.
@@ -16,54 +16,23 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// How many times as long as an answer took nobody asks for it again.
 pub(super) const REST: u32 = 50;
 
-/// What every page has.
-pub(super) trait Page {
-    /// How many rows it has.
-    fn len(&self) -> usize;
-    /// How many rows the list has.
-    fn total(&self) -> u64;
-    /// How many rows come before it.
-    fn before(&self) -> u64;
-    /// Place of its first row.
-    fn first(&self) -> &str;
-    /// Place of its last row.
-    fn last(&self) -> &str;
-    /// How long it took to find, in milliseconds.
-    fn took_ms(&self) -> u64;
-    /// What tells a row from others.
-    fn key(&self, row: usize) -> Option<String>;
+/// A row of a page.
+pub(super) trait Row {
+    /// What tells it from others.
+    fn key(&self) -> String;
 }
 
-macro_rules! page {
-    ($page:ty, $key:expr) => {
-        impl Page for $page {
-            fn len(&self) -> usize {
-                self.rows.len()
-            }
-            fn total(&self) -> u64 {
-                self.total
-            }
-            fn before(&self) -> u64 {
-                self.before
-            }
-            fn first(&self) -> &str {
-                &self.first
-            }
-            fn last(&self) -> &str {
-                &self.last
-            }
-            fn took_ms(&self) -> u64 {
-                self.took_ms
-            }
-            fn key(&self, row: usize) -> Option<String> {
-                self.rows.get(row).map($key)
-            }
-        }
-    };
+impl Row for SessionRow {
+    fn key(&self) -> String {
+        self.address.to_string()
+    }
 }
 
-page!(SessionsPage, |row| row.address.to_string());
-page!(NamesPage, |row| format!("{}\\{}", row.domain, row.name));
+impl Row for NameRow {
+    fn key(&self) -> String {
+        format!("{}\\{}", self.domain, self.name)
+    }
+}
 
 /// Which row is selected once a page is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,7 +50,7 @@ pub(super) enum Landing {
 
 /// The page that is shown of one list, and what is asked.
 #[derive(Clone, Debug)]
-pub(super) struct Paged<P> {
+pub(super) struct Paged<R> {
     /// What it is filtered by.
     pub(super) filter: String,
     /// Its order.
@@ -89,7 +58,7 @@ pub(super) struct Paged<P> {
     /// Whether the order is reversed.
     pub(super) reverse: bool,
     /// What was last found.
-    pub(super) page: Option<P>,
+    pub(super) page: Option<Page<R>>,
     /// The row that keys act on.
     pub(super) selected: usize,
     /// Why there is no newer page.
@@ -99,7 +68,7 @@ pub(super) struct Paged<P> {
     wanted: Option<(From, Landing)>,
 }
 
-impl<P> Default for Paged<P> {
+impl<R> Default for Paged<R> {
     fn default() -> Self {
         Self {
             filter: String::new(),
@@ -115,7 +84,7 @@ impl<P> Default for Paged<P> {
     }
 }
 
-impl<P: Page> Paged<P> {
+impl<R: Row> Paged<R> {
     /// A page is wanted; what is to be asked now, if nothing is open.
     pub(super) fn want(
         &mut self,
@@ -149,7 +118,7 @@ impl<P: Page> Paged<P> {
     /// The visible page again.
     pub(super) fn again(&mut self, rows: usize, now: Duration) -> Option<Browse> {
         let from = match &self.page {
-            Some(page) if page.before() > 0 && page.len() > 0 => From::At(page.first().to_owned()),
+            Some(page) if page.before > 0 && !page.rows.is_empty() => From::At(page.first.clone()),
             _ => From::Start,
         };
         self.want(from, Landing::Same, rows, now)
@@ -157,7 +126,7 @@ impl<P: Page> Paged<P> {
 
     /// The visible page again, if it is time.
     pub(super) fn refresh(&mut self, rows: usize, now: Duration) -> Option<Browse> {
-        let took = self.page.as_ref().map_or(0, Page::took_ms);
+        let took = self.page.as_ref().map_or(0, |page| page.took_ms);
         let rest = REFRESH.max(Duration::from_millis(took.saturating_mul(u64::from(REST))));
         let due = self
             .asked_at
@@ -172,7 +141,7 @@ impl<P: Page> Paged<P> {
     pub(super) fn arrived(
         &mut self,
         asked: &Browse,
-        answer: Result<P, Refused>,
+        answer: Result<Page<R>, Refused>,
         rows: usize,
         now: Duration,
     ) -> Option<Browse> {
@@ -183,9 +152,10 @@ impl<P: Page> Paged<P> {
             Ok(page) if current => {
                 self.refused = None;
                 // Fewer rows before a place than fit: the list's beginning fills the screen.
-                let short = page.len() < open.rows && page.total() > page.len() as u64;
-                let before = matches!(open.from, From::Before(_)) && page.before() == 0;
-                let after = matches!(open.from, From::After(_) | From::At(_)) && page.len() == 0;
+                let short = page.rows.len() < open.rows && page.total > page.rows.len() as u64;
+                let before = matches!(open.from, From::Before(_)) && page.before == 0;
+                let after =
+                    matches!(open.from, From::After(_) | From::At(_)) && page.rows.is_empty();
                 self.land(page, landing);
                 if short && before {
                     self.wanted.get_or_insert((From::Start, Landing::Line));
@@ -207,15 +177,20 @@ impl<P: Page> Paged<P> {
         self.wanted = None;
     }
 
-    fn land(&mut self, page: P, landing: Landing) {
-        let last = page.len().saturating_sub(1);
-        let held = self.page.as_ref().and_then(|old| old.key(self.selected));
+    fn land(&mut self, page: Page<R>, landing: Landing) {
+        let last = page.rows.len().saturating_sub(1);
+        let old = self
+            .page
+            .as_ref()
+            .and_then(|old| old.rows.get(self.selected));
+        let held = old.map(Row::key);
         self.selected = match landing {
             Landing::Top => 0,
             Landing::Bottom => last,
             Landing::Line => self.selected.min(last),
             Landing::Same => {
-                let same = (0..page.len()).find(|row| held.is_some() && page.key(*row) == held);
+                let is_held = |row: &R| held.as_ref() == Some(&row.key());
+                let same = page.rows.iter().position(is_held);
                 same.unwrap_or(self.selected).min(last)
             }
         };
@@ -225,7 +200,7 @@ impl<P: Page> Paged<P> {
     /// Moves the selection by rows, or turns the page.
     pub(super) fn step(&mut self, down: bool, rows: usize, now: Duration) -> Option<Browse> {
         let page = self.page.as_ref()?;
-        let last = page.len().saturating_sub(1);
+        let last = page.rows.len().saturating_sub(1);
         if down && self.selected < last {
             self.selected += 1;
             return None;
@@ -251,23 +226,23 @@ impl<P: Page> Paged<P> {
         now: Duration,
     ) -> Option<Browse> {
         let page = self.page.as_ref()?;
-        let length = page.len();
-        let end = page.before() + length as u64;
+        let length = page.rows.len();
+        let end = page.before + length as u64;
         if length == 0 {
             return None;
         }
-        if down && end >= page.total() {
+        if down && end >= page.total {
             self.selected = length - 1;
             return None;
         }
-        if !down && page.before() == 0 {
+        if !down && page.before == 0 {
             self.selected = 0;
             return None;
         }
         let from = if down {
-            From::After(page.last().to_owned())
+            From::After(page.last.clone())
         } else {
-            From::Before(page.first().to_owned())
+            From::Before(page.first.clone())
         };
         self.want(from, landing, rows, now)
     }
@@ -288,6 +263,7 @@ pub(super) fn type_into(filter: &mut String, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::protocol::NamesPage;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -306,7 +282,7 @@ mod tests {
         }
     }
 
-    fn with(first: NamesPage) -> Paged<NamesPage> {
+    fn with(first: NamesPage) -> Paged<NameRow> {
         let mut list = Paged::default();
         let asked = list.restart(10, SECOND).expect("asked");
         assert_eq!(list.arrived(&asked, Ok(first), 10, SECOND), None);
@@ -390,11 +366,7 @@ mod tests {
     fn when_the_list_shrank_below_the_page_its_end_is_shown() {
         let mut list = with(page(20..25, 25));
         let asked = list.again(10, SECOND).expect("asked");
-        let empty = NamesPage {
-            total: 12,
-            before: 12,
-            ..NamesPage::default()
-        };
+        let empty = page(12..12, 12);
         let next = list.arrived(&asked, Ok(empty), 10, SECOND);
         assert_eq!(next.expect("asked again").from, From::End);
     }

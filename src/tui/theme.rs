@@ -3,6 +3,7 @@
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Span;
 
+use crate::control::condition::Condition;
 use crate::text::escape;
 
 /// What a piece of the screen is, for the eye.
@@ -162,14 +163,11 @@ impl Theme {
 
 /// What a state's word of the protocol means for the eye.
 pub(super) fn role_of(state: &str) -> Role {
-    match state {
-        "active" | "ready" | "following" | "connected" | "in-directory" | "told" | "logged-on" => {
-            Role::Good
-        }
-        "starting" | "degraded" | "waiting" | "connecting" | "refreshing" | "resynchronising"
-        | "pending" | "unconfirmed" | "behind" | "gone" => Role::Warn,
-        "down" | "refused" | "failing" | "disconnected" => Role::Bad,
-        _ => Role::Dim,
+    match Condition::of(state) {
+        Condition::Good => Role::Good,
+        Condition::Unsettled => Role::Warn,
+        Condition::Bad => Role::Bad,
+        Condition::Neutral => Role::Dim,
     }
 }
 

@@ -143,96 +143,83 @@ async fn explained(running: &Running, who: &str) -> String {
     replaced.iter().fold(text, replace)
 }
 
+/// What is said of somebody after these events.
+async fn after(events: impl IntoIterator<Item = IdentityEvent>, who: &str) -> String {
+    let running = Running::with(policy());
+    hear(&running, events).await;
+    let text = explained(&running, who).await;
+    running.end().await;
+    text
+}
+
+fn left(who: &str) -> Claim {
+    Claim::Logoff {
+        user: Some(user(who)),
+        logon_id: None,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn moved() {
-    let running = Running::with(policy());
     let strong = || logon("alice", Strength::Strong);
-    hear(
-        &running,
-        [
-            at(
-                "10.1.9.9",
-                event("wifi", "freeradius/connect", 1800, strong()),
-            ),
-            event("dc1", "4768 #1200", 600, strong()),
-        ],
-    )
-    .await;
-    let left = Claim::Logoff {
-        user: Some(user("alice")),
-        logon_id: None,
-    };
-    hear(
-        &running,
-        [at(
+    let events = [
+        at(
             "10.1.9.9",
-            event("wifi", "freeradius/disconnect", 590, left),
-        )],
-    )
-    .await;
-    insta::assert_snapshot!(explained(&running, "alice").await);
-    running.end().await;
+            event("wifi", "freeradius/connect", 1800, strong()),
+        ),
+        event("dc1", "4768 #1200", 600, strong()),
+        at(
+            "10.1.9.9",
+            event("wifi", "freeradius/disconnect", 590, left("alice")),
+        ),
+    ];
+    insta::assert_snapshot!(after(events, "alice").await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn displaced_by_stronger_evidence() {
-    let running = Running::with(policy());
-    hear(
-        &running,
-        [
-            event(
-                "dc1",
-                "4624 type 3 #1201",
-                600,
-                logon("bob", Strength::Weak),
-            ),
-            event(
-                "dc1",
-                "4624 type 2 #1300",
-                60,
-                logon("alice", Strength::Strong),
-            ),
-        ],
-    )
-    .await;
-    insta::assert_snapshot!(explained(&running, ADDRESS).await);
-    running.end().await;
+    let events = [
+        event(
+            "dc1",
+            "4624 type 3 #1201",
+            600,
+            logon("bob", Strength::Weak),
+        ),
+        event(
+            "dc1",
+            "4624 type 2 #1300",
+            60,
+            logon("alice", Strength::Strong),
+        ),
+    ];
+    insta::assert_snapshot!(after(events, ADDRESS).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn weaker_evidence_is_rejected() {
-    let running = Running::with(policy());
     let weak = |record: &str, ago| event("dc2", record, ago, logon("bob", Strength::Weak));
-    hear(
-        &running,
-        [
-            event(
-                "dc1",
-                "4624 type 2 #1300",
-                600,
-                logon("alice", Strength::Strong),
-            ),
-            weak("4624 type 3 #88", 300),
-            weak("4624 type 3 #89", 200),
-        ],
-    )
-    .await;
-    insta::assert_snapshot!(explained(&running, ADDRESS).await);
-    running.end().await;
+    let events = [
+        event(
+            "dc1",
+            "4624 type 2 #1300",
+            600,
+            logon("alice", Strength::Strong),
+        ),
+        weak("4624 type 3 #88", 300),
+        weak("4624 type 3 #89", 200),
+    ];
+    insta::assert_snapshot!(after(events, ADDRESS).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn filtered() {
-    let running = Running::with(policy());
     let noisy = event(
         "dc1",
         "4624 type 3 #7",
         3,
         logon("svc-scanner", Strength::Strong),
     );
-    hear(&running, [noisy.clone(), noisy]).await;
-    insta::assert_snapshot!(explained(&running, ADDRESS).await);
-    running.end().await;
+    insta::assert_snapshot!(after([noisy.clone(), noisy], ADDRESS).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -279,21 +266,11 @@ async fn expired_and_confirmed_by_a_probe() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn logged_off_by_syslog() {
-    let running = Running::with(policy());
-    let left = Claim::Logoff {
-        user: Some(user("alice")),
-        logon_id: None,
-    };
-    hear(
-        &running,
-        [
-            event("dc1", "4768 #1", 600, logon("alice", Strength::Strong)),
-            event("vpn", "juniper-secure-connect/down", 30, left),
-        ],
-    )
-    .await;
-    insta::assert_snapshot!(explained(&running, ADDRESS).await);
-    running.end().await;
+    let events = [
+        event("dc1", "4768 #1", 600, logon("alice", Strength::Strong)),
+        event("vpn", "juniper-secure-connect/down", 30, left("alice")),
+    ];
+    insta::assert_snapshot!(after(events, ADDRESS).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

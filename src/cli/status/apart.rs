@@ -1,7 +1,7 @@
 //! Collectors that push to this Server, and Servers that this Collector pushes to.
 
-use super::{or_dash, rows, when};
-use crate::cli::render::{number, relative, state, table, text, thousands};
+use super::{or_dash, rows};
+use crate::cli::render::{ago, ago_or_never, number, state, table, text, thousands};
 use crate::control::protocol::{CollectorStatus, PushStatus, Status};
 
 pub(super) fn collectors(status: &Status) -> String {
@@ -14,7 +14,7 @@ pub(super) fn collectors(status: &Status) -> String {
             c.state.as_str().to_owned(),
             or_dash(c.lag.map(|lag| lag.behind)),
             thousands(c.totals.sessions),
-            when(c.last_update, status),
+            ago_or_never(c.last_update, status.at),
         ]
     };
     let heading = [
@@ -46,9 +46,8 @@ pub(super) fn pushes(status: &Status) -> String {
             p.state.as_str().to_owned(),
             thousands(parts.iter().sum()),
             behind(p),
-            when(p.last_push, status),
-            (p.certificate_expires)
-                .map_or_else(|| "-".to_owned(), |until| relative(until, status.at)),
+            ago_or_never(p.last_push, status.at),
+            (p.certificate_expires).map_or_else(|| "-".to_owned(), |until| ago(until, status.at)),
         ]
     };
     let heading = [

@@ -1,7 +1,7 @@
 //! The side of the firewalls: this Server, who may ask it, whom it pushes to, and who came uninvited.
 
-use super::{or_dash, rows, when};
-use crate::cli::render::{count, field, number, state, table, text, thousands};
+use super::{or_dash, rows};
+use crate::cli::render::{ago_or_never, count, field, number, state, table, text, thousands};
 use crate::control::protocol::{PointStatus, Status, StrangerStatus, WebApiStatus};
 
 /// Width of the labels of the Server.
@@ -51,7 +51,7 @@ pub(super) fn points(status: &Status) -> String {
             thousands(p.answered),
             or_dash(p.behind),
             thousands(p.refused),
-            when(p.last_query, status),
+            ago_or_never(p.last_query, status.at),
         ]
     };
     let heading = [
@@ -80,8 +80,8 @@ pub(super) fn pushed_to(status: &Status) -> String {
             thousands(web_api.entries_sent),
             thousands(web_api.behind),
             thousands(web_api.skipped),
-            when(web_api.last_full, status),
-            when(web_api.last_success, status),
+            ago_or_never(web_api.last_full, status.at),
+            ago_or_never(web_api.last_success, status.at),
         ]
     };
     let heading = [
@@ -105,7 +105,7 @@ pub(super) fn strangers(status: &Status) -> String {
             s.address.to_string(),
             s.tried.clone(),
             thousands(s.count),
-            when(Some(s.last), status),
+            ago_or_never(Some(s.last), status.at),
         ]
     };
     let heading = [

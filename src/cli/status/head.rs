@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cli::render::{
-    GOOD, HEADING, WARNING, count, field, paragraph, relative, span, span_ms, styled, thousands,
+    GOOD, HEADING, WARNING, ago, count, field, millis, paragraph, span, styled, thousands,
 };
 use crate::control::protocol::{Attention, Status};
 
@@ -27,9 +27,7 @@ pub(super) fn health(status: &Status) -> String {
 }
 
 fn attention(item: &Attention, status: &Status) -> String {
-    let since = item
-        .since
-        .map(|at| format!(" ({})", relative(at, status.at)));
+    let since = item.since.map(|at| format!(" ({})", ago(at, status.at)));
     let what = format!("{}{}", item.what, since.unwrap_or_default());
     let mut text = field(2, "!", 1, &what);
     for (number, line) in item.remedy.lines().enumerate() {
@@ -85,7 +83,7 @@ fn events(status: &Status) -> String {
         thousands(events.ignored)
     );
     if let Some(lag) = events.lag_ms {
-        text.push_str(&format!(", at most {} late", span_ms(lag)));
+        text.push_str(&format!(", at most {} late", millis(lag)));
     }
     match events.queued {
         0 => {}

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ask;
 use super::exit::{Exit, Failure};
-use super::render::{HEADING, relative, thousands};
+use super::render::{HEADING, thousands};
 use crate::control::protocol::{Answer, Request, Status};
 use crate::tui;
 
@@ -122,10 +122,6 @@ fn render(status: &Status) -> String {
 
 fn rows<T>(list: &[T], row: impl Fn(&T) -> Vec<String>) -> Vec<Vec<String>> {
     list.iter().map(row).collect()
-}
-
-fn when(at: Option<jiff::Timestamp>, status: &Status) -> String {
-    at.map_or_else(|| "never".to_owned(), |at| relative(at, status.at))
 }
 
 /// The number, or a dash for what is not known.

@@ -1,8 +1,9 @@
 //! Where identities come from: directories and identity producers, with what some kinds know beside their counts.
 
-use super::{or_dash, rows, when};
-use crate::cli::render::{number, span_ms, state, table, text, thousands};
+use super::{or_dash, rows};
+use crate::cli::render::{ago_or_never, millis, number, state, table, text, thousands};
 use crate::control::protocol::{SourceStatus, Status};
+use crate::text::signed_millis;
 
 pub(super) fn directories(status: &Status) -> String {
     if status.directories.is_empty() {
@@ -13,7 +14,7 @@ pub(super) fn directories(status: &Status) -> String {
             d.name.clone(),
             d.state.clone(),
             thousands(d.received),
-            when(d.last_received, status),
+            ago_or_never(d.last_received, status.at),
             d.detail.clone(),
         ]
     };
@@ -39,7 +40,7 @@ pub(super) fn producers(status: &Status) -> String {
             thousands(p.interpreted),
             thousands(p.ignored.values().sum()),
             thousands(p.dropped.values().sum()),
-            when(p.last_received, status),
+            ago_or_never(p.last_received, status.at),
         ]
     };
     let heading = [
@@ -74,8 +75,8 @@ pub(super) fn event_sources(status: &Status) -> String {
             or_none(words("delivery").map(str::to_owned)),
             or_none(words("authentication").map(str::to_owned)),
             format!("{:.1}", p.per_second),
-            or_none(signed("lag_ms").map(signed_ms)),
-            or_none(signed("skew_ms").map(signed_ms)),
+            or_none(signed("lag_ms").map(signed_millis)),
+            or_none(signed("skew_ms").map(signed_millis)),
             // A number to look for, not to compare: without separators.
             or_none(signed("record").map(|record| record.to_string())),
         ]
@@ -105,7 +106,7 @@ pub(super) fn pc_probe(status: &Status) -> String {
             shown("unconfirmed"),
             shown("running"),
             shown("waiting"),
-            oldest.map_or_else(|| "-".to_owned(), span_ms),
+            oldest.map_or_else(|| "-".to_owned(), millis),
             shown("answered_5m"),
             shown("refused_5m"),
             shown("unreachable_5m"),
@@ -123,9 +124,4 @@ pub(super) fn pc_probe(status: &Status) -> String {
         "SILENT",
     ];
     table(2, &heading.map(number), &rows(&probes, row))
-}
-
-fn signed_ms(millis: i64) -> String {
-    let sign = if millis < 0 { "-" } else { "" };
-    format!("{sign}{}", span_ms(millis.unsigned_abs()))
 }

@@ -6,7 +6,6 @@ use super::words::{Field, Word};
 use crate::identity::arena::Id;
 use crate::identity::core::Core;
 use crate::identity::directory::ObjectKind;
-use crate::identity::name::NameKey;
 use crate::identity::objects::Object;
 use crate::identity::subject::Subject;
 
@@ -35,7 +34,7 @@ impl Meaning {
             return;
         }
         for (id, object) in core.objects.arena.slice_with_ids(from, places) {
-            let named = |name: &str| NameKey::fold(name).as_str() == self.word.text;
+            let named = |name: &str| self.word.is_in(name);
             if matches!(object.is.kind, ObjectKind::Group { .. })
                 && (named(object.is.name.as_str()) || named(&object.foreign))
             {
@@ -107,7 +106,9 @@ impl Meaning {
         let domain = || &core.domains.arena[object.domain].name;
         match self.word.field {
             Field::Any => self.word.is_in(object.is.name.as_str()) || self.word.is_in(domain()),
-            Field::Group => self.word.is_in(object.is.name.as_str()),
+            Field::Group => {
+                self.word.is_in(object.is.name.as_str()) || self.word.is_in(&object.foreign)
+            }
             Field::Domain => self.word.is_in(domain()),
             Field::User | Field::Device | Field::Producer | Field::State => false,
         }

@@ -16,7 +16,7 @@ use compact_str::CompactString;
 
 pub use self::names::{NameKind, NameScan, NameView};
 pub use self::sessions::SessionScan;
-pub use self::words::{Field, MAX_WORDS, Word};
+pub use self::words::{Field, How, MAX_WORDS, Word};
 
 use self::select::Cut;
 

@@ -200,7 +200,7 @@ impl SessionScan {
                 Field::State => {
                     let doubted = entry.doubted_since.is_some()
                         || producer.is_some_and(|producer| producer.is_unconfirmed);
-                    state(core, entry, doubted).starts_with(&meaning.word.text)
+                    meaning.word.is_in(state(core, entry, doubted))
                 }
             }
         })

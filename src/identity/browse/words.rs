@@ -26,18 +26,32 @@ pub enum Field {
     State,
 }
 
+/// How a word must occur in a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Somewhere in it.
+    Within,
+    /// At its beginning.
+    Begin,
+    /// As the whole of it.
+    Whole,
+}
+
 /// One word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
     /// Where.
     pub field: Field,
+    /// How.
+    pub how: How,
     /// What, in lower case.
     pub text: String,
 }
 
 impl Word {
-    /// The words of a line. One that begins with a field's name and a colon looks only there; a double quote keeps
-    /// blanks together: `group:"domain users"`.
+    /// The words of a line. One that begins with a field's name and a colon looks only there: `user:ada`; after the colon
+    /// `^` means the beginning of the name and `=` the whole of it: `user:=ada`. A double quote keeps blanks together:
+    /// `group:"domain users"`.
     #[must_use]
     pub fn all(line: &str) -> Vec<Self> {
         let pieces = pieces(line).into_iter();
@@ -49,10 +63,6 @@ impl Word {
     }
 
     fn one(piece: &str) -> Self {
-        let word = |field, text: &str| Self {
-            field,
-            text: text.to_owned(),
-        };
         let field = |name: &str| {
             Some(match name {
                 "user" => Field::User,
@@ -64,18 +74,32 @@ impl Word {
                 _ => return None,
             })
         };
-        match piece
-            .split_once(':')
-            .and_then(|(name, text)| Some((field(name)?, text)))
-        {
-            Some((field, text)) => word(field, text),
-            None => word(Field::Any, piece),
+        let named = piece.split_once(':');
+        let named = named.and_then(|(name, text)| Some((field(name)?, text)));
+        let Some((field, text)) = named else {
+            return Self {
+                field: Field::Any,
+                how: How::Within,
+                text: piece.to_owned(),
+            };
+        };
+        let (how, text) = match (field, text.split_at_checked(1)) {
+            (_, Some(("=", name))) => (How::Whole, name),
+            (_, Some(("^", name))) => (How::Begin, name),
+            (Field::Group, _) => (How::Whole, text),
+            (Field::State, _) => (How::Begin, text),
+            (_, _) => (How::Within, text),
+        };
+        Self {
+            field,
+            how,
+            text: text.to_owned(),
         }
     }
 
-    /// Whether a name holds the word.
+    /// Whether a name holds the word, as it must.
     pub(super) fn is_in(&self, name: &str) -> bool {
-        contains_folded(name, &self.text)
+        holds_folded(name, &self.text, self.how)
     }
 
     /// Whether the text of the address holds the word; an IPv4 address has digits and dots only.
@@ -145,13 +169,25 @@ fn pieces(line: &str) -> Vec<CompactString> {
 
 /// Whether `name` holds `folded`, which is in lower case, whatever the case of `name`. Most names are ASCII, and are
 /// looked at where they are.
-fn contains_folded(name: &str, folded: &str) -> bool {
+fn holds_folded(name: &str, folded: &str, how: How) -> bool {
     if !name.is_ascii() {
-        return name.to_lowercase().contains(folded);
+        let name = name.to_lowercase();
+        return match how {
+            How::Within => name.contains(folded),
+            How::Begin => name.starts_with(folded),
+            How::Whole => name == folded,
+        };
     }
     let (name, folded) = (name.as_bytes(), folded.as_bytes());
-    name.windows(folded.len().max(1))
-        .any(|window| window.eq_ignore_ascii_case(folded))
+    match how {
+        How::Within => name
+            .windows(folded.len().max(1))
+            .any(|window| window.eq_ignore_ascii_case(folded)),
+        How::Begin => name
+            .get(..folded.len())
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(folded)),
+        How::Whole => name.eq_ignore_ascii_case(folded),
+    }
 }
 
 #[cfg(test)]
@@ -177,6 +213,21 @@ mod tests {
         );
         assert_eq!(all("a b c d e f g h i j").len(), MAX_WORDS);
         assert_eq!(all(""), []);
+    }
+
+    #[test]
+    fn a_word_may_be_the_beginning_or_the_whole_of_a_name() {
+        let is_in = |line: &str, name: &str| Word::all(line).remove(0).is_in(name);
+        assert!(is_in("user:da", "Ada"));
+        assert!(is_in("user:^ad", "Ada") && !is_in("user:^da", "Ada"));
+        assert!(is_in("user:=ADA", "Ada") && !is_in("user:=ad", "Ada"));
+        assert!(is_in("user:=\"åsa ö\"", "Åsa Ö"));
+        assert!(is_in("group:staff", "Staff") && !is_in("group:staf", "Staff"));
+        assert!(is_in("state:unconf", "unconfirmed"));
+        assert!(
+            is_in("=a", "x=a"),
+            "without a field it is a letter like others"
+        );
     }
 
     #[test]

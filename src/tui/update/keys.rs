@@ -4,7 +4,7 @@ use super::super::keymap::{Action, lookup};
 use super::super::layout::{self, LIST_TOP, OVERVIEW_TOP};
 use super::super::message::{Deed, Effect, Key, Mouse};
 use super::super::model::{Confirm, Model, View};
-use super::super::paged::{Landing, type_into};
+use super::super::paged::{Landing, Paged, Row, type_into};
 use super::super::view;
 use super::{ask_page, notice, open, page_again, quit};
 use crate::control::protocol::{Browse, From, NameKind, Sort};
@@ -68,7 +68,7 @@ trait Pages {
     fn select(&mut self, row: usize);
 }
 
-impl<P: super::super::paged::Page> Pages for super::super::paged::Paged<P> {
+impl<R: Row> Pages for Paged<R> {
     fn restart(&mut self, rows: usize, now: std::time::Duration) -> Option<Browse> {
         Self::restart(self, rows, now)
     }
@@ -96,7 +96,7 @@ impl<P: super::super::paged::Page> Pages for super::super::paged::Paged<P> {
         self.reverse = !self.reverse;
     }
     fn select(&mut self, row: usize) {
-        if self.page.as_ref().is_some_and(|page| row < page.len()) {
+        if self.page.as_ref().is_some_and(|page| row < page.rows.len()) {
             self.selected = row;
         }
     }

@@ -16,12 +16,17 @@ pub(super) fn show(model: &mut Model, view: View) -> Vec<Effect> {
     if view == model.view {
         return Vec::new();
     }
+    go(model, view);
+    page_again(model)
+}
+
+/// Goes to a view, and remembers the one before.
+fn go(model: &mut Model, view: View) {
     if model.trail.len() >= MAX_TRAIL {
         model.trail.remove(0);
     }
     model.trail.push(model.view);
     model.view = view;
-    page_again(model)
 }
 
 /// Opens the selected row.
@@ -46,8 +51,7 @@ fn open_name(model: &mut Model) -> Vec<Effect> {
     let filter = sessions_of(model.kind, row);
     model.sessions.filter = filter;
     model.sessions.page = None;
-    model.trail.push(model.view);
-    model.view = View::Sessions;
+    go(model, View::Sessions);
     let (rows, now) = (model.list_rows(), model.elapsed);
     let browse = model.sessions.restart(rows, now);
     ask_page(model, browse).into_iter().collect()
@@ -65,8 +69,8 @@ fn sessions_of(kind: NameKind, row: &NameRow) -> String {
     };
     let (name, domain) = (quoted(&row.name), quoted(&row.domain));
     match kind {
-        NameKind::Users => format!("user:{name} domain:{domain}"),
-        NameKind::Devices => format!("device:{name} domain:{domain}"),
+        NameKind::Users => format!("user:={name} domain:={domain}"),
+        NameKind::Devices => format!("device:={name} domain:={domain}"),
         NameKind::Groups => format!("group:{}", quoted(&format!("{}\\{}", row.domain, row.name))),
     }
 }

@@ -16,10 +16,10 @@ use super::super::theme::Role;
 use super::paint::Paint;
 use super::sources::troubled;
 use super::table::{Cell, Column, Table, number, text, whole};
-use super::words::{count, short_or_never};
+use super::words::short_or_never;
 use super::{empty, summary};
 use crate::control::protocol::{CollectorStatus, PushStatus};
-use crate::text::thousands;
+use crate::text::{count, thousands};
 
 const COLUMNS: [Column; 7] = [
     text("NAME", 12, 0),

@@ -23,12 +23,12 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
 use self::paint::{Page, Paint, Spans, width, wrap};
-use self::words::{ago, clock};
+use self::words::clock;
 use super::keymap::KEYMAP;
 use super::layout::{self, LEAST};
 use super::model::{Confirm, Link, Model, View};
 use super::theme::{Role, role_of};
-use crate::text::span;
+use crate::text::{ago, span};
 
 pub(super) use self::tail::first_shown as tail_first;
 

@@ -27,9 +27,9 @@ use super::super::rows;
 use super::super::theme::{Role, role_of};
 use super::paint::{Paint, Spans, cut, width};
 use super::spark;
-use super::words::{count, many, millis, short};
+use super::words::{many, short};
 use crate::control::protocol::{Attention, EventTotals, Status};
-use crate::text::thousands;
+use crate::text::{count, millis, thousands};
 
 /// Columns of the labels.
 const LABELS: usize = 9;

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::super::theme::{Role, Theme, role_of};
-use super::words::ago;
+use crate::text::ago;
 
 /// A line of the screen.
 pub(super) type Spans = Vec<Span<'static>>;

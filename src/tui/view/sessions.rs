@@ -11,7 +11,7 @@
 use ratatui::layout::Rect;
 
 use super::super::model::Model;
-use super::super::paged::{Page, Paged};
+use super::super::paged::Paged;
 use super::super::theme::Role;
 use super::paint::{Paint, Spans};
 use super::table::{Cell, Column, Table, number, text, whole};
@@ -95,15 +95,15 @@ fn order(sort: Sort) -> &'static str {
 }
 
 /// `12,345 of 1,000,000 · by last change`
-pub(super) fn place<P: Page>(model: &Model, list: &Paged<P>, order: &str) -> Spans {
+pub(super) fn place<R>(model: &Model, list: &Paged<R>, order: &str) -> Spans {
     let theme = model.theme;
     let dot = theme.marks().dot;
     let turned = if list.reverse { ", reversed" } else { "" };
     let mut spans = Vec::new();
-    if let Some(page) = list.page.as_ref().filter(|page| page.len() > 0) {
+    if let Some(page) = list.page.as_ref().filter(|page| !page.rows.is_empty()) {
         let selected = u64::try_from(list.selected).unwrap_or(0);
-        let place = thousands(page.before() + selected + 1);
-        let text = format!("{place} of {}", thousands(page.total()));
+        let place = thousands(page.before + selected + 1);
+        let text = format!("{place} of {}", thousands(page.total));
         spans.push(theme.say(&text, Role::Strong));
         spans.push(theme.say(&format!(" {dot} "), Role::Dim));
     }
@@ -112,7 +112,7 @@ pub(super) fn place<P: Page>(model: &Model, list: &Paged<P>, order: &str) -> Spa
 }
 
 /// What is shown before the first page, and when there is none.
-pub(super) fn none_yet<P>(model: &Model, list: &Paged<P>, paint: &mut Paint<'_>, area: Rect) {
+pub(super) fn none_yet<R>(model: &Model, list: &Paged<R>, paint: &mut Paint<'_>, area: Rect) {
     match &list.refused {
         Some(refused) => {
             empty(paint, area, &refused.message, &refused.remedy);
@@ -125,7 +125,7 @@ pub(super) fn none_yet<P>(model: &Model, list: &Paged<P>, paint: &mut Paint<'_>,
 }
 
 /// What is shown of an empty list.
-pub(super) fn nothing<P>(list: &Paged<P>, paint: &mut Paint<'_>, area: Rect, noun: &str) {
+pub(super) fn nothing<R>(list: &Paged<R>, paint: &mut Paint<'_>, area: Rect, noun: &str) {
     if list.filter.is_empty() {
         let hint = "It fills as producers tell who is where; view 2 shows how they do.";
         return empty(paint, area, &format!("There is no {noun}."), hint);

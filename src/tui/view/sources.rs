@@ -15,10 +15,10 @@ use super::super::rows;
 use super::super::theme::{Role, role_of};
 use super::paint::{Paint, Spans};
 use super::table::{Cell, Column, Table, number, text, whole};
-use super::words::{count, rate as per_second, short_or_never};
+use super::words::{rate as per_second, short_or_never};
 use super::{empty, summary};
 use crate::control::protocol::SourceStatus;
-use crate::text::thousands;
+use crate::text::{count, thousands};
 
 const PRODUCERS: [Column; 9] = [
     text("NAME", 12, 0),

@@ -1,21 +1,8 @@
 //! Numbers and times in words, as short as a column wants them.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
-use crate::text::{span, thousands};
-
-/// How long ago, or how far ahead.
-pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
-    let seconds = now.as_second() - at.as_second();
-    let length = span(Duration::from_secs(seconds.unsigned_abs()));
-    match seconds {
-        0 => "now".to_owned(),
-        1.. => format!("{length} ago"),
-        _ => format!("in {length}"),
-    }
-}
+use crate::text::thousands;
 
 /// The same in one unit, for columns.
 pub(super) fn short(at: Timestamp, now: Timestamp) -> String {
@@ -39,25 +26,6 @@ fn one_unit(seconds: u64) -> String {
         100..=5_999 => format!("{} min", seconds / 60),
         6_000..=172_799 => format!("{} h", seconds / 3_600),
         _ => format!("{} d", seconds / 86_400),
-    }
-}
-
-/// A length of time that is mostly below a second.
-pub(super) fn millis(millis: u64) -> String {
-    if millis < 10_000 {
-        format!("{} ms", thousands(millis))
-    } else {
-        span(Duration::from_millis(millis))
-    }
-}
-
-/// A number with its noun in the right form.
-pub(super) fn count(number: u64, noun: &str) -> String {
-    let number_text = thousands(number);
-    if number == 1 {
-        format!("{number_text} {noun}")
-    } else {
-        format!("{number_text} {noun}s")
     }
 }
 
@@ -99,9 +67,6 @@ mod tests {
     fn times_are_short_and_say_their_direction() {
         let at = |seconds: i64| Timestamp::from_second(1_764_000_000 + seconds).expect("in range");
         let now = at(0);
-        assert_eq!(ago(at(0), now), "now");
-        assert_eq!(ago(at(-3_720), now), "1 h 2 min ago");
-        assert_eq!(ago(at(90), now), "in 1 min 30 s");
         assert_eq!(short(at(-99), now), "99 s");
         assert_eq!(short(at(-150), now), "2 min");
         assert_eq!(short(at(80_000), now), "in 22 h");

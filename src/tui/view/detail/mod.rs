@@ -8,8 +8,8 @@ mod things;
 use super::super::model::{Detail, Model, Subject};
 use super::super::theme::Role;
 use super::paint::Page;
-use super::words::{ago, millis};
 use crate::control::protocol::{Attention, FaultStatus, Probed, Tail};
+use crate::text::{ago, millis};
 
 /// The page of a detail.
 pub(super) fn page(model: &Model, detail: &Detail, columns: u16) -> Page {

@@ -22,9 +22,9 @@ use std::net::IpAddr;
 use super::super::super::model::Detail;
 use super::super::super::theme::{Role, role_of};
 use super::super::paint::Page;
-use super::super::words::{ago, clock, count, millis, who};
+use super::super::words::{clock, who};
 use crate::control::protocol::{Evidence, Explained, Ignored, PastSession, Said, Session, Told};
-use crate::text::thousands;
+use crate::text::{ago, count, millis, thousands};
 
 /// The most groups that are named.
 const MAX_GROUPS: usize = 40;
@@ -179,7 +179,7 @@ fn tell(page: &mut Page, told: &Told) {
     let mut rest = match told.state.as_str() {
         "told" => "it has this".to_owned(),
         "behind" => "this is still to come".to_owned(),
-        "nothing" => "its filter leaves the address out".to_owned(),
+        "nothing" => "there is nothing to tell it".to_owned(),
         "unknown" => "it was not heard of since the start".to_owned(),
         other => other.to_owned(),
     };

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use super::super::super::rows::point_state;
 use super::super::super::theme::Role;
 use super::super::paint::Page;
-use super::super::words::{ago, count, millis, rate};
+use super::super::words::rate;
 use super::fault;
 use crate::control::protocol::{
     CollectorStatus, Kinds, PointStatus, PushStatus, SourceStatus, Status, WebApiStatus,
 };
-use crate::text::thousands;
+use crate::text::{ago, count, millis, signed_millis, thousands};
 
 fn gone(page: &mut Page, name: &str) {
     page.title(name, "", "");
@@ -49,8 +49,7 @@ fn write_source(page: &mut Page, source: &SourceStatus) {
 fn fact_text(page: &Page, name: &str, fact: &serde_json::Value) -> String {
     if let Some(number) = fact.as_i64() {
         if name.ends_with("_ms") {
-            let sign = if number < 0 { "-" } else { "" };
-            return format!("{sign}{}", millis(number.unsigned_abs()));
+            return signed_millis(number);
         }
         let sign = if number < 0 { "-" } else { "" };
         return format!("{sign}{}", thousands(number.unsigned_abs()));
