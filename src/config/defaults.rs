@@ -25,7 +25,7 @@ pub const HISTORY_ENABLED: bool = true;
 /// A month: as long as most firewalls' logs are looked at; who was where is personal data, and no longer of use then.
 pub const HISTORY_MAX_AGE: Duration = Duration::from_hours(30 * 24);
 
-/// Some fifteen million sessions.
+/// Some ten million sessions.
 pub const HISTORY_MAX_SIZE: u64 = 1 << 30;
 
 /// A group change reaches firewalls within half a minute, at the cost of one small search.

@@ -11,7 +11,7 @@
 //!  time ─▶ deadline ──────────────────────────────────────────────────────────────────────┤
 //!  Collectors ─▶ told ────────────────────────────────────────────────────────────────────┤
 //!                                settle: subjects, counts, deadlines, tombstones, journal ◀┘
-//!  readers ◀─ read, browse, explain     Servers elsewhere ◀─ feed     snapshot ◀─▶ export, state     history ◀─ ended       history ◀─ ended
+//!  readers ◀─ read, browse, explain     Servers elsewhere ◀─ feed     snapshot ◀─▶ export, state     history ◀─ ended
 //! ```
 //!
 //! # Where each rule is tested
