@@ -535,7 +535,10 @@ fn names_lead_to_their_sessions_and_back() {
     show(&mut model, View::Names);
     press(&mut model, Key::Enter);
     assert_eq!(model.view, View::Sessions);
-    assert_eq!(model.sessions.filter, "user:=alice domain:=corp.example.com");
+    assert_eq!(
+        model.sessions.filter,
+        "user:=alice domain:=corp.example.com"
+    );
     press(&mut model, Key::Esc);
     assert_eq!(model.view, View::Sessions, "the filter goes first");
     press(&mut model, Key::Esc);
