@@ -1,6 +1,7 @@
 //! Answers pages of sessions and names: reads what is wanted, goes through the table in steps, makes the rows.
 //!
-//! Between two steps the table is let go of and other tasks run, however long the list is.
+//! Between two steps the table is let go of, however long the list is. The work is one thread's own: as a task among
+//! others it would queue behind them at every step.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -30,8 +31,8 @@ const USUAL_ROWS: usize = 50;
 /// Between the parts of a place; no name holds it.
 const SEPARATOR: char = '\t';
 
-/// A page of sessions; `down` are producers that do not work now.
-pub(super) async fn sessions(
+/// A page of sessions; `down` are producers that do not work now. Takes a while: for a thread of its own.
+pub(super) fn sessions(
     reader: &Reader,
     wanted: &Browse,
     down: BTreeSet<String>,
@@ -39,16 +40,14 @@ pub(super) async fn sessions(
     let began = clock::monotonic_now();
     let (words, page) = understood(wanted)?;
     let mut scan = SessionScan::new(words, &page, down.clone());
-    while scan.step(&reader.read(), STEP) {
-        tokio::task::yield_now().await;
-    }
+    while scan.step(&reader.read(), STEP) {}
     let core = reader.read();
     let found = scan.finish(&core);
     Ok(shown(found, |address| row(&core, address, &down), began))
 }
 
-/// A page of users, devices or groups.
-pub(super) async fn names(
+/// A page of users, devices or groups. Takes a while: for a thread of its own.
+pub(super) fn names(
     reader: &Reader,
     kind: NameKind,
     wanted: &Browse,
@@ -61,9 +60,7 @@ pub(super) async fn names(
         NameKind::Groups => browse::NameKind::Groups,
     };
     let mut scan = NameScan::new(kind, words, &page);
-    while scan.step(&reader.read(), STEP) {
-        tokio::task::yield_now().await;
-    }
+    while scan.step(&reader.read(), STEP) {}
     Ok(shown(scan.finish(), |view| Some(name_row(view)), began))
 }
 

@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
+use super::browse::{Browse, SessionsPage};
 use super::ignored::Unheeded;
 use super::junos::Junos;
 use super::kept::KeptRequest;
@@ -35,7 +36,7 @@ use crate::runtime::clock;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::report::{Health, Kind, Reading, Reports};
 use crate::runtime::strangers::Strangers;
-use crate::runtime::supervisor::Tasks;
+use crate::runtime::supervisor::{Tasks, blocking};
 use crate::writer::{Intake, Outcomes, Pulse, Reader};
 
 /// Connections at a time; operators and their scripts, not firewalls.
@@ -275,12 +276,11 @@ impl<S: Site> Connection<S> {
                 explain,
             } => self.query(&who, point, explain).await,
             Request::Past { who, at } => self.past(&who, at).await,
-            Request::Sessions(page) => {
-                let listed = list::sessions(&desk.reader, &page, self.down()).await;
-                answered(listed, Answer::Sessions)
-            }
+            Request::Sessions(page) => answered(self.sessions(page).await, Answer::Sessions),
             Request::Names { kind, page } => {
-                answered(list::names(&desk.reader, kind, &page).await, Answer::Names)
+                let reader = desk.reader.clone();
+                let listed = apart(move || list::names(&reader, kind, &page)).await;
+                answered(listed, Answer::Names)
             }
             Request::LogOff { who } => self.log_off(&who).await,
             Request::Probe { target } => {
@@ -347,6 +347,11 @@ impl<S: Site> Connection<S> {
     }
 
     /// Who was there: those who are there still, and what the history has.
+    async fn sessions(&self, page: Browse) -> Result<SessionsPage, Refusal> {
+        let (reader, down) = (self.desk.reader.clone(), self.down());
+        apart(move || list::sessions(&reader, &page, down)).await
+    }
+
     async fn past(&self, who: &str, at: jiff::Timestamp) -> Answer {
         let (now, at) = (clock::utc_now(), UtcMillis(at.as_millisecond()));
         if at > now {
@@ -506,6 +511,17 @@ fn outcome(outcome: &Outcome) -> Tail {
         verdict: verdict.to_owned(),
         detail,
     }
+}
+
+/// Does long work on a thread of its own.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let failed = || Refusal {
+        message: "the question made jims fail".to_owned(),
+        remedy: "its log has the panic; please report it".to_owned(),
+    };
+    blocking(work).await.unwrap_or_else(|| Err(failed()))
 }
 
 fn answered<T>(result: Result<T, Refusal>, answer: impl FnOnce(T) -> Answer) -> Answer {

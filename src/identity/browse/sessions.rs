@@ -156,8 +156,9 @@ impl SessionScan {
 
     fn look_at_addresses(&mut self, core: &Core, from: usize, places: usize) {
         let producers = self.producers(core);
+        let named = producers.iter().fold(0, |all, one| all | one.words);
         for (id, entry) in core.table.arena.slice_with_ids(from, places) {
-            if entry.has_session() && self.is_meant(core, entry, &producers) {
+            if entry.has_session() && self.is_meant(core, entry, (&producers, named)) {
                 self.select.offer(place(core, id, entry, self.order), || ());
             }
         }
@@ -182,13 +183,19 @@ impl SessionScan {
         producers.map(producer).collect()
     }
 
-    fn is_meant(&self, core: &Core, entry: &Entry, producers: &[Producer]) -> bool {
+    /// Whether a session holds all words; with the producers goes which words are in any of their names.
+    fn is_meant(&self, core: &Core, entry: &Entry, producers: (&[Producer], u32)) -> bool {
         let (user, device) = (entry.user.subject(), entry.device.subject());
-        let last = entry.user.last().or_else(|| entry.device.last());
-        let producer = last.and_then(|last| producers.get(usize::from(last.producer)));
+        let (producers, named) = producers;
+        // Not looked at where it cannot matter: evidence lies elsewhere in memory, a million times a scan.
+        let producer = || {
+            let last = entry.user.last().or_else(|| entry.device.last());
+            last.and_then(|last| producers.get(usize::from(last.producer)))
+        };
         (0u32..).zip(&self.meanings).all(|(place, meaning)| {
             let is = |subject: Option<Id<Subject>>| subject.is_some_and(|id| meaning.means(id));
-            let from = || producer.is_some_and(|producer| producer.words >> place & 1 == 1);
+            let names = |producer: &Producer| producer.words >> place & 1 == 1;
+            let from = || named >> place & 1 == 1 && producer().is_some_and(names);
             match meaning.word.field {
                 Field::Any => {
                     is(user) || is(device) || from() || meaning.word.is_in_address(entry.address)
@@ -199,7 +206,7 @@ impl SessionScan {
                 Field::Producer => from(),
                 Field::State => {
                     let doubted = entry.doubted_since.is_some()
-                        || producer.is_some_and(|producer| producer.is_unconfirmed);
+                        || producer().is_some_and(|producer| producer.is_unconfirmed);
                     meaning.word.is_in(state(core, entry, doubted))
                 }
             }
