@@ -145,7 +145,7 @@ pub struct NameRow {
     pub addresses: Vec<IpAddr>,
     /// Sessions; of a group those of its members, transitively.
     pub sessions: u64,
-    /// Groups that it is a member of, transitively, while it has a session; of a group its direct members.
+    /// Groups that it is a member of, transitively; of a group its direct members.
     pub groups: u64,
 }
 

@@ -16,7 +16,7 @@ use super::protocol::{Refusal, timestamp};
 use super::query;
 use crate::identity::Core;
 use crate::identity::browse::{
-    self, Found, NameScan, NameView, Order, Page, Place, SessionScan, Start, Word,
+    self, Found, Listed, NameScan, NameView, Order, Page, Place, SessionScan, Start, Word,
 };
 use crate::runtime::clock;
 use crate::writer::Reader;
@@ -43,7 +43,7 @@ pub(super) fn sessions(
     while scan.step(&reader.read(), STEP) {}
     let core = reader.read();
     let found = scan.finish(&core);
-    Ok(shown(found, |address| row(&core, address, &down), began))
+    Ok(shown(found, |_, address| row(&core, address, &down), began))
 }
 
 /// A page of users, devices or groups. Takes a while: for a thread of its own.
@@ -61,19 +61,22 @@ pub(super) fn names(
     };
     let mut scan = NameScan::new(kind, words, &page);
     while scan.step(&reader.read(), STEP) {}
-    Ok(shown(scan.finish(), |view| Some(name_row(view)), began))
+    let view = |place: &Place, listed: Listed| listed.view(&reader.read(), place).map(name_row);
+    Ok(shown(scan.finish(), view, began))
 }
 
 fn shown<T, Row>(
     found: Found<T>,
-    row: impl Fn(T) -> Option<Row>,
+    row: impl Fn(&Place, T) -> Option<Row>,
     began: std::time::Instant,
 ) -> listed::Page<Row> {
     let place = |end: Option<&(Place, T)>| end.map_or_else(String::new, |end| write_place(&end.0));
     let (first, last) = (place(found.rows.first()), place(found.rows.last()));
     let rows = found.rows.into_iter();
     listed::Page {
-        rows: rows.filter_map(|(_, found)| row(found)).collect(),
+        rows: rows
+            .filter_map(|(place, found)| row(&place, found))
+            .collect(),
         total: found.total,
         before: found.before,
         first,

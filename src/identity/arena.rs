@@ -95,6 +95,11 @@ impl<T> Arena<T> {
         self.places.get(id.index()).is_some_and(Option::is_some)
     }
 
+    /// The value of an id that may have lost it.
+    pub(super) fn get(&self, id: Id<T>) -> Option<&T> {
+        self.places.get(id.index())?.as_ref()
+    }
+
     /// How many values there are.
     pub(super) fn len(&self) -> usize {
         self.places.len() - self.free.len()

@@ -297,7 +297,8 @@ impl Core {
         }
     }
 
-    fn group_names(&self, subject: &Subject) -> Vec<&str> {
+    /// The groups of a user or device as its reports show them, transitively.
+    pub(super) fn group_names(&self, subject: &Subject) -> Vec<&str> {
         let shown = |group: &Id<_>| self.objects.shown(*group, subject.domain);
         if subject.sessions > 0 {
             let groups = subject.groups.as_deref().unwrap_or_default();

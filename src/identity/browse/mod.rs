@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use compact_str::CompactString;
 
-pub use self::names::{NameKind, NameScan, NameView};
+pub use self::names::{Listed, NameKind, NameScan, NameView, ObjectPlace, SubjectPlace};
 pub use self::sessions::SessionScan;
 pub use self::words::{Field, How, MAX_WORDS, Word};
 

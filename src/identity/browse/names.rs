@@ -44,8 +44,43 @@ pub struct NameView {
     pub addresses: Vec<IpAddr>,
     /// Sessions; of a group those of its members, transitively.
     pub sessions: u64,
-    /// Groups that it is in, transitively, while it has a session; of a group its direct members.
+    /// Groups that it is in, transitively; of a group its direct members.
     pub groups: u64,
+}
+
+/// A row of a page. What it shows is asked for last and row by row, so that no row costs more than its own.
+#[derive(Clone, Copy, Debug)]
+pub enum Listed {
+    /// A user or device.
+    Subject(SubjectPlace),
+    /// A group, with the sessions of its members.
+    Group(ObjectPlace, u64),
+}
+
+/// Where a user or device is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct SubjectPlace(Id<Subject>);
+
+/// Where a group is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct ObjectPlace(Id<Object>);
+
+impl Listed {
+    /// What the row shows; `None`: it has gone since the list was made. `place` is the row's.
+    #[must_use]
+    pub fn view(self, core: &Core, place: &Place) -> Option<NameView> {
+        let view = match self {
+            Self::Subject(SubjectPlace(id)) => {
+                let subject = core.subjects.arena.get(id)?;
+                view_of_subject(core, id, subject)
+            }
+            Self::Group(ObjectPlace(id), sessions) => {
+                view_of_group(core, core.objects.arena.get(id)?, sessions)?
+            }
+        };
+        // The place may be another's by now.
+        (NameKey::fold(&view.name).as_str() == place.text).then_some(view)
+    }
 }
 
 /// A page of names on its way.
@@ -54,7 +89,7 @@ pub struct NameScan {
     kind: NameKind,
     order: Order,
     meanings: Vec<Meaning>,
-    select: Select<NameView>,
+    select: Select<Listed>,
     /// Sessions of the members of each group, by its place.
     sessions: Vec<u64>,
     at: At,
@@ -118,7 +153,7 @@ impl NameScan {
 
     /// The page.
     #[must_use]
-    pub fn finish(self) -> Found<NameView> {
+    pub fn finish(self) -> Found<Listed> {
         self.select.finish()
     }
 
@@ -136,7 +171,7 @@ impl NameScan {
                 let sessions = u64::from(subject.sessions);
                 let place = place(&subject.name, domain, sessions, self.order);
                 self.select
-                    .offer(place, || view_of_subject(core, id, subject));
+                    .offer(place, || Listed::Subject(SubjectPlace(id)));
             }
         }
     }
@@ -154,24 +189,16 @@ impl NameScan {
 
     fn look_at_groups(&mut self, core: &Core, from: usize, places: usize) {
         for (id, object) in core.objects.arena.slice_with_ids(from, places) {
-            let ObjectKind::Group { members } = &object.is.kind else {
-                continue;
-            };
+            let is_group = matches!(object.is.kind, ObjectKind::Group { .. });
             let mut meanings = self.meanings.iter();
-            if !meanings.all(|meaning| meaning.means_group(core, object)) {
+            if !is_group || !meanings.all(|meaning| meaning.means_group(core, object)) {
                 continue;
             }
             let domain = &core.domains.arena[object.domain].name;
             let sessions = self.sessions_of(id);
             let place = place(object.is.name.as_str(), domain, sessions, self.order);
-            self.select.offer(place, || NameView {
-                name: CompactString::new(object.is.name.as_str()),
-                domain: domain.clone(),
-                standing: Standing::InDirectory,
-                addresses: Vec::new(),
-                sessions,
-                groups: members.len() as u64,
-            });
+            self.select
+                .offer(place, || Listed::Group(ObjectPlace(id), sessions));
         }
     }
 
@@ -183,7 +210,6 @@ impl NameScan {
 fn view_of_subject(core: &Core, id: Id<Subject>, subject: &Subject) -> NameView {
     let places = subject.places.iter().map(|place| &core.table.arena[place]);
     let held = places.filter(|entry| entry.slot(subject.kind).subject() == Some(id));
-    let groups = subject.groups.as_deref().unwrap_or_default();
     NameView {
         name: subject.name.clone(),
         domain: core.domains.arena[subject.domain].name.clone(),
@@ -193,8 +219,22 @@ fn view_of_subject(core: &Core, id: Id<Subject>, subject: &Subject) -> NameView 
             .take(MAX_ADDRESSES)
             .collect(),
         sessions: u64::from(subject.sessions),
-        groups: groups.len() as u64,
+        groups: core.group_names(subject).len() as u64,
     }
+}
+
+fn view_of_group(core: &Core, object: &Object, sessions: u64) -> Option<NameView> {
+    let ObjectKind::Group { members } = &object.is.kind else {
+        return None;
+    };
+    Some(NameView {
+        name: CompactString::new(object.is.name.as_str()),
+        domain: core.domains.arena[object.domain].name.clone(),
+        standing: Standing::InDirectory,
+        addresses: Vec::new(),
+        sessions,
+        groups: members.len() as u64,
+    })
 }
 
 fn place(name: &str, domain: &CompactString, sessions: u64, order: Order) -> Place {

@@ -151,7 +151,7 @@ proptest! {
 #[test]
 fn names_are_listed_with_their_sessions() {
     let world = world(&[(3, 1, 0), (3, 2, 0), (12, 3, 0), (15, 4, 0), (4, 5, 3)]);
-    let list = |kind, filter: &str, order| -> Vec<(String, u64)> {
+    let views = |kind, filter: &str, order| -> Vec<NameView> {
         let page = Page {
             order,
             rows: MAX_ROWS,
@@ -160,7 +160,13 @@ fn names_are_listed_with_their_sessions() {
         let mut scan = NameScan::new(kind, Word::all(filter), &page);
         while scan.step(&world.core, STEP) {}
         let rows = scan.finish().rows.into_iter();
-        rows.map(|(_, view)| (view.name.to_string(), view.sessions))
+        rows.filter_map(|(place, listed)| listed.view(&world.core, &place))
+            .collect()
+    };
+    let list = |kind, filter: &str, order| -> Vec<(String, u64)> {
+        let views = views(kind, filter, order).into_iter();
+        views
+            .map(|view| (view.name.to_string(), view.sessions))
             .collect()
     };
     let told = |name: &str, sessions| (name.to_owned(), sessions);
@@ -181,4 +187,39 @@ fn names_are_listed_with_their_sessions() {
         list(NameKind::Devices, "", Order::Name),
         [told("wsuser4", 1)]
     );
+    let groups = |kind, name: &str| -> Vec<u64> {
+        let views = views(kind, name, Order::Name).into_iter();
+        views.map(|view| view.groups).collect()
+    };
+    assert_eq!(
+        groups(NameKind::Users, "user:=user3"),
+        [2],
+        "with a session"
+    );
+    assert_eq!(groups(NameKind::Users, "user:=user1"), [2], "without one");
+    assert_eq!(groups(NameKind::Users, "user:=user17"), [0]);
+    assert_eq!(groups(NameKind::Groups, ""), [10, 2], "direct members");
+}
+
+#[test]
+fn a_row_whose_user_went_meanwhile_is_left_out() {
+    let mut world = world(&[(22, 1, 0)]);
+    let page = Page {
+        order: Order::Name,
+        rows: MAX_ROWS,
+        ..Page::default()
+    };
+    let mut scan = NameScan::new(NameKind::Users, Word::all("user22"), &page);
+    while scan.step(&world.core, STEP) {}
+    let rows = scan.finish().rows;
+    let seen = |core: &Core| -> Vec<_> {
+        let views = rows.iter().map(|(place, listed)| listed.view(core, place));
+        views.flatten().map(|view| view.name).collect()
+    };
+    assert_eq!(seen(&world.core), ["user22"]);
+    // Nobody refers to him any more, and another gets his place.
+    world.advance_to(T0 + DAY);
+    world.advance_to(T0 + 3 * DAY);
+    world.send(strong("newcomer", 3 * DAY, "10.0.0.9"));
+    assert_eq!(seen(&world.core), [""; 0]);
 }
