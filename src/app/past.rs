@@ -22,6 +22,7 @@ pub(super) fn kept(found: Found, on: bool) -> Kept {
         begins: found.begins,
         damaged: found.damaged,
         truncated: found.truncated,
+        unfinished: found.unfinished,
     }
 }
 

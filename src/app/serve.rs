@@ -237,6 +237,9 @@ impl App {
         report("intake", tasks.intake.finish(left.get()).await);
         phases.writer.cancel();
         report("writer", tasks.writer.finish(left.get()).await);
+        if self.0.failure.lock().is_some() {
+            self.0.history.table_is_lost();
+        }
         phases.outputs.cancel();
         report("outputs", tasks.outputs.finish(left.get()).await);
         if self.0.failure.lock().is_none() {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -18,6 +19,7 @@ use crate::identity::time::UtcMillis;
 use crate::identity::view::Epoch;
 use crate::runtime::clock;
 use crate::runtime::report::{Health, Kind, Report};
+use crate::runtime::shutdown::DEADLINE;
 use crate::runtime::state_dir::{StateDir, StateError};
 use crate::runtime::supervisor;
 use crate::writer::{Reader, WriterParts};
@@ -31,7 +33,7 @@ pub(super) struct Restored {
     pub(super) core: Core,
     /// Tokens in force.
     pub(super) tokens: Vec<TokenRecord>,
-    /// The instant of the table; `None`: it is empty.
+    /// Until when the table is complete; `None`: it is empty.
     pub(super) table_of: Option<UtcMillis>,
 }
 
@@ -66,10 +68,17 @@ pub(super) fn restore(
         }
     };
     drop(bytes);
+    let was_clean = contents.clean;
     let epoch = go_on(state, &mut contents, notices).unwrap_or_else(fresh_epoch);
     let tokens = contents.tokens;
     let mut outcomes = Vec::new();
-    let table_of = contents.state.now;
+    // A clean stop saves last, and nothing changes the table between its last step and that; it takes no longer than this.
+    let stopping = if was_clean {
+        DEADLINE.saturating_mul(2)
+    } else {
+        Duration::ZERO
+    };
+    let table_of = contents.state.now.map(|now| now.after(stopping));
     match Core::restore(
         contents.state,
         epoch,

@@ -55,10 +55,14 @@ fn render(answer: &Past, explain: bool, zone: &TimeZone) -> String {
         text.push_str(&session_text(session, answer, explain, zone));
     }
     if answer.sessions.is_empty() {
-        text.push_str(&format!(
-            "nobody: no session of {} is known\n",
-            escape(&answer.who)
-        ));
+        let who = escape(&answer.who);
+        text.push_str(&if answer.is_whole() {
+            format!("nobody: no session of {who} is known\n")
+        } else {
+            format!(
+                "not known: no session of {who} was found, but not everything of then is known\n"
+            )
+        });
     }
     for note in notes(answer, zone) {
         text.push_str(&field(0, "note", LABELS, &note));
@@ -115,7 +119,9 @@ fn session_text(session: &SessionThen, answer: &Past, explain: bool, zone: &Time
 fn notes(answer: &Past, zone: &TimeZone) -> Vec<String> {
     let mut notes = Vec::new();
     match answer.begins {
-        None if answer.kept => notes.push("no session has ended yet".to_owned()),
+        None if answer.kept => {
+            notes.push("the history has not begun: who is gone by now is not known".to_owned());
+        }
         None => notes.push(
             "there is no history: history.enabled is false; who is not there any more is not known"
                 .to_owned(),
@@ -130,8 +136,13 @@ fn notes(answer: &Past, zone: &TimeZone) -> Vec<String> {
     let damaged = answer.damaged.iter();
     notes.extend(damaged.map(|file| format!("a part of the history cannot be read: {file}")));
     if answer.truncated {
-        notes
-            .push("there may be more; ask for an address, or for a domain (CORP\\name)".to_owned());
+        let narrower =
+            "there is more than fits here; ask for an address, or for a domain (CORP\\name)";
+        notes.push(narrower.to_owned());
+    }
+    if answer.unfinished {
+        let slow = "the history was not read to its end within the time for one question; who is in the rest is not known";
+        notes.push(slow.to_owned());
     }
     notes
 }
@@ -146,7 +157,9 @@ fn hole_text(hole: &Hole, zone: &TimeZone) -> String {
         .map_or_else(|| "now".to_owned(), |until| when::shown(until, zone));
     let what = match hole.why.as_str() {
         "stopped" => "jims did not run then, and heard nobody".to_owned(),
-        "crashed" => "jims ended without order; who came then is not known".to_owned(),
+        "crashed" => {
+            "jims ended without order; some who came or left then are not known".to_owned()
+        }
         "off" => "the history was off; sessions that ended then are not known".to_owned(),
         _ => {
             let count = hole.lost.unwrap_or_default();

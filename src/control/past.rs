@@ -36,8 +36,20 @@ pub struct Past {
     pub holes: Vec<Hole>,
     /// Files of the history that could not be read to their end, with the reason.
     pub damaged: Vec<String>,
-    /// Whether there may be more: the search was cut short.
+    /// Whether there is more than one answer holds.
     pub truncated: bool,
+    /// Whether the time of the search was used up: not all of the history was read.
+    #[serde(default)]
+    pub unfinished: bool,
+}
+
+impl Past {
+    /// Whether who is not in the answer was not there; else that is not known.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let is_read = self.damaged.is_empty() && !self.truncated && !self.unfinished;
+        is_read && self.holes.is_empty() && self.begins.is_some_and(|begins| begins <= self.at)
+    }
 }
 
 /// A session of an earlier time.
@@ -80,9 +92,9 @@ pub struct Hole {
     pub from: Option<Timestamp>,
     /// To when; null: until now.
     pub until: Option<Timestamp>,
-    /// `stopped`: jims did not run. `crashed`: it ended without order; sessions that began then are not known. `off`: no
-    /// history was kept; sessions that ended then are not known. `lost`: the disk could not follow; some that ended then
-    /// are not known.
+    /// `stopped`: jims did not run. `crashed`: it ended without order, or its last table was not saved; some sessions that
+    /// began or ended then are not known. `off`: no history was kept; sessions that ended then are not known. `lost`: the
+    /// disk could not follow; some that ended then are not known.
     pub why: String,
     /// How many were lost, if that is known.
     pub lost: Option<u64>,
@@ -110,8 +122,10 @@ pub struct Kept {
     pub begins: Option<UtcMillis>,
     /// What could not be read.
     pub damaged: Vec<String>,
-    /// Whether the search was cut short.
+    /// Whether there are more sessions.
     pub truncated: bool,
+    /// Whether the search ran out of time.
+    pub unfinished: bool,
 }
 
 /// Whom an operator means: what he wrote, and who that is now.
@@ -157,6 +171,7 @@ pub(super) fn still_there(core: &Core, found: &Query, at: UtcMillis, now: UtcMil
         holes: Vec::new(),
         damaged: Vec::new(),
         truncated: found.truncated,
+        unfinished: false,
     }
 }
 
@@ -188,6 +203,7 @@ pub(super) fn joined(mut past: Past, at: UtcMillis, kept: Kept) -> Past {
     past.holes = kept.holes;
     past.damaged = kept.damaged;
     past.truncated |= kept.truncated;
+    past.unfinished = kept.unfinished;
     past
 }
 

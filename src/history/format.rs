@@ -3,12 +3,16 @@
 //! Pure: no files, no clock. Whatever the bytes are, reading them ends in a block or in a reason why not.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{self, Read};
+use std::marker::PhantomData;
 use std::net::IpAddr;
 
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::{MAX_BLOCK_ITEMS, MAX_SEGMENT_BYTES};
 use crate::identity::ended::{Ended, Held};
 use crate::identity::event::Strength;
 use crate::identity::outcome::EndReason;
@@ -30,8 +34,17 @@ const BLOCK_HEADER_BYTES: usize = 8;
 /// Largest payload that is read: twice what [`super::MAX_BLOCK_ITEMS`] items with the longest texts take.
 const MAX_PAYLOAD: u32 = 64 << 20;
 
-/// Longest text that is written; what is longer is cut. Names are at most 256 characters.
+/// Longest text that is written or read, in bytes; what is longer is cut. Names are at most 256 characters.
 const MAX_TEXT: usize = 1024;
+
+/// Most marks, and most sessions, of a block that is read: a full block, and marks that came while it waited.
+const MAX_READ_ITEMS: usize = MAX_BLOCK_ITEMS + 64;
+
+/// Most new texts that a session brings.
+const TEXTS_A_SESSION: usize = 8;
+
+/// Most texts of a block that is read.
+const MAX_READ_TEXTS: usize = TEXTS_A_SESSION * MAX_READ_ITEMS;
 
 /// Something to be kept.
 #[expect(clippy::large_enum_variant, reason = "nearly all of them are sessions")]
@@ -79,9 +92,76 @@ struct Block {
     /// What times in `rows` count back from.
     at: i64,
     /// Texts that follow those of the segment's blocks before.
+    #[serde(deserialize_with = "few::<_, _, MAX_READ_TEXTS>")]
     texts: Vec<String>,
+    #[serde(deserialize_with = "few::<_, _, MAX_READ_ITEMS>")]
     marks: Vec<Mark>,
+    #[serde(deserialize_with = "few::<_, _, MAX_READ_ITEMS>")]
     rows: Vec<Row>,
+}
+
+impl Block {
+    /// Whether a writer of ours can have made it: what it takes in memory is then in proportion to its bytes.
+    fn is_ours(&self) -> bool {
+        let texts = self
+            .texts
+            .iter()
+            .chain(self.rows.iter().flat_map(Row::texts));
+        self.marks.len() + self.rows.len() <= MAX_READ_ITEMS
+            && self.texts.len() <= TEXTS_A_SESSION * self.rows.len()
+            && texts.into_iter().all(|text| text.len() <= MAX_TEXT)
+    }
+}
+
+/// A list of at most so many: a list of nothing is a byte an item, and many times that in memory.
+fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MOST: usize>(
+    from: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Few<T, const MOST: usize>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Few<T, MOST> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(out, "at most {MOST} items")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+            let mut all = Vec::new();
+            while let Some(item) = items.next_element()? {
+                if all.len() >= MOST {
+                    return Err(A::Error::custom("there are too many items"));
+                }
+                all.push(item);
+            }
+            Ok(all)
+        }
+    }
+    from.deserialize_seq(Few::<T, MOST>(PhantomData))
+}
+
+/// The texts of a segment, in as little memory as in the file.
+#[derive(Debug, Default)]
+struct Texts {
+    text: String,
+    /// Where each ends.
+    ends: Vec<u32>,
+}
+
+impl Texts {
+    fn add(&mut self, text: &str) -> Result<(), Damage> {
+        self.text.push_str(text);
+        let end = u32::try_from(self.text.len()).map_err(|_| Damage::Damaged)?;
+        self.ends.push(end);
+        Ok(())
+    }
+
+    fn get(&self, number: u32) -> Result<&str, Damage> {
+        let number = number as usize;
+        let end = self.ends.get(number).ok_or(Damage::Damaged)?;
+        let before = number.checked_sub(1).and_then(|last| self.ends.get(last));
+        let begin = before.map_or(0, |begin| *begin as usize);
+        self.text.get(begin..*end as usize).ok_or(Damage::Damaged)
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -108,6 +188,13 @@ struct Row {
     /// From the evidence to when it was heard.
     evidence_late: i64,
     strong: bool,
+}
+
+impl Row {
+    /// The texts that are in the row itself.
+    fn texts(&self) -> [&String; 2] {
+        [&self.by_record, &self.record]
+    }
 }
 
 /// Why bytes are not a segment, or no more of it can be read.
@@ -223,7 +310,7 @@ fn cut(text: &str) -> &str {
 #[derive(Debug)]
 pub(super) struct Decoder<R> {
     from: R,
-    texts: Vec<String>,
+    texts: Texts,
     payload: Vec<u8>,
     /// Bytes read.
     pub(super) read: u64,
@@ -245,7 +332,7 @@ impl<R: Read> Decoder<R> {
         match u32::from_le_bytes(version) {
             VERSION => Ok(Self {
                 from,
-                texts: Vec::new(),
+                texts: Texts::default(),
                 payload: Vec::new(),
                 read: HEADER_BYTES as u64,
             }),
@@ -266,6 +353,10 @@ impl<R: Read> Decoder<R> {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return self.next(),
             Err(error) => return Err(Damage::Unreadable(error)),
+        }
+        if self.read >= MAX_SEGMENT_BYTES {
+            // A full segment gets no other block.
+            return Err(Damage::Damaged);
         }
         fill(&mut self.from, &mut length[1..])?;
         let mut crc = [0; 4];
@@ -288,7 +379,12 @@ impl<R: Read> Decoder<R> {
         }
         self.read += BLOCK_HEADER_BYTES as u64 + u64::from(length);
         let block: Block = postcard::from_bytes(&self.payload).map_err(|_| Damage::Damaged)?;
-        self.texts.extend(block.texts);
+        if !block.is_ours() {
+            return Err(Damage::Damaged);
+        }
+        for text in &block.texts {
+            self.texts.add(text)?;
+        }
         let marks = block.marks.into_iter().map(|mark| Ok(Item::Mark(mark)));
         let rows = block.rows.into_iter();
         let rows = rows.map(|row| self.session(block.at, row).map(Item::Session));
@@ -296,10 +392,7 @@ impl<R: Read> Decoder<R> {
     }
 
     fn session(&self, at: i64, row: Row) -> Result<Ended, Damage> {
-        let text = |number: u32| {
-            let text = self.texts.get(number as usize);
-            text.map(String::as_str).ok_or(Damage::Damaged)
-        };
+        let text = |number: u32| self.texts.get(number);
         let maybe = |number: Option<u32>| number.map(text).transpose();
         let ended = at.saturating_sub(row.ended);
         let before = |span: i64| UtcMillis(ended.saturating_sub(span));

@@ -1,26 +1,28 @@
 //! The task that writes, and the handle of those who ask.
 //!
 //! Once a second what has ended is written; a disk that refuses is tried again with growing pauses, and what ends
-//! meanwhile waits in the writer's queue as long as there is room.
+//! meanwhile waits in the writer's queue as long as there is room. Whoever asks does not wait for the disk: a search looks
+//! at what waits as well.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::MAX_BLOCK_ITEMS;
 use super::format::{Item, Mark};
 use super::log::{Limits, Log, segments};
-use super::search::{self, Bounds, Found, Whom};
+use super::search::{self, Bounds, Found, Listed, Whom};
+use super::unwritten::{self, Unwritten};
 use crate::identity::ended::Ended;
 use crate::identity::time::UtcMillis;
 use crate::runtime::backoff::Backoff;
 use crate::runtime::clock;
 use crate::runtime::supervisor;
-use crate::writer::EndedQueue;
+use crate::writer::{EndedQueue, MAX_WAITING};
 
 /// How often what has ended is written.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
@@ -28,7 +30,7 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 /// How often is looked for what is too old.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
 
-/// How long a question waits until what has just ended is written.
+/// How long somebody waits until what has just ended is written, or until a write is over.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a search may take.
@@ -66,6 +68,11 @@ struct Shared {
     flushes: mpsc::Sender<oneshot::Sender<()>>,
     asked: Mutex<Option<mpsc::Receiver<oneshot::Sender<()>>>>,
     fault: Mutex<Option<Fault>>,
+    unwritten: Mutex<Unwritten>,
+    /// Held while files are changed, and while they are listed.
+    files: Mutex<()>,
+    /// The table is not to be trusted, and is not saved.
+    is_table_lost: AtomicBool,
 }
 
 impl History {
@@ -81,6 +88,9 @@ impl History {
             flushes,
             asked: Mutex::new(Some(asked)),
             fault: Mutex::new(None),
+            unwritten: Mutex::default(),
+            files: Mutex::default(),
+            is_table_lost: AtomicBool::new(false),
         }))
     }
 
@@ -105,6 +115,11 @@ impl History {
         self.0.fault.lock().clone()
     }
 
+    /// The table failed and is not saved: the process does not end in order.
+    pub fn table_is_lost(&self) {
+        self.0.is_table_lost.store(true, Ordering::Release);
+    }
+
     /// Writes until `stop`, then what is left. The table was begun as it was at `table_of`; `None`: empty. To be called once.
     pub async fn run(self, table_of: Option<UtcMillis>, stop: CancellationToken) {
         let Some(asked) = self.0.asked.lock().take() else {
@@ -113,16 +128,19 @@ impl History {
         let keeper = Keeper {
             shared: Arc::clone(&self.0),
             log: None,
-            pending: Vec::new(),
             backoff: Backoff::new(WRITE_EVERY, Duration::from_secs(60)),
+            next_try: None,
         };
         keeper.run(table_of, asked, stop).await;
     }
 
     /// Who was there at an instant and is not any more: the table knows those who still are. At most 200.
     pub async fn at(&self, whom: Whom, at: UtcMillis) -> Found {
-        self.search(u64::MAX, MAX_FOUND, move |folder, bounds| {
-            search::at(folder, &whom, at, bounds)
+        self.search(move |shared| {
+            let wanted = |ended: &Ended| search::covers(ended, at) && whom.is(ended);
+            // One more, so that it is known that there are more.
+            let (unwritten, listed) = shared.all(wanted, MAX_FOUND + 1);
+            search::at(listed, unwritten, &whom, at, bounds(u64::MAX, MAX_FOUND))
         })
         .await
     }
@@ -131,25 +149,16 @@ impl History {
     /// back than 64 MiB of the history.
     pub async fn ended_of(&self, whom: Whom, limit: usize) -> Vec<Ended> {
         let limit = limit.min(MAX_FOUND);
-        let found = self.search(LAST_BYTES, limit, move |folder, bounds| {
-            search::last(folder, &whom, bounds)
+        let found = self.search(move |shared| {
+            let (unwritten, listed) = shared.all(|ended| whom.is(ended), limit);
+            search::last(listed, unwritten, &whom, bounds(LAST_BYTES, limit))
         });
         found.await.ended
     }
 
-    async fn search(
-        &self,
-        bytes: u64,
-        rows: usize,
-        search: impl FnOnce(&std::path::Path, Bounds) -> Found + Send + 'static,
-    ) -> Found {
-        self.flush().await;
-        let folder = self.0.folder.clone();
-        let found = supervisor::blocking(move || {
-            let until = clock::monotonic_now() + SEARCH_WITHIN;
-            let bounds = Bounds { rows, bytes, until };
-            search(&folder, bounds)
-        });
+    async fn search(&self, search: impl FnOnce(&Shared) -> Found + Send + 'static) -> Found {
+        let shared = Arc::clone(&self.0);
+        let found = supervisor::blocking(move || search(&shared));
         found.await.unwrap_or_else(|| Found {
             damaged: vec!["the search failed; this is a defect of jims".into()],
             ..Found::default()
@@ -170,13 +179,34 @@ impl History {
     }
 }
 
+fn bounds(bytes: u64, rows: usize) -> Bounds {
+    Bounds {
+        rows,
+        bytes,
+        until: clock::monotonic_now() + SEARCH_WITHIN,
+        now: clock::utc_now(),
+    }
+}
+
+impl Shared {
+    /// What waits, and then the segments: what is written in between is in both.
+    fn all(&self, is_wanted: impl Fn(&Ended) -> bool, most: usize) -> (Vec<Item>, Listed) {
+        let waiting = unwritten::gather(&self.queue, &self.unwritten, is_wanted, most);
+        // So that no block is seen of which a part is written. The disk hangs: what is there is read all the same.
+        let _unchanged = self.files.try_lock_for(FLUSH_WITHIN);
+        let listed = segments(&self.folder);
+        let listed = listed.map_err(|error| format!("{}: {error}", self.folder.display()));
+        (waiting, listed)
+    }
+}
+
 struct Keeper {
     shared: Arc<Shared>,
     /// `None`: switched off.
     log: Option<Log>,
-    /// Taken from the queue and not written yet.
-    pending: Vec<Item>,
     backoff: Backoff,
+    /// The disk refused: not before this.
+    next_try: Option<Instant>,
 }
 
 impl Keeper {
@@ -189,8 +219,8 @@ impl Keeper {
         let mut wanted = self.shared.wanted.subscribe();
         let limits = *wanted.borrow_and_update();
         self.begin(limits, table_of).await;
-        let (mut next_write, mut next_look) = (WRITE_EVERY, LOOK_EVERY);
-        let mut waited = Duration::ZERO;
+        let mut next_write = clock::monotonic_now() + WRITE_EVERY;
+        let mut next_look = clock::monotonic_now() + LOOK_EVERY;
         loop {
             tokio::select! {
                 biased;
@@ -199,17 +229,18 @@ impl Keeper {
                     let limits = *wanted.borrow_and_update();
                     self.obey(limits).await;
                 }
+                () = tokio::time::sleep_until(next_write.into()) => {
+                    let pause = self.write_all().await;
+                    let now = clock::monotonic_now();
+                    next_write = now + pause;
+                    if now >= next_look {
+                        next_look = now + LOOK_EVERY;
+                        self.look().await;
+                    }
+                }
                 Some(done) = asked.recv() => {
                     self.write_all().await;
                     let _gone = done.send(());
-                }
-                () = tokio::time::sleep(next_write) => {
-                    waited += next_write;
-                    next_write = self.write_all().await;
-                    if waited >= next_look {
-                        (waited, next_look) = (Duration::ZERO, LOOK_EVERY);
-                        self.look().await;
-                    }
                 }
             }
         }
@@ -217,131 +248,159 @@ impl Keeper {
     }
 
     async fn begin(&mut self, limits: Option<Limits>, table_of: Option<UtcMillis>) {
-        let at = clock::utc_now().0;
         match limits {
-            Some(limits) => {
-                self.log = Some(Log::new(self.shared.folder.clone(), limits));
-                let table_of = table_of.map(|table_of| table_of.0);
-                self.pending.push(Item::Mark(Mark::Start { at, table_of }));
-                self.write_all().await;
-            }
+            Some(limits) => self.start(limits, table_of).await,
             None => self.note_off().await,
         }
     }
 
+    /// The history begins with a table of that instant; `None`: empty.
+    async fn start(&mut self, limits: Limits, table_of: Option<UtcMillis>) {
+        let folder = &self.shared.folder;
+        self.log
+            .get_or_insert_with(|| Log::new(folder.clone(), limits));
+        let (at, table_of) = (clock::utc_now().0, table_of.map(|table_of| table_of.0));
+        let start = Mark::Start { at, table_of };
+        self.shared.unwritten.lock().start(start);
+        self.write_all().await;
+    }
+
     /// Whoever starts without a history says so in the one that is there, once.
-    async fn note_off(&self) {
+    async fn note_off(&mut self) {
         let folder = self.shared.folder.clone();
-        let noted = supervisor::blocking(move || {
-            if segments(&folder)?.is_empty() || search::ends_off(&folder) {
-                return Ok(());
+        let is_said = supervisor::blocking(move || {
+            let last = segments(&folder).map(|mut all| all.pop());
+            match last {
+                Ok(last) => last.is_none_or(|last| search::ends_off(&last)),
+                Err(error) => {
+                    tracing::warn!(%error, "the history cannot be read, and is not marked as off");
+                    true
+                }
             }
-            let at = clock::utc_now();
-            let limits = Limits {
-                max_age: Duration::MAX,
-                max_size: u64::MAX,
-            };
-            let mut log = Log::new(folder, limits);
-            log.append(&[Item::Mark(Mark::Off { at: at.0 })], at)?;
-            log.close()
         });
-        if let Some(Err(error)) = noted.await {
-            tracing::warn!(%error, "the history cannot be marked as off");
+        if is_said.await.unwrap_or(true) {
+            return;
         }
+        let limits = Limits {
+            max_age: Duration::MAX,
+            max_size: u64::MAX,
+        };
+        self.log = Some(Log::new(self.shared.folder.clone(), limits));
+        self.close_off().await;
     }
 
     async fn obey(&mut self, limits: Option<Limits>) {
-        let at = clock::utc_now().0;
-        match (self.log.is_some(), limits) {
+        let is_closing = self.shared.unwritten.lock().is_closing();
+        match (self.log.is_some() && !is_closing, limits) {
             (true, Some(limits)) => {
                 self.with_log(move |log| log.retain(limits, clock::utc_now()))
                     .await;
             }
             (false, Some(limits)) => {
-                self.log = Some(Log::new(self.shared.folder.clone(), limits));
-                let table_of = Some(at);
-                self.pending.push(Item::Mark(Mark::Start { at, table_of }));
-                self.write_all().await;
+                if self.log.is_none() {
+                    self.drop_queued();
+                }
+                self.start(limits, Some(clock::utc_now())).await;
                 tracing::info!("the history is on");
             }
             (true, None) => {
-                self.write_all().await;
-                self.pending.push(Item::Mark(Mark::Off { at }));
-                self.end_log().await;
+                self.close_off().await;
                 tracing::info!("the history is off; what it holds stays");
             }
             (false, None) => {}
         }
     }
 
-    async fn end(mut self) {
-        if self.log.is_some() {
-            self.write_all().await;
-            let at = clock::utc_now().0;
-            self.pending.push(Item::Mark(Mark::Stop { at }));
-            self.end_log().await;
-        }
+    /// Writes what is there and that nothing follows: now, or as soon as the disk takes it.
+    async fn close_off(&mut self) {
+        let at = clock::utc_now().0;
+        self.shared.unwritten.lock().close(Mark::Off { at });
+        self.write_all().await;
     }
 
-    async fn end_log(&mut self) {
+    async fn end(mut self) {
+        if self.log.is_none() {
+            return;
+        }
+        let is_lost = self.shared.is_table_lost.load(Ordering::Acquire);
+        {
+            let mut unwritten = self.shared.unwritten.lock();
+            if !is_lost && !unwritten.is_closing() {
+                let at = clock::utc_now().0;
+                unwritten.close(Mark::Stop { at });
+            }
+        }
+        // The last time: whether it has just been refused does not matter.
+        self.next_try = None;
         self.write_all().await;
-        self.with_log(Log::close).await;
-        self.log = None;
-        self.pending.clear();
-        *self.shared.fault.lock() = None;
+    }
+
+    /// What ended while the history is off is not kept.
+    fn drop_queued(&self) {
+        let (ended, _lost) = self.shared.queue.take(MAX_WAITING);
+        drop(ended);
     }
 
     async fn look(&mut self) {
         let limits = *self.shared.wanted.borrow();
-        if let Some(limits) = limits {
+        // A disk that refuses is told of by whoever writes.
+        if let (Some(limits), None) = (limits, self.next_try) {
             self.with_log(move |log| log.retain(limits, clock::utc_now()))
                 .await;
         }
     }
 
-    /// Writes all that waits; after how long to come again.
+    /// Writes all that waits, unless the disk has just refused; after how long to come again.
     async fn write_all(&mut self) -> Duration {
+        let now = clock::monotonic_now();
+        if let Some(next_try) = self.next_try.filter(|next_try| now < *next_try) {
+            return next_try.saturating_duration_since(now);
+        }
         loop {
-            self.fill();
-            if self.pending.is_empty() || self.log.is_none() {
+            if self.log.is_none() {
+                self.drop_queued();
                 return WRITE_EVERY;
             }
-            if !self.write_block().await {
-                return self.backoff.next_pause();
+            let Some(block) = self.next_block() else {
+                return WRITE_EVERY;
+            };
+            if !self.write_block(block).await {
+                let pause = self.backoff.next_pause();
+                self.next_try = Some(clock::monotonic_now() + pause);
+                return pause;
             }
         }
     }
 
     /// Takes what waits, up to a block.
-    fn fill(&mut self) {
-        let room = MAX_BLOCK_ITEMS.saturating_sub(self.pending.len());
-        let (ended, lost) = self.shared.queue.take(room);
-        self.pending.extend(ended.into_iter().map(Item::Session));
+    fn next_block(&self) -> Option<Arc<Vec<Item>>> {
+        // Held until what was taken is in: a search finds it in one of them.
+        let mut unwritten = self.shared.unwritten.lock();
+        let (ended, lost) = self.shared.queue.take(unwritten.room());
         if let Some(lost) = lost {
             tracing::warn!(
                 sessions = lost.count,
                 "the history lost sessions that ended: the disk could not follow"
             );
-            self.pending.push(Item::Mark(Mark::Gap {
-                from: lost.from.0,
-                until: lost.until.0,
-                lost: lost.count,
-            }));
         }
+        unwritten.add(ended, lost);
+        unwritten.block()
     }
 
-    /// Whether what is pending was written.
-    async fn write_block(&mut self) -> bool {
-        let pending = std::mem::take(&mut self.pending);
-        let pending: Arc<[Item]> = pending.into();
-        let items = Arc::clone(&pending);
+    /// Whether the block was written.
+    async fn write_block(&mut self, block: Arc<Vec<Item>>) -> bool {
         let written = self
-            .with_log(move |log| log.append(&items, clock::utc_now()))
+            .with_log(move |log| log.append(&block, clock::utc_now()))
             .await;
         if !written {
-            self.pending = pending.to_vec();
+            return false;
         }
-        written
+        self.next_try = None;
+        let is_over = self.shared.unwritten.lock().written();
+        if is_over {
+            self.log = None;
+        }
+        true
     }
 
     /// Whether the work on the files succeeded; what fails is told until it succeeds.
@@ -353,7 +412,9 @@ impl Keeper {
             return false;
         };
         let limits = self.shared.wanted.borrow().unwrap_or(log.limits());
+        let shared = Arc::clone(&self.shared);
         let done = supervisor::blocking(move || {
+            let _changed = shared.files.lock();
             let result = work(&mut log);
             (log, result)
         });

@@ -60,6 +60,7 @@ mod log;
 mod search;
 #[cfg(test)]
 mod tests;
+mod unwritten;
 
 pub use self::format::{Item, Mark};
 pub use self::keeper::{Fault, History};

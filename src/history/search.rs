@@ -1,17 +1,18 @@
-//! Who was where: reads segments until the question is answered, or its time or bytes are used up.
+//! Who was where: reads segments until the question is answered, or its time or bytes are used up, and takes what is not
+//! written yet from [`super::unwritten`].
 //!
 //! Blocking. Bounded in memory by one segment's names and [`Bounds::rows`]; a damaged segment costs what follows in it
-//! and is named in the answer.
+//! and is named in the answer. Where it cannot be told whether something is missing, the answer has a hole: that nobody
+//! was there is said only where it is known.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::net::IpAddr;
-use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::format::{Damage, Decoder, Item, Mark};
-use super::log::{Segment, segments};
+use super::log::{Segment, is_dated};
 use crate::identity::ended::Ended;
 use crate::identity::state::SubjectKind;
 use crate::identity::time::UtcMillis;
@@ -22,6 +23,9 @@ const READ_BYTES: usize = 1 << 18;
 
 /// Holes and damaged segments that are named in one answer.
 const MAX_NAMED: usize = 8;
+
+/// How much later than the end in order the table of the next start may be, if nothing ran in between.
+const MAX_LATER: Duration = Duration::from_secs(30);
 
 /// Whose sessions are looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +38,8 @@ pub enum Whom {
 }
 
 impl Whom {
-    fn is(&self, ended: &Ended) -> bool {
+    /// Whether it is one of theirs.
+    pub(super) fn is(&self, ended: &Ended) -> bool {
         let is_named = |(name, domain): &(String, Option<String>)| {
             let mut domain = domain.iter();
             same(name, &ended.name) && domain.all(|domain| is_domain(domain, &ended.domain))
@@ -64,6 +69,8 @@ pub struct Bounds {
     pub bytes: u64,
     /// When to stop.
     pub until: Instant,
+    /// The wall clock: a segment that was begun later does not say when.
+    pub now: UtcMillis,
 }
 
 /// A time of which the history does not know everything.
@@ -82,7 +89,8 @@ pub struct Hole {
 pub enum HoleKind {
     /// The process did not run: nobody was heard.
     Stopped,
-    /// The process ended without order: sessions that began then are not known.
+    /// The process ended without order, or its last table was not saved: some sessions that began or ended then are not
+    /// known.
     Crashed,
     /// The history was off: sessions that ended then are not known.
     Off,
@@ -101,56 +109,81 @@ pub struct Found {
     pub begins: Option<UtcMillis>,
     /// Segments that could not be read to their end, with the reason.
     pub damaged: Vec<String>,
-    /// Whether there may be more: rows, bytes or time were used up.
+    /// Whether there is more than [`Bounds::rows`].
     pub truncated: bool,
+    /// Whether bytes or time were used up before all was read.
+    pub unfinished: bool,
 }
 
-/// Who was there at an instant: sessions that had begun, and were ended here only later.
-pub(super) fn at(folder: &Path, whom: &Whom, at: UtcMillis, bounds: Bounds) -> Found {
+/// The segments of the folder, the oldest first; or why they are not known.
+pub(super) type Listed = Result<Vec<Segment>, String>;
+
+/// Whether a session had begun by then, and was ended here only later.
+pub(super) fn covers(ended: &Ended, at: UtcMillis) -> bool {
+    ended.since <= at && at < ended.ended
+}
+
+/// Who was there at an instant; `unwritten` is what waited before the segments were listed.
+pub(super) fn at(
+    listed: Listed,
+    unwritten: Vec<Item>,
+    whom: &Whom,
+    at: UtcMillis,
+    bounds: Bounds,
+) -> Found {
     let mut search = Search::new(whom, bounds);
-    let Some(segments) = search.segments(folder) else {
-        return search.found;
-    };
+    let segments = search.segments(listed, &unwritten);
     let mut marks = Marks::new(at);
-    let nexts = segments.iter().skip(1).map(|next| Some(next.begun));
-    for (segment, next) in segments.iter().zip(nexts.chain([None])) {
-        if next.is_some_and(|next| next <= at) {
+    // Written meanwhile: a mark counts once.
+    let mut twice: Vec<Mark> = Vec::new();
+    let in_memory = |mark: &Mark| unwritten.contains(&Item::Mark(*mark));
+    let nexts = segments.iter().skip(1).map(Some).chain([None]);
+    for (segment, next) in segments.iter().zip(nexts) {
+        if next.is_some_and(|next| next.order <= at) {
             continue;
         }
-        let goes_on = search.read(segment, |search, item| match item {
-            Item::Mark(mark) => marks.pass(mark),
-            Item::Session(ended) => {
-                if ended.since <= at && at < ended.ended && search.whom.is(&ended) {
-                    search.keep(ended);
-                }
+        let goes_on = search.read(segment, next, |search, item| {
+            if let Item::Mark(mark) = &item
+                && in_memory(mark)
+            {
+                twice.push(*mark);
             }
+            search.pass(item, at, &mut marks);
         });
         if !goes_on {
             break;
         }
     }
-    search.found.holes = marks.holes();
-    if search.found.begins.is_none_or(|begins| at < begins) {
-        // That is said by when it begins.
-        let is_start = |hole: &Hole| hole.why == HoleKind::Crashed;
-        search.found.holes.retain(|hole| !is_start(hole));
+    let is_new = |item: &Item| !matches!(item, Item::Mark(mark) if twice.contains(mark));
+    for item in unwritten.into_iter().filter(is_new) {
+        search.pass(item, at, &mut marks);
     }
+    search.found.holes = marks.holes();
     search.found.ended = search.rows();
     search.found
 }
 
 /// The last sessions that ended, the latest first.
-pub(super) fn last(folder: &Path, whom: &Whom, bounds: Bounds) -> Found {
+pub(super) fn last(listed: Listed, unwritten: Vec<Item>, whom: &Whom, bounds: Bounds) -> Found {
     let mut search = Search::new(whom, bounds);
-    let Some(segments) = search.segments(folder) else {
-        return search.found;
-    };
+    let segments = search.segments(listed, &unwritten);
     let mut found: Vec<Ended> = Vec::new();
+    for item in unwritten.into_iter().rev() {
+        if let Item::Session(ended) = item {
+            found.push(ended);
+        }
+    }
+    let waiting = found.len();
     for segment in segments.iter().rev() {
+        if found.len() >= bounds.rows {
+            break;
+        }
         let mut newest = VecDeque::new();
-        let goes_on = search.read(segment, |search, item| {
+        let goes_on = search.read(segment, None, |search, item| {
             if let Item::Session(ended) = item
                 && search.whom.is(&ended)
+                // Written meanwhile.
+                && !found.iter().take(waiting).any(|known| *known == ended)
             {
                 if newest.len() >= search.bounds.rows {
                     newest.pop_front();
@@ -159,7 +192,7 @@ pub(super) fn last(folder: &Path, whom: &Whom, bounds: Bounds) -> Found {
             }
         });
         found.extend(newest.into_iter().rev());
-        if found.len() >= bounds.rows || !goes_on {
+        if !goes_on {
             break;
         }
     }
@@ -190,30 +223,40 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn segments(&mut self, folder: &Path) -> Option<Vec<Segment>> {
-        match segments(folder) {
-            Ok(segments) => {
-                self.found.begins = segments.first().map(|segment| segment.begun);
-                Some(segments)
-            }
-            Err(error) => {
-                self.found
-                    .damaged
-                    .push(format!("{}: {error}", folder.display()));
-                None
-            }
-        }
+    fn segments(&mut self, listed: Listed, unwritten: &[Item]) -> Vec<Segment> {
+        let segments = listed.unwrap_or_else(|error| {
+            self.found.damaged.push(error);
+            Vec::new()
+        });
+        let now = self.bounds.now;
+        let dated = segments.iter().find(|segment| is_dated(segment, now));
+        let first = dated.or(segments.first()).map(|segment| segment.begun);
+        let started = unwritten.iter().find_map(|item| match item {
+            Item::Mark(Mark::Start { at, .. }) => Some(UtcMillis(*at)),
+            _ => None,
+        });
+        self.found.begins = first.or(started);
+        segments
     }
 
-    /// Hands on every item of a segment; whether there is time and room for another one.
-    fn read(&mut self, segment: &Segment, mut pass: impl FnMut(&mut Self, Item)) -> bool {
+    /// Hands on every item of a segment that was there when it was listed; whether there is time and room for another one.
+    fn read(
+        &mut self,
+        segment: &Segment,
+        next: Option<&Segment>,
+        mut pass: impl FnMut(&mut Self, Item),
+    ) -> bool {
         let opened = File::open(&segment.path).map_err(Damage::Unreadable);
-        let decoder =
-            opened.and_then(|file| Decoder::new(BufReader::with_capacity(READ_BYTES, file)));
+        let decoder = opened.and_then(|file| {
+            let listed = file.take(segment.bytes);
+            Decoder::new(BufReader::with_capacity(READ_BYTES, listed))
+        });
         let mut decoder = match decoder {
             Ok(decoder) => decoder,
-            // Too old by now, and deleted.
+            // Too old by now, and deleted: what is known begins later.
             Err(Damage::Unreadable(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                let begins = next.map_or(self.bounds.now, |next| next.begun);
+                self.found.begins = self.found.begins.max(Some(begins));
                 return true;
             }
             Err(damage) => {
@@ -224,7 +267,7 @@ impl<'a> Search<'a> {
         loop {
             let used = self.read.saturating_add(decoder.read);
             if used > self.bounds.bytes || clock::monotonic_now() >= self.bounds.until {
-                self.found.truncated = true;
+                self.found.unfinished = true;
                 return false;
             }
             match decoder.next() {
@@ -245,6 +288,19 @@ impl<'a> Search<'a> {
         if self.found.damaged.len() < MAX_NAMED {
             let said = format!("{}: {damage}", name.display());
             self.found.damaged.push(said);
+        }
+    }
+
+    /// Keeps a session if it is one that is looked for.
+    fn pass(&mut self, item: Item, at: UtcMillis, marks: &mut Marks) {
+        match item {
+            Item::Mark(mark) => marks.pass(mark),
+            Item::Session(ended) => {
+                marks.last = Some(ended.ended);
+                if covers(&ended, at) && self.whom.is(&ended) {
+                    self.keep(ended);
+                }
+            }
         }
     }
 
@@ -275,6 +331,9 @@ struct Marks {
     at: UtcMillis,
     /// The end of what was kept before, if that was said.
     over: Option<(UtcMillis, HoleKind)>,
+    /// Until then all that ended is kept: sessions are written in the order in which they end. A gap says nothing, because
+    /// what still waited then ended before what was lost.
+    last: Option<UtcMillis>,
     holes: Vec<Hole>,
 }
 
@@ -283,59 +342,65 @@ impl Marks {
         Self {
             at,
             over: None,
+            last: None,
             holes: Vec::new(),
         }
     }
 
     fn pass(&mut self, mark: Mark) {
-        let hole = match mark {
-            Mark::Stop { at } => {
-                self.over = Some((UtcMillis(at), HoleKind::Stopped));
-                None
-            }
-            Mark::Off { at } => {
-                self.over = Some((UtcMillis(at), HoleKind::Off));
-                None
-            }
+        match mark {
+            Mark::Stop { at } => self.over = Some((UtcMillis(at), HoleKind::Stopped)),
+            Mark::Off { at } => self.over = Some((UtcMillis(at), HoleKind::Off)),
             Mark::Start { at, table_of } => {
-                let started = UtcMillis(at);
-                match self.over.take() {
-                    Some((from, why)) => Some((from, started, why)),
-                    None => Some((
-                        table_of.map_or(UtcMillis(i64::MIN), UtcMillis),
-                        started,
-                        HoleKind::Crashed,
-                    )),
-                }
+                let table = table_of.map_or(UtcMillis(i64::MIN), UtcMillis);
+                self.started(UtcMillis(at), table);
+                self.last = Some(UtcMillis(at));
             }
             Mark::Gap { from, until, lost } => {
-                Some((UtcMillis(from), UtcMillis(until), HoleKind::Lost(lost)))
+                self.ended(UtcMillis(from), UtcMillis(until), HoleKind::Lost(lost));
             }
-        };
-        if let Some((from, until, why)) = hole {
-            self.add(Hole { from, until, why });
         }
     }
 
-    fn add(&mut self, hole: Hole) {
-        // Who ended in a hole may have been there at any time before; who began in one, from then on.
-        let touches = match hole.why {
-            HoleKind::Stopped | HoleKind::Crashed => hole.from <= self.at && self.at < hole.until,
-            HoleKind::Off | HoleKind::Lost(_) => self.at <= hole.until,
-        };
-        if touches && hole.from < hole.until.after(std::time::Duration::from_millis(1)) {
-            self.holes.push(hole);
+    /// The history goes on at `started`, with a table of an earlier instant.
+    fn started(&mut self, started: UtcMillis, table: UtcMillis) {
+        match (self.over.take(), self.last) {
+            (Some((stopped, HoleKind::Stopped)), _) => {
+                if table > stopped.after(MAX_LATER) {
+                    // Somebody ran in between who wrote nothing.
+                    self.ended(stopped, started, HoleKind::Crashed);
+                } else if table < stopped {
+                    self.began(table, stopped, HoleKind::Crashed);
+                }
+                self.began(stopped, started, HoleKind::Stopped);
+            }
+            (Some((off, why)), _) => self.ended(off, started, why),
+            // The table knew sessions that ended later than what was written: of some the end is lost.
+            (None, Some(last)) if last <= table => self.ended(last, started, HoleKind::Crashed),
+            (None, Some(_)) => self.began(table, started, HoleKind::Crashed),
+            // The first of all: that is said by when the history begins.
+            (None, None) => {}
+        }
+    }
+
+    /// Who began in this hole may have been there from then on.
+    fn began(&mut self, from: UtcMillis, until: UtcMillis, why: HoleKind) {
+        if from <= self.at && self.at < until {
+            self.holes.push(Hole { from, until, why });
+        }
+    }
+
+    /// Who ended in this hole may have been there at any time before.
+    fn ended(&mut self, from: UtcMillis, until: UtcMillis, why: HoleKind) {
+        let until = until.max(from);
+        if self.at <= until {
+            self.holes.push(Hole { from, until, why });
         }
     }
 
     fn holes(mut self) -> Vec<Hole> {
         if let Some((from, HoleKind::Off)) = self.over {
-            let until = UtcMillis(i64::MAX);
-            self.add(Hole {
-                from,
-                until,
-                why: HoleKind::Off,
-            });
+            self.ended(from, UtcMillis(i64::MAX), HoleKind::Off);
         }
         self.holes.truncate(MAX_NAMED);
         self.holes
@@ -343,18 +408,16 @@ impl Marks {
 }
 
 /// Whether the last thing a history says is that it is off.
-pub(super) fn ends_off(folder: &Path) -> bool {
-    let Some(segment) = segments(folder).ok().and_then(|mut all| all.pop()) else {
-        return false;
-    };
+pub(super) fn ends_off(last: &Segment) -> bool {
     let whom = Whom::Named(Vec::new());
     let bounds = Bounds {
         rows: 0,
         bytes: u64::MAX,
-        until: clock::monotonic_now() + std::time::Duration::from_secs(5),
+        until: clock::monotonic_now() + Duration::from_secs(5),
+        now: clock::utc_now(),
     };
     let mut is_off = false;
-    Search::new(&whom, bounds).read(&segment, |_, item| {
+    Search::new(&whom, bounds).read(last, None, |_, item| {
         is_off = matches!(item, Item::Mark(Mark::Off { .. }));
     });
     is_off

@@ -20,6 +20,8 @@ pub struct EndedQueue(Arc<Mutex<Waiting>>);
 #[derive(Debug, Default)]
 struct Waiting {
     ended: VecDeque<Ended>,
+    /// How many have been taken: the number of the first that waits.
+    taken: u64,
     lost: Option<Lost>,
 }
 
@@ -62,7 +64,26 @@ impl EndedQueue {
         let mut waiting = self.0.lock();
         let count = most.min(waiting.ended.len());
         let taken = waiting.ended.drain(..count).collect();
+        waiting.taken = waiting.taken.saturating_add(count as u64);
         (taken, waiting.lost.take())
+    }
+
+    /// Shows what waits, from the one of this number on, at most `most` in one hold of the lock. Returns the number to go
+    /// on with; `None`: that was all.
+    #[must_use]
+    pub fn look(&self, from: u64, most: usize, see: impl FnMut(&Ended)) -> Option<u64> {
+        let waiting = self.0.lock();
+        let skipped = usize::try_from(from.saturating_sub(waiting.taken)).unwrap_or(usize::MAX);
+        let begin = skipped.min(waiting.ended.len());
+        let end = begin.saturating_add(most).min(waiting.ended.len());
+        waiting.ended.range(begin..end).for_each(see);
+        (end < waiting.ended.len()).then(|| waiting.taken.saturating_add(end as u64))
+    }
+
+    /// What was dropped since the last [`EndedQueue::take`].
+    #[must_use]
+    pub fn lost(&self) -> Option<Lost> {
+        self.0.lock().lost
     }
 
     /// How many wait.

@@ -222,14 +222,15 @@ impl Writer {
     ) -> Result<T, Panicked> {
         self.written.clear();
         let outcomes = &mut self.written;
-        let core = &self.core;
+        let (core, ended) = (&self.core, &self.ended);
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut core = core.write();
             let value = work(&mut core, outcomes);
-            (value, core.take_ended())
+            // In the same hold: whoever does not find a session in the table finds it there.
+            ended.push(core.take_ended());
+            value
         }));
-        let (value, ended) = result.map_err(|_| Panicked { what: what() })?;
-        self.ended.push(ended);
+        let value = result.map_err(|_| Panicked { what: what() })?;
         let now = clock::utc_now();
         self.metrics.count(&self.written, now);
         self.pulse.count(&self.written, now);

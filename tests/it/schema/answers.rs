@@ -359,10 +359,12 @@ fn who_was_there() {
         holes: vec![hole, off],
         damaged: vec!["20261120T140500123Z.jh: a block of it is damaged".into()],
         truncated: false,
+        unfinished: false,
     };
     let nothing = Past {
         sessions: Vec::new(),
         begins: None,
+        unfinished: true,
         ..past.clone()
     };
     check_both_ways("query-user-at", &[value(past), value(nothing)]);

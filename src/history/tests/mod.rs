@@ -159,12 +159,18 @@ fn bounds(rows: usize) -> Bounds {
         rows,
         bytes: u64::MAX,
         until: clock::monotonic_now() + Duration::from_secs(60),
+        now: clock::utc_now(),
     }
+}
+
+fn listed(folder: &Path) -> search::Listed {
+    segments(folder).map_err(|error| error.to_string())
 }
 
 fn at(folder: &Path, address: &str, at: i64) -> Found {
     let whom = Whom::At(address.parse().expect("an address"));
-    search::at(folder, &whom, UtcMillis(T0 + at), bounds(100))
+    let at = UtcMillis(T0 + at);
+    search::at(listed(folder), Vec::new(), &whom, at, bounds(100))
 }
 
 fn names(found: &Found) -> Vec<&str> {
@@ -204,6 +210,8 @@ fn who_was_there_is_found_across_days_and_restarts() {
         Item::Session(session("bob", A, 3 * HOUR, 2 * DAY)),
         2 * DAY,
     );
+    let elsewhere = session("dave", "10.9.9.8", DAY, 3 * DAY - HOUR + 1);
+    append(&mut log, Item::Session(elsewhere), 2 * DAY);
     drop(log);
     let mut log = Log::new(path.to_owned(), forever());
     append(&mut log, start(3 * DAY, Some(3 * DAY - HOUR)), 3 * DAY);
@@ -231,14 +239,16 @@ fn who_was_there_is_found_across_days_and_restarts() {
     assert_eq!(hole(3 * DAY), None);
     let named = |name: &str, domain: Option<&str>| {
         let whom = Whom::Named(vec![(name.to_owned(), domain.map(str::to_owned))]);
-        let found = search::at(path, &whom, UtcMillis(T0 + DAY), bounds(100));
+        let at = UtcMillis(T0 + DAY);
+        let found = search::at(listed(path), Vec::new(), &whom, at, bounds(100));
         found.ended.len()
     };
     assert_eq!(named("BOB", None), 1);
     assert_eq!(named("bob", Some("CORP")), 1);
     assert_eq!(named("bob", Some("Corp.Example.com")), 1);
     assert_eq!(named("bob", Some("lab")), 0);
-    let last = search::last(path, &Whom::At(A.parse().expect("address")), bounds(2));
+    let whom = Whom::At(A.parse().expect("address"));
+    let last = search::last(listed(path), Vec::new(), &whom, bounds(2));
     assert_eq!(names(&last), ["carol", "bob"]);
 }
 
@@ -332,8 +342,9 @@ fn files_are_private_and_their_names_sort_whatever_the_clock_says() {
     }
     fs::write(path.join("notes.txt"), "none of ours").expect("a file");
     let found = segments(&path).expect("a folder");
-    let begun: Vec<i64> = found.iter().map(|s| s.begun.0 - T0 - HOUR).collect();
-    assert_eq!(begun, [0, 1, 2]);
+    let times = |s: &log::Segment| (s.order.0 - T0 - HOUR, s.begun.0 - T0 - HOUR);
+    let times: Vec<_> = found.iter().map(times).collect();
+    assert_eq!(times, [(0, 0), (1, -HOUR), (2, 0)]);
     let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
     assert_eq!((mode(&path), mode(&found[0].path)), (0o700, 0o600));
 }
@@ -362,6 +373,16 @@ impl Kept {
     async fn at(&self, when: i64) -> Found {
         let whom = Whom::At(A.parse().expect("address"));
         self.history.at(whom, UtcMillis(T0 + when)).await
+    }
+
+    async fn is_mended(&self) {
+        let mended = async {
+            while self.history.fault().is_some() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(60), mended);
+        in_time.await.expect("the disk is tried again");
     }
 
     async fn end(self) {
@@ -397,10 +418,19 @@ async fn a_disk_that_refuses_is_told_and_tried_again_and_nothing_that_fits_is_lo
     kept.history.flush().await;
     let fault = kept.history.fault().expect("a fault");
     assert!(fault.what.starts_with("the history cannot be written: "));
+    // Of what waits too: what has been taken from the queue, and what has not.
+    kept.queue
+        .push(vec![session("bob", A, 0, HOUR), session("eve", A, 9, HOUR)]);
+    assert_eq!(names(&kept.at(1).await), ["alice", "bob"]);
+    let whom = Whom::At(A.parse().expect("address"));
+    let last = kept.history.ended_of(whom, 2).await;
+    let last: Vec<_> = last.iter().map(|ended| ended.name.as_str()).collect();
+    assert_eq!(last, ["eve", "bob"]);
     fs::remove_file(&path).expect("mended");
-    assert_eq!(names(&kept.at(1).await), ["alice"]);
-    assert_eq!(kept.history.fault(), None);
+    kept.is_mended().await;
+    assert_eq!(names(&kept.at(1).await), ["alice", "bob"]);
     kept.end().await;
+    assert_eq!(names(&at(&path, A, 1)), ["alice", "bob"]);
 }
 
 #[tokio::test]
