@@ -363,7 +363,8 @@ impl<S: Site> Connection<S> {
         // Looked for first: who ends meanwhile is in one of them at least.
         let before = self.find(who);
         let still = past::still_there(&self.desk.reader.read(), &before, at, now);
-        let kept = self.desk.site.past(past::whom(&before), at).await;
+        let whom = past::whom(&self.desk.reader.read(), &before);
+        let kept = self.desk.site.past(whom, at).await;
         Answer::Past(Box::new(past::joined(still, at, kept)))
     }
 
@@ -371,7 +372,8 @@ impl<S: Site> Connection<S> {
         let mut found = self.find(who);
         if explain {
             found.ended = query::ended_before(&self.desk.reader, &found);
-            let kept = self.desk.site.ended_of(past::whom(&found)).await;
+            let whom = past::whom(&self.desk.reader.read(), &found);
+            let kept = self.desk.site.ended_of(whom).await;
             past::add_listed(&mut found.ended, &kept);
             found.explained = explain::explained(&self.desk, &found);
         }
