@@ -48,7 +48,7 @@ pub(super) fn prepare(dashboard: &Dashboard, config: &Config) -> (LogTo, tui::Op
 /// Shows the dashboard until it is left, a signal stops the service, or the service fails; with what failed.
 pub(super) async fn show(app: &App, signals: &mut Signals, options: tui::Options) -> Option<Error> {
     let stop = CancellationToken::new();
-    let mut dashboard = std::pin::pin!(tui::run(options, stop.clone()));
+    let mut dashboard = std::pin::pin!(tui::run_apart(options, stop.clone()));
     tokio::select! {
         ended = &mut dashboard => ended.err().map(Error::from),
         failed = follow(app, signals) => {

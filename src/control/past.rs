@@ -128,8 +128,8 @@ pub struct Kept {
     pub unfinished: bool,
 }
 
-/// Whom an operator means: what he wrote, and who that is now.
-pub(super) fn whom(found: &Query) -> PastWhom {
+/// Whom an operator means: what he wrote, with the domain by its DNS name, and who that is now.
+pub(super) fn whom(core: &Core, found: &Query) -> PastWhom {
     let who = found.who.as_str();
     if let Ok(address) = who.parse::<IpAddr>() {
         return PastWhom::At(canonical(address));
@@ -137,9 +137,12 @@ pub(super) fn whom(found: &Query) -> PastWhom {
     let plain = who.strip_suffix('$').unwrap_or(who);
     let mut names = Vec::new();
     let mut add = |name: &str, domain: Option<&str>| {
-        let name = (name.to_owned(), domain.map(str::to_owned));
-        if !names.contains(&name) {
-            names.push(name);
+        let dns_name = domain.and_then(|domain| core.domain(domain));
+        for domain in [Some(domain), dns_name.map(Some)].into_iter().flatten() {
+            let name = (name.to_owned(), domain.map(str::to_owned));
+            if !names.contains(&name) {
+                names.push(name);
+            }
         }
     };
     if let Some((domain, name)) = plain.split_once('\\') {
@@ -329,4 +332,51 @@ pub(super) fn add_listed(past: &mut Vec<PastSession>, ended: &[Ended]) {
     }
     past.sort_by_key(|past| std::cmp::Reverse(past.at));
     past.truncate(MAX_LISTED);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::name::Name;
+    use crate::identity::policy::{DomainPolicy, Policy};
+    use crate::identity::view::Epoch;
+
+    #[test]
+    fn whoever_is_forgotten_is_found_by_any_name_of_his_domain() {
+        let name = |text: &str| Name::new(text).expect("name");
+        let domain = DomainPolicy {
+            name: name("corp.example.com"),
+            netbios: Some(name("CORP")),
+            aliases: vec![name("corp.example")],
+        };
+        let policy = Policy {
+            domains: vec![domain],
+            ..Policy::default()
+        };
+        let core = Core::new(Epoch(1), policy);
+        for who in [
+            "CORP\\ada",
+            "ada@corp.example",
+            "corp.example.com\\ada",
+            "ada@corp.example.com",
+        ] {
+            let found = Query {
+                who: who.into(),
+                at: jiff::Timestamp::UNIX_EPOCH,
+                sessions: Vec::new(),
+                users: Vec::new(),
+                devices: Vec::new(),
+                ended: Vec::new(),
+                explained: Vec::new(),
+                remark: None,
+                truncated: false,
+                point: None,
+            };
+            let PastWhom::Named(names) = whom(&core, &found) else {
+                panic!("{who} is a name");
+            };
+            let by_dns_name = ("ada".to_owned(), Some("corp.example.com".to_owned()));
+            assert!(names.contains(&by_dns_name), "{who}: {names:?}");
+        }
+    }
 }

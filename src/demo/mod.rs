@@ -156,7 +156,7 @@ async fn watch(
     signals: &mut Signals,
 ) -> Result<(), DemoError> {
     let stop = CancellationToken::new();
-    let mut dashboard = std::pin::pin!(tui::run(options, stop.clone()));
+    let mut dashboard = std::pin::pin!(tui::run_apart(options, stop.clone()));
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let ended = loop {
         tokio::select! {

@@ -237,7 +237,8 @@ impl Objects {
         }
     }
 
-    fn direct_groups(&self, id: Id<Object>) -> Vec<Id<Object>> {
+    /// The groups that name an object as their member, and its primary group.
+    pub(super) fn direct_groups(&self, id: Id<Object>) -> Vec<Id<Object>> {
         let is = &self.arena[id].is;
         let mut groups = self.parents.get(&is.id).cloned().unwrap_or_default();
         let primary = primary_group(is).and_then(|sid| self.by_sid.get(sid));

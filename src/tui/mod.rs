@@ -31,4 +31,4 @@ mod theme;
 mod update;
 mod view;
 
-pub use self::run::{DashboardError, Ending, Options, run};
+pub use self::run::{DashboardError, Ending, Options, run, run_apart};

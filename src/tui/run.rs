@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::input;
@@ -18,7 +18,7 @@ use super::theme::Theme;
 use super::update::update;
 use crate::control::protocol::timestamp;
 use crate::runtime::clock;
-use crate::runtime::supervisor::Tasks;
+use crate::runtime::supervisor::{self, Tasks};
 
 /// Messages that wait for the loop.
 const MESSAGES: usize = 64;
@@ -91,6 +91,37 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<Ending, Da
         tracing::debug!(?left, "tasks of the dashboard did not end");
     }
     Ok(ended?)
+}
+
+/// As [`run`], on a thread of its own, for a process that does more: writing to a terminal that takes nothing can block for
+/// ever, and must hold up nothing else. After `stop` it is waited for four seconds.
+///
+/// # Errors
+/// As [`run`], and there is no thread to be had.
+pub async fn run_apart(
+    options: Options,
+    stop: CancellationToken,
+) -> Result<Ending, DashboardError> {
+    let (done, ended) = oneshot::channel();
+    let stopping = stop.clone();
+    supervisor::unattended("dashboard", move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let shown = runtime
+            .map_err(DashboardError::from)
+            .and_then(|runtime| runtime.block_on(run(options, stopping)));
+        let _gone = done.send(shown);
+    })?;
+    let too_late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(END_LIMIT * 2).await;
+    };
+    tokio::select! {
+        // It says why itself if it panicked.
+        ended = ended => ended.unwrap_or(Ok(Ending::Stopped)),
+        () = too_late => Ok(Ending::Stopped),
+    }
 }
 
 /// The running dashboard.

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use data_encoding::BASE64;
 use ratatui::Terminal;
@@ -65,6 +66,10 @@ impl Screen {
 
     /// Draws what changed.
     pub(super) fn draw(&mut self, model: &Model) -> io::Result<()> {
+        if GIVEN_BACK.swap(false, Ordering::AcqRel) {
+            enter()?;
+            self.terminal.clear()?;
+        }
         self.terminal
             .draw(|frame| view::draw(model, frame))
             .map(|_| ())
@@ -137,6 +142,9 @@ fn leave() {
     let _gone = disable_raw_mode();
 }
 
+/// A panic gave the terminal back, in whichever thread it was. If it ended a task only, the next draw takes it again.
+static GIVEN_BACK: AtomicBool = AtomicBool::new(false);
+
 /// A panic gives the terminal back before it says what happened.
 fn give_back_on_panic() {
     static ONCE: Once = Once::new();
@@ -144,6 +152,7 @@ fn give_back_on_panic() {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             leave();
+            GIVEN_BACK.store(true, Ordering::Release);
             before(panic);
         }));
     });

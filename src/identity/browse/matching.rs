@@ -17,6 +17,8 @@ pub(super) struct Meaning {
     subjects: Vec<u64>,
     /// The groups that [`Field::Group`] names.
     groups: HashSet<Id<Object>>,
+    /// Those, and all groups within them.
+    within: HashSet<Id<Object>>,
 }
 
 impl Meaning {
@@ -25,6 +27,7 @@ impl Meaning {
             word,
             subjects: Vec::new(),
             groups: HashSet::new(),
+            within: HashSet::new(),
         }
     }
 
@@ -34,13 +37,38 @@ impl Meaning {
             return;
         }
         for (id, object) in core.objects.arena.slice_with_ids(from, places) {
-            let named = |name: &str| self.word.is_in(name);
+            let names = [object.is.name.as_str(), &object.foreign];
+            let exclude = &core.policy.filter.exclude_groups;
             if matches!(object.is.kind, ObjectKind::Group { .. })
-                && (named(object.is.name.as_str()) || named(&object.foreign))
+                && names.iter().any(|name| self.word.is_in(name))
+                && !names.iter().any(|name| exclude.matches(name))
             {
                 self.groups.insert(id);
+                self.within.insert(id);
             }
         }
+    }
+
+    /// Once the groups are known: looks from a place on for those that are within them, so that for a user only the groups
+    /// that name him have to be looked at.
+    pub(super) fn look_at_groups(&mut self, core: &Core, from: usize, places: usize) {
+        if self.groups.is_empty() {
+            return;
+        }
+        let exclude = &core.policy.filter.exclude_groups;
+        for (id, object) in core.objects.arena.slice_with_ids(from, places) {
+            if matches!(object.is.kind, ObjectKind::Group { .. }) {
+                let above = core.objects.groups_of(id, exclude);
+                if above.iter().any(|group| self.groups.contains(group)) {
+                    self.within.insert(id);
+                }
+            }
+        }
+    }
+
+    /// Whether [`Meaning::look_at_groups`] has anything to look for.
+    pub(super) fn has_groups(&self) -> bool {
+        !self.groups.is_empty()
     }
 
     /// Looks at users and devices from a place on; `only_active`: those without a session are not asked about.
@@ -87,18 +115,20 @@ impl Meaning {
                 .iter()
                 .any(is_one),
             (false, Some(object)) => {
-                let exclude = &core.policy.filter.exclude_groups;
-                core.objects.groups_of(object, exclude).iter().any(is_one)
+                let direct = core.objects.direct_groups(object);
+                direct.iter().any(|group| self.within.contains(group))
             }
             (false, None) => false,
         }
     }
 
-    /// Whether the word means this user or device.
-    pub(super) fn means(&self, subject: Id<Subject>) -> bool {
-        let place = subject.index();
+    /// Whether the word means this user or device. The place may be another's since it was looked at, so whoever is found is
+    /// asked again.
+    pub(super) fn means(&self, core: &Core, id: Id<Subject>) -> bool {
+        let place = id.index();
         let bits = self.subjects.get(place / 64).copied().unwrap_or(0);
-        bits >> (place % 64) & 1 == 1
+        let is_found = bits >> (place % 64) & 1 == 1;
+        is_found && (core.subjects.arena.get(id)).is_some_and(|is| self.is_meant(core, is))
     }
 
     /// Whether the word means this group of a directory.

@@ -20,6 +20,9 @@ use crate::identity::view::Standing;
 /// Addresses that a row holds.
 const MAX_ADDRESSES: usize = 4;
 
+/// A step among groups looks at this many times fewer places: the groups above each are gone through.
+const WITHIN_SHARE: usize = 32;
+
 /// What a list holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameKind {
@@ -99,6 +102,7 @@ pub struct NameScan {
 #[derive(Clone, Copy, Debug)]
 enum At {
     Objects(usize),
+    Within(usize),
     Subjects(usize),
     Groups(usize),
     End,
@@ -128,7 +132,16 @@ impl NameScan {
                 }
                 let more = next(from, core.objects.arena.places());
                 let more = more.filter(|_| !self.meanings.is_empty());
-                self.at = more.map_or(At::Subjects(0), At::Objects);
+                self.at = more.map_or(At::Within(0), At::Objects);
+            }
+            (At::Within(from), _) => {
+                let places = places.div_ceil(WITHIN_SHARE);
+                for meaning in &mut self.meanings {
+                    meaning.look_at_groups(core, from, places);
+                }
+                let more = Some(from + places).filter(|next| *next < core.objects.arena.places());
+                let more = more.filter(|_| self.meanings.iter().any(Meaning::has_groups));
+                self.at = more.map_or(At::Subjects(0), At::Within);
             }
             (At::Objects(_), NameKind::Groups) => self.at = At::Subjects(0),
             (At::Subjects(from), NameKind::Groups) => {
@@ -166,7 +179,7 @@ impl NameScan {
             NameKind::Users | NameKind::Groups => SubjectKind::User,
         };
         for (id, subject) in core.subjects.arena.slice_with_ids(from, places) {
-            if subject.kind == kind && self.meanings.iter().all(|meaning| meaning.means(id)) {
+            if subject.kind == kind && self.meanings.iter().all(|meaning| meaning.means(core, id)) {
                 let domain = &core.domains.arena[subject.domain].name;
                 let sessions = u64::from(subject.sessions);
                 let place = place(&subject.name, domain, sessions, self.order);

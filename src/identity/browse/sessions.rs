@@ -193,7 +193,8 @@ impl SessionScan {
             last.and_then(|last| producers.get(usize::from(last.producer)))
         };
         (0u32..).zip(&self.meanings).all(|(place, meaning)| {
-            let is = |subject: Option<Id<Subject>>| subject.is_some_and(|id| meaning.means(id));
+            let is =
+                |subject: Option<Id<Subject>>| subject.is_some_and(|id| meaning.means(core, id));
             let names = |producer: &Producer| producer.words >> place & 1 == 1;
             let from = || named >> place & 1 == 1 && producer().is_some_and(names);
             match meaning.word.field {

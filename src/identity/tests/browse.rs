@@ -175,6 +175,16 @@ fn names_are_listed_with_their_sessions() {
         list(NameKind::Users, "group:Inner user1", Order::Name),
         [told("User1", 0)]
     );
+    // He is in a group of the group, and has no session.
+    assert_eq!(
+        list(
+            NameKind::Users,
+            "group:Outer user1 user:=user1",
+            Order::Name
+        ),
+        [told("User1", 0)]
+    );
+    assert_eq!(list(NameKind::Users, "group:Outer", Order::Name).len(), 11);
     assert_eq!(
         list(NameKind::Users, "", Order::Sessions)[..3],
         [told("User3", 2), told("User12", 1), told("User15", 1)]
