@@ -168,3 +168,91 @@ fn hole_text(hole: &Hole, zone: &TimeZone) -> String {
     };
     format!("from {from} to {until}: {what}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nobody() -> Past {
+        let at = |text: &str| text.parse().expect("a time");
+        Past {
+            who: "10.8.0.7".into(),
+            at: at("2026-11-20T14:05:00Z"),
+            now: at("2026-11-21T00:00:00Z"),
+            sessions: Vec::new(),
+            kept: true,
+            begins: Some(at("2026-11-01T00:00:00Z")),
+            holes: Vec::new(),
+            damaged: Vec::new(),
+            truncated: false,
+            unfinished: false,
+        }
+    }
+
+    fn text(answer: &Past) -> String {
+        render(answer, false, &TimeZone::UTC)
+    }
+
+    #[test]
+    fn nobody_is_said_only_where_it_is_known() {
+        assert!(text(&nobody()).contains("\nnobody: no session of 10.8.0.7 is known\n"));
+        let hole = Hole {
+            from: None,
+            until: None,
+            why: "crashed".into(),
+            lost: None,
+        };
+        let begins = Some(nobody().now);
+        for answer in [
+            Past { begins, ..nobody() },
+            Past {
+                begins: None,
+                ..nobody()
+            },
+            Past {
+                begins: None,
+                kept: false,
+                ..nobody()
+            },
+            Past {
+                holes: vec![hole],
+                ..nobody()
+            },
+            Past {
+                damaged: vec!["a.jh: it ends".into()],
+                ..nobody()
+            },
+            Past {
+                truncated: true,
+                ..nobody()
+            },
+            Past {
+                unfinished: true,
+                ..nobody()
+            },
+        ] {
+            let text = text(&answer);
+            assert!(!text.contains("nobody"), "{text}");
+            assert!(
+                text.contains("\nnot known: no session of 10.8.0.7 was found"),
+                "{text}"
+            );
+            assert!(text.contains("\nnote"), "{text}");
+        }
+    }
+
+    #[test]
+    fn too_little_time_is_not_too_many_sessions() {
+        let slow = text(&Past {
+            unfinished: true,
+            ..nobody()
+        });
+        assert!(slow.contains("was not read to its end"), "{slow}");
+        assert!(!slow.contains("ask for an address"), "{slow}");
+        let many = text(&Past {
+            truncated: true,
+            ..nobody()
+        });
+        assert!(many.contains("ask for an address"), "{many}");
+    }
+}

@@ -202,6 +202,21 @@ impl Log {
         }
     }
 
+    /// Has a new segment, without a block.
+    #[cfg(test)]
+    pub(super) fn begin_empty(&mut self, now: UtcMillis) -> io::Result<()> {
+        self.open = Some(self.begin(now)?);
+        Ok(())
+    }
+
+    /// Ends the open segment as after a write that failed.
+    #[cfg(test)]
+    pub(super) fn abandon(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.abandon();
+        }
+    }
+
     /// Begins a segment whose name sorts behind all others and behind what ended in them, whatever the clock says.
     fn begin(&mut self, now: UtcMillis) -> io::Result<Open> {
         DirBuilder::new()

@@ -92,3 +92,118 @@ impl EndedQueue {
         self.0.lock().ended.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::identity::core::LogOffTarget;
+    use crate::identity::event::{Claim, IdentityEvent, Logon, Strength, user_ref};
+    use crate::identity::name::Name;
+    use crate::identity::policy::{DomainPolicy, Policy};
+    use crate::identity::view::Epoch;
+    use crate::identity::{Batch, Core};
+    use crate::runtime::clock;
+    use crate::runtime::report::Reports;
+    use crate::runtime::supervisor::Tasks;
+    use crate::writer::Writer;
+    use tokio_util::sync::CancellationToken;
+
+    fn logon(address: IpAddr) -> Batch {
+        let now = clock::utc_now();
+        let event = IdentityEvent {
+            producer: "vpn".into(),
+            record: "1".into(),
+            occurred_at: now,
+            received_at: now,
+            address: Some(address),
+            claim: Claim::Logon(Logon {
+                user: user_ref("ada@corp.example.com", None, None).expect("a user"),
+                device: None,
+                groups: Vec::new(),
+                strength: Strength::Strong,
+                logon_id: None,
+            }),
+        };
+        Batch::Events {
+            events: vec![event],
+            bookmark: None,
+        }
+    }
+
+    /// Whoever looks at the table first and here next misses nobody.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_session_that_is_not_in_the_table_any_more_waits_here() {
+        let domain = DomainPolicy {
+            name: Name::new("corp.example.com").expect("a name"),
+            netbios: None,
+            aliases: Vec::new(),
+        };
+        let policy = Policy {
+            logoff_time: std::time::Duration::from_secs(3600),
+            domains: vec![domain],
+            history: true,
+            ..Policy::default()
+        };
+        let (writer, parts) = Writer::new(Core::new(Epoch(1), policy), Reports::default());
+        let (tasks, stop) = (Tasks::new(), CancellationToken::new());
+        let ends = stop.clone();
+        tasks.spawn("writer", async move {
+            writer.run(ends).await.expect("no panic");
+        });
+        for round in 1..=500_u16 {
+            // Another place each time: an older logon would not count after the log-off.
+            let [high, low] = round.to_be_bytes();
+            let address = IpAddr::from([10, 1, high, low]);
+            let is_there = || {
+                let core = parts.reader.read();
+                core.address(address)
+                    .is_some_and(|view| view.user.is_some())
+            };
+            parts.intake.apply(logon(address)).await.expect("applied");
+            assert!(is_there(), "he came");
+            let left = Batch::LogOff(LogOffTarget::Address(address));
+            parts.intake.send(left).await.expect("it will be applied");
+            while is_there() {
+                std::hint::spin_loop();
+            }
+            assert_eq!(parts.ended.waiting(), usize::from(round));
+        }
+        stop.cancel();
+        tasks.ended().await;
+    }
+
+    #[test]
+    fn a_look_goes_on_where_it_was_and_past_what_was_taken() {
+        let queue = EndedQueue::default();
+        let one = |number: i64| Ended {
+            address: IpAddr::from([10, 1, 2, 3]),
+            kind: crate::identity::state::SubjectKind::User,
+            domain: "corp.example.com".into(),
+            name: "ada".into(),
+            device: None,
+            since: UtcMillis(0),
+            until: UtcMillis(number),
+            ended: UtcMillis(number),
+            reason: None,
+            by: "vpn".into(),
+            by_record: "1".into(),
+            next: None,
+            evidence: crate::identity::ended::Held {
+                producer: "vpn".into(),
+                record: "1".into(),
+                occurred_at: UtcMillis(0),
+                received_at: UtcMillis(0),
+                strength: Strength::Strong,
+            },
+        };
+        queue.push((0..5).map(one).collect());
+        let mut seen = Vec::new();
+        let next = queue.look(0, 2, |ended| seen.push(ended.ended.0));
+        assert_eq!(next, Some(2));
+        let (_taken, _lost) = queue.take(3);
+        let next = queue.look(2, 2, |ended| seen.push(ended.ended.0));
+        assert_eq!((next, seen), (None, vec![0, 1, 3, 4]));
+    }
+}

@@ -20,6 +20,9 @@ use crate::runtime::clock;
 use crate::runtime::supervisor::Tasks;
 use crate::writer::{EndedQueue, MAX_WAITING};
 
+mod files;
+mod holes;
+
 const T0: i64 = 1_795_000_000_000;
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
