@@ -256,9 +256,10 @@ impl Keeper {
 
     /// The history begins with a table of that instant; `None`: empty.
     async fn start(&mut self, limits: Limits, table_of: Option<UtcMillis>) {
-        let folder = &self.shared.folder;
-        self.log
-            .get_or_insert_with(|| Log::new(folder.clone(), limits));
+        match &mut self.log {
+            Some(log) => log.set_limits(limits),
+            None => self.log = Some(Log::new(self.shared.folder.clone(), limits)),
+        }
         let (at, table_of) = (clock::utc_now().0, table_of.map(|table_of| table_of.0));
         let start = Mark::Start { at, table_of };
         self.shared.unwritten.lock().start(start);

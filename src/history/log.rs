@@ -152,6 +152,11 @@ impl Log {
         self.limits
     }
 
+    /// How much is kept from now on.
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Writes a block, in a new segment if the open one is full or of another day. It is safe on the disk then.
     ///
     /// # Errors

@@ -106,6 +106,13 @@ pattern = 'out user=(?<user>\S+) ip=(?<address>\S+)'
         answer["sessions"][0]["user"] == user
     }
 
+    /// Why not all is known of then.
+    fn holes(&self, at: &str) -> Vec<Value> {
+        let (_, answer) = self.then(ADDRESS, at);
+        let holes = answer["holes"].as_array().expect("a list");
+        holes.iter().map(|hole| hole["why"].clone()).collect()
+    }
+
     /// Who was there then, by address and by name.
     fn then(&self, who: &str, at: &str) -> (i32, Value) {
         self.ask(&["query-user", who, "--at", at, "--json"])
@@ -182,6 +189,7 @@ fn who_was_there_is_known_after_an_end_in_order_and_after_a_kill() {
     site.end("-TERM");
     site.start();
     assert!(is_alice(&site), "{:?}", site.then(ADDRESS, &with_alice));
+    assert_eq!(site.holes(&with_alice), Vec::<Value>::new());
     site.say(&format!("in user=bob ip={ADDRESS}"));
     until("bob is there", || site.is_there("bob"));
     let with_bob = a_moment_ago();
@@ -207,14 +215,37 @@ fn who_was_there_is_known_after_an_end_in_order_and_after_a_kill() {
         std::thread::sleep(Duration::from_millis(1500));
         found && last == bytes()
     });
+    let just_before = a_moment_ago();
     site.end("-KILL");
     site.start();
     assert!(is_alice(&site), "{:?}", site.then(ADDRESS, &with_alice));
     assert!(is_bob(&site), "{:?}", site.then(ADDRESS, &with_bob));
+    assert!(site.holes(&just_before).contains(&"crashed".into()));
     let (_, explained) = site.ask(&["query-user", ADDRESS, "--explain", "--json"]);
     let ended = explained["explained"][0]["before"]
         .as_array()
         .expect("a list");
     let users: Vec<&Value> = ended.iter().map(|past| &past["user"]).collect();
     assert_eq!(users, ["corp.example.com\\bob", "corp.example.com\\alice"]);
+}
+
+#[test]
+fn who_was_in_a_table_that_cannot_be_read_any_more_is_not_taken_for_nobody() {
+    let mut site = Site::new();
+    site.start();
+    site.say(&format!("in user=alice ip={ADDRESS}"));
+    until("alice is there", || site.is_there("alice"));
+    let with_alice = a_moment_ago();
+    site.end("-TERM");
+    let snapshot = site.folder.path().join("state/snapshot");
+    std::fs::write(snapshot, "damaged").expect("written");
+    site.start();
+    let (code, answer) = site.then(ADDRESS, &with_alice);
+    assert_eq!((code, &answer["sessions"]), (1, &Value::Array(Vec::new())));
+    assert_eq!(site.holes(&with_alice), ["crashed"]);
+    let output = jims(&site.configuration())
+        .args(["query-user", ADDRESS, "--at", &with_alice])
+        .output();
+    let text = String::from_utf8(output.expect("jims runs").stdout).expect("text");
+    assert!(text.contains("not known: no session of"), "{text}");
 }
