@@ -247,7 +247,7 @@ fn a_small_screen_says_so_and_any_size_is_drawn() {
                 show(&mut model, view);
                 let text = screen(&model);
                 if (columns < 60 || lines < 16) && columns > 12 {
-                    assert!(text.starts_with("too small"), "{text}");
+                    assert!(text.starts_with("60x16 needed"), "{text}");
                 }
             }
             open_session(&mut model);
@@ -499,7 +499,8 @@ fn a_probe_opens_the_detail_and_its_steps_appear_there() {
         [],
         "a syslog source cannot be asked"
     );
-    press(&mut model, Key::Esc);
+    assert!(model.detail.is_none());
+    assert!(!screen(&model).contains("p probe"), "nor is it offered");
     press(&mut model, Key::Down);
     press(&mut model, Key::Down);
     let deed = Deed::Probe("dc1".into());
@@ -525,6 +526,7 @@ fn a_probe_opens_the_detail_and_its_steps_appear_there() {
     };
     let answer = Ok(Box::new(Answer::Probe { probed }));
     update(&mut model, Message::Acted { deed, answer });
+    assert!(screen(&model).contains("dc1: rights does not work: seen"));
     press(&mut model, Key::End);
     assert!(screen(&model).contains("try: add the right"));
 }
@@ -540,7 +542,18 @@ fn names_lead_to_their_sessions_and_back() {
         "user:=alice domain:=corp.example.com"
     );
     press(&mut model, Key::Esc);
-    assert_eq!(model.view, View::Sessions, "the filter goes first");
+    assert_eq!(model.view, View::Names, "the way back is to the name");
+    assert_eq!(model.sessions.filter, "");
+    press(&mut model, Key::Enter);
+    press(&mut model, Key::Char('/'));
+    type_text(&mut model, " x");
+    press(&mut model, Key::Enter);
+    press(&mut model, Key::Esc);
+    assert_eq!(
+        model.view,
+        View::Sessions,
+        "a filter of one's own goes first"
+    );
     press(&mut model, Key::Esc);
     assert_eq!(model.view, View::Names);
     model.kind = NameKind::Groups;
