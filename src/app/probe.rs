@@ -26,10 +26,8 @@ pub fn probe_targets(config: &Config) -> Vec<String> {
         .iter()
         .map(|source| source.name.clone());
     let directories = config.directories.iter();
-    let servers =
-        directories.filter(|directory| matches!(directory.source, DirectorySource::Ldap(_)));
     sources
-        .chain(servers.map(|directory| directory.name.to_string()))
+        .chain(directories.map(|directory| directory.name.to_string()))
         .collect()
 }
 
@@ -99,7 +97,7 @@ async fn source(config: &Config, target: &str, resolver: &Resolver) -> Option<Pr
             directory::preflight(ldap, &directory.domain, resolver, &mut preflight).await;
         }
         DirectorySource::Ldif(path) => {
-            preflight.pass("file", format!("it is read from {}", path.display()));
+            directory::preflight_file(path, &directory.domain, &mut preflight).await;
         }
     }
     Some(probed(target, "directory", preflight))
@@ -214,6 +212,9 @@ fn not_asked(error: NotAsked, address: IpAddr) -> Refusal {
 }
 
 fn unknown(config: &Config, target: &str) -> Refusal {
+    if let Some(refusal) = sends_by_itself(config, target) {
+        return refusal;
+    }
     let known = probe_targets(config);
     let is_address = target.parse::<IpAddr>().is_ok();
     let message = if is_address {
@@ -234,4 +235,25 @@ fn unknown(config: &Config, target: &str) -> Refusal {
             format!("one of: {}; or {probes}", known.join(", "))
         },
     }
+}
+
+/// Whoever sends to us cannot be asked.
+fn sends_by_itself(config: &Config, target: &str) -> Option<Refusal> {
+    let mut senders = config.syslog.iter().flat_map(|syslog| &syslog.sources);
+    let mut pushers = config.firewall_pushes.iter();
+    let (what, remedy) = if senders.any(|source| source.name == target) {
+        let remedy = format!(
+            "`jims status` says what it sent; `jims syslog-test --source {target}` reads lines as it would"
+        );
+        ("a syslog source", remedy)
+    } else if pushers.any(|push| push.name == target) {
+        let remedy = "`jims status` says what it sent".to_owned();
+        ("a firewall that pushes", remedy)
+    } else {
+        return None;
+    };
+    Some(Refusal {
+        message: format!("{target} is {what}: it sends by itself and cannot be asked"),
+        remedy,
+    })
 }

@@ -89,7 +89,9 @@ fn render(answer: &Query) -> String {
         text.push_str(&session_text(session, answer));
     }
     if answer.sessions.is_empty() {
-        text.push_str(&format!("no session of {}\n", escape(&answer.who)));
+        let remark = answer.remark.as_deref();
+        let remark = remark.map_or_else(String::new, |remark| format!(": {}", escape(remark)));
+        text.push_str(&format!("no session of {}{remark}\n", escape(&answer.who)));
         let nothing_else = answer.explained.is_empty() && answer.ended.is_empty();
         if answer.users.is_empty() && answer.devices.is_empty() && nothing_else {
             return text + &point_text(answer);
@@ -341,6 +343,7 @@ mod tests {
             devices: vec![],
             ended: vec![],
             explained: vec![],
+            remark: None,
             truncated: false,
             point: None,
         }

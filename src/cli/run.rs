@@ -30,7 +30,7 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "demo")]
     check: bool,
     /// With --check: connect to each event source and directory once, step by step
-    #[arg(long, requires = "check")]
+    #[arg(long, requires = "check", conflicts_with = "demo")]
     connect: bool,
     /// Run a self-contained site, whatever is configured: a directory from a file, simulated senders and firewall
     #[arg(long)]

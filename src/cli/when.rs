@@ -27,6 +27,9 @@ fn read(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String
     if let Ok(at) = text.parse::<Timestamp>() {
         return Ok(at);
     }
+    if text == "now" {
+        return Ok(now);
+    }
     if let Some(before) = ago(text) {
         let at = now.to_zoned_datetime(zone.clone()).checked_sub(before);
         return at
@@ -122,6 +125,7 @@ mod tests {
             ("2h ago", "2026-11-20T12:00:00Z"),
             ("1h30m ago", "2026-11-20T12:30:00Z"),
             ("3 days ago", "2026-11-17T14:00:00Z"),
+            ("now", "2026-11-20T14:00:00Z"),
             // The hour that is there twice, and the one that is not there.
             ("2026-10-25 02:30", "2026-10-25T00:30:00Z"),
             ("2026-03-29 02:30", "2026-03-29T01:30:00Z"),

@@ -13,7 +13,8 @@ use super::server::{Desk, Site};
 use crate::identity::Core;
 use crate::identity::address::canonical;
 use crate::identity::explain::{Effect, FactKind, Holder, Step};
-use crate::identity::outcome::IgnoreReason;
+use crate::identity::outcome::{EndReason, IgnoreReason};
+use crate::identity::view::LastEnded;
 use crate::runtime::report::Fact;
 
 /// Who ends sessions by the clock, and for operators, filters and directories.
@@ -45,9 +46,10 @@ fn one<S: Site>(desk: &Desk<S>, address: IpAddr, found: &Query, hosts: &Hosts) -
     let (user, device, ignored) = {
         let core = desk.reader.read();
         let story = core.story(address);
+        let last = core.address(address).and_then(|view| view.last_ended);
         let said = |steps: &[Step<'_>]| -> Vec<Said> {
             (0..steps.len())
-                .filter_map(|place| self::said(steps, place, hosts))
+                .filter_map(|place| self::said(steps, place, hosts, last))
                 .collect()
         };
         let remembered = desk.unheeded.of(address);
@@ -96,7 +98,7 @@ fn clock(ahead_ms: i64) -> String {
     }
 }
 
-fn said(steps: &[Step<'_>], place: usize, hosts: &Hosts) -> Option<Said> {
+fn said(steps: &[Step<'_>], place: usize, hosts: &Hosts, last: Option<&LastEnded>) -> Option<Said> {
     let step = steps.get(place)?;
     let producer: &str = step.evidence.producer;
     let source = hosts.get(producer);
@@ -111,8 +113,25 @@ fn said(steps: &[Step<'_>], place: usize, hosts: &Hosts) -> Option<Said> {
         evidence,
         source: source.cloned(),
         effect: effect(step, place == 0, steps.get(place + 1..).unwrap_or_default()).to_owned(),
-        why: why(step).to_owned(),
+        why: ended_here(step, last)
+            .unwrap_or_else(|| why(step))
+            .to_owned(),
     })
+}
+
+/// Why `jims` itself ended the session, if it was the last that ended there.
+fn ended_here(step: &Step<'_>, last: Option<&LastEnded>) -> Option<&'static str> {
+    let last = last.filter(|last| last.at == step.evidence.received_at)?;
+    match (step.kind, last.reason?) {
+        (FactKind::Closed, EndReason::Operator) => Some("an operator ended it"),
+        (FactKind::Closed, EndReason::Filter) => {
+            Some("a filter leaves the user or the address out now")
+        }
+        (FactKind::Closed, EndReason::Directory) => {
+            Some("the directory has removed or disabled the user")
+        }
+        (_, _) => None,
+    }
 }
 
 /// Whether `jims` itself said so.
@@ -160,7 +179,7 @@ fn why(step: &Step<'_>) -> &'static str {
             "the computer itself said who is signed on, which is as sure as a logon"
         }
         (FactKind::Strong, Effect::Take, _) => {
-            "a sure logon takes the address, whoever was there before"
+            "a strong logon takes the address, whoever was there before"
         }
         (FactKind::Strong | FactKind::Weak, Effect::Renew, _) => {
             "the same again, later: the logoff time began anew"
@@ -169,9 +188,7 @@ fn why(step: &Step<'_>) -> &'static str {
             "nobody was there by better evidence, and weak evidence is enough then"
         }
         (FactKind::Weak, Effect::Take, _) => "weak evidence displaces weak evidence that is older",
-        (FactKind::Weak, _, _) => {
-            "weak evidence does not displace strong: whoever logged on for sure stays"
-        }
+        (FactKind::Weak, _, _) => "weak evidence does not displace strong: whoever logged on stays",
         (FactKind::Seen, Effect::Renew, _) => {
             "seen again without a new logon: the logoff time began anew"
         }
@@ -243,9 +260,7 @@ fn address_filter(core: &Core, address: IpAddr) -> String {
 /// The rule behind the word.
 fn rule(reason: IgnoreReason) -> &'static str {
     match reason {
-        IgnoreReason::Weaker => {
-            "weak evidence does not displace strong: whoever logged on for sure stays"
-        }
+        IgnoreReason::Weaker => "weak evidence does not displace strong: whoever logged on stays",
         IgnoreReason::Older => "later evidence, or a later logoff, was there already",
         IgnoreReason::PastDeadline => "its logoff time had passed when it arrived",
         IgnoreReason::OtherUser => {

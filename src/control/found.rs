@@ -28,6 +28,9 @@ pub struct Query {
     /// Why each address is as it is; empty unless asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub explained: Vec<Explained>,
+    /// Why nothing is known of whom was asked for, where that can be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
     /// Whether lists were cut at [`MAX_LISTED`](super::protocol::MAX_LISTED).
     pub truncated: bool,
     /// What the enforcement point would be told; null unless asked for.

@@ -22,6 +22,7 @@ pub mod pushes;
 mod query;
 pub mod server;
 mod status;
+mod unknown;
 
 pub use self::ignored::Unheeded;
 pub use self::server::{ControlServer, Desk, Site};

@@ -352,6 +352,7 @@ mod tests {
                 devices: Vec::new(),
                 ended: Vec::new(),
                 explained: Vec::new(),
+                remark: None,
                 truncated: false,
                 point: None,
             };

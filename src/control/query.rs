@@ -9,6 +9,7 @@ use super::protocol::{
     DeviceSession, Ended, Evidence, KnownDevice, KnownUser, MAX_LISTED, PastSession, Query,
     Session, timestamp,
 };
+use super::unknown;
 use crate::identity::Core;
 use crate::identity::address::canonical;
 use crate::identity::core::LogOffTarget;
@@ -34,6 +35,7 @@ pub(super) fn query(core: &Core, who: &str, down: &Down, now: UtcMillis) -> Quer
         devices: Vec::new(),
         ended: Vec::new(),
         explained: Vec::new(),
+        remark: None,
         truncated: false,
         point: None,
     };
@@ -62,6 +64,7 @@ pub(super) fn query(core: &Core, who: &str, down: &Down, now: UtcMillis) -> Quer
         .take(MAX_LISTED)
         .filter_map(|address| session(core, &core.address(address)?, down))
         .collect();
+    answer.remark = unknown::remark(core, &answer);
     answer
 }
 

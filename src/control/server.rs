@@ -25,7 +25,7 @@ use super::protocol::{
     LogOff, MAX_REQUEST_BYTES, PointStatus, PointView, Probed, PushStatus, Query, Refreshed,
     Refusal, Request, ServerStatus, Tail, Told, VERSION, timestamp,
 };
-use super::{explain, list, query, status};
+use super::{explain, list, query, status, unknown};
 use crate::config;
 use crate::identity::Batch;
 use crate::identity::ended::Ended;
@@ -346,12 +346,12 @@ impl<S: Site> Connection<S> {
         answered(changed, Answer::CollectorChanged)
     }
 
-    /// Who was there: those who are there still, and what the history has.
     async fn sessions(&self, page: Browse) -> Result<SessionsPage, Refusal> {
         let (reader, down) = (self.desk.reader.clone(), self.down());
         apart(move || list::sessions(&reader, &page, down)).await
     }
 
+    /// Who was there: those who are there still, and what the history has.
     async fn past(&self, who: &str, at: jiff::Timestamp) -> Answer {
         let (now, at) = (clock::utc_now(), UtcMillis(at.as_millisecond()));
         if at > now {
@@ -361,7 +361,10 @@ impl<S: Site> Connection<S> {
             );
         }
         // Looked for first: who ends meanwhile is in one of them at least.
-        let before = self.find(who);
+        let before = match self.find(who) {
+            Ok(found) => found,
+            Err(refusal) => return Answer::Error(refusal),
+        };
         let still = past::still_there(&self.desk.reader.read(), &before, at, now);
         let whom = past::whom(&self.desk.reader.read(), &before);
         let kept = self.desk.site.past(whom, at).await;
@@ -369,7 +372,10 @@ impl<S: Site> Connection<S> {
     }
 
     async fn query(&self, who: &str, point: Option<String>, explain: bool) -> Answer {
-        let mut found = self.find(who);
+        let mut found = match self.find(who) {
+            Ok(found) => found,
+            Err(refusal) => return Answer::Error(refusal),
+        };
         if explain {
             found.ended = query::ended_before(&self.desk.reader, &found);
             let whom = past::whom(&self.desk.reader.read(), &found);
@@ -398,7 +404,10 @@ impl<S: Site> Connection<S> {
     }
 
     async fn log_off(&self, who: &str) -> Answer {
-        let before = self.find(who);
+        let before = match self.find(who) {
+            Ok(found) => found,
+            Err(refusal) => return Answer::Error(refusal),
+        };
         for target in query::log_off_targets(&before) {
             if let Err(stopped) = self.desk.intake.apply(Batch::LogOff(target)).await {
                 return refuse(stopped.to_string(), "ask again when it has started");
@@ -416,9 +425,10 @@ impl<S: Site> Connection<S> {
         })
     }
 
-    fn find(&self, who: &str) -> Query {
-        let down = self.down();
-        query::query(&self.desk.reader.read(), who, &down, clock::utc_now())
+    fn find(&self, who: &str) -> Result<Query, Refusal> {
+        unknown::check(who)?;
+        let (down, now) = (self.down(), clock::utc_now());
+        Ok(query::query(&self.desk.reader.read(), who, &down, now))
     }
 
     /// Producers that do not work now.

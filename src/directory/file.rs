@@ -11,6 +11,7 @@ use super::ldif::{self, Contents, LdifError};
 use crate::identity::directory::{DirectoryStep, ObjectKind};
 use crate::identity::name::Name;
 use crate::runtime::clock::monotonic_now;
+use crate::runtime::preflight::Preflight;
 use crate::runtime::report::Health;
 use crate::runtime::supervisor::blocking;
 use crate::writer::Stopped;
@@ -170,6 +171,21 @@ impl File {
             Some(counts) => format!("{path}: {counts}"),
             None => format!("{path}: as before the restart"),
         }
+    }
+}
+
+/// Reads a directory file once, as a running service would, and changes nothing.
+pub async fn preflight_file(path: &Path, domain: &Name, steps: &mut Preflight) {
+    let (owned, domain) = (path.to_owned(), domain.clone());
+    let contents = blocking(move || read(&owned, &domain)).await;
+    let panicked = || {
+        Err(FileError::Panicked {
+            path: path.to_owned(),
+        })
+    };
+    match contents.unwrap_or_else(panicked) {
+        Ok(contents) => steps.pass("file", format!("{}: {}", path.display(), count(&contents))),
+        Err(error) => steps.fail("file", error.to_string(), error.remedy()),
     }
 }
 

@@ -31,6 +31,7 @@ use crate::runtime::report::Report;
 use crate::wire::ldap::Entry;
 use crate::writer::{Intake, Reader};
 
+pub use self::file::preflight_file;
 pub use self::preflight::preflight;
 pub use self::server::ServerError;
 

@@ -164,6 +164,12 @@ impl Core {
         Some(&self.domains.arena[id].name)
     }
 
+    /// The DNS names of domains that are configured or a directory's.
+    pub fn known_domains(&self) -> impl Iterator<Item = &str> {
+        let known = self.domains.known();
+        known.map(|id| self.domains.arena[id].name.as_str())
+    }
+
     /// Counts.
     #[must_use]
     pub fn totals(&self) -> Totals {

@@ -542,6 +542,7 @@ pub(super) fn query() -> Query {
         devices: Vec::new(),
         ended: Vec::new(),
         explained: vec![explained()],
+        remark: None,
         truncated: false,
         point: None,
     }

@@ -49,6 +49,46 @@ fn without_a_service_the_commands_say_what_to_do() {
 }
 
 #[test]
+fn a_probe_reads_a_directory_file_and_says_who_sends_by_himself() {
+    let folder = tempfile::tempdir().expect("folder");
+    let config = configuration(
+        folder.path(),
+        r#"
+schema = 1
+[[directory_service]]
+name = "corp"
+domain = "corp.example.com"
+ldif_file = "corp.ldif"
+[[syslog_source]]
+name = "vpn"
+senders = ["127.77.0.9"]
+templates = ["juniper-secure-connect"]
+domain = "corp.example.com"
+"#,
+    );
+    let probe = |name: &str| {
+        let mut command = jims();
+        command.arg("--config").arg(&config).args(["probe", name]);
+        command
+    };
+    fs::write(folder.path().join("corp.ldif"), "no entries\n").expect("written");
+    let output = probe("corp").assert().code(1);
+    let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    assert!(text.contains("correct the file"), "{text}");
+    let user = "dn: CN=Ada,DC=corp,DC=example,DC=com\nobjectClass: user\nsAMAccountName: ada\n\
+                objectGUID:: AAECAwQFBgcICQoLDA0ODw==\n";
+    fs::write(folder.path().join("corp.ldif"), user).expect("written");
+    let output = probe("corp").assert().code(0);
+    let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    assert!(text.contains("1 user"), "{text}");
+    let text = stderr(&mut probe("vpn"), 2);
+    assert!(
+        text.contains("jims: vpn is a syslog source: it sends by itself and cannot be asked\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_configuration_that_is_not_there_is_named() {
     let text = stderr(
         jims().args(["--config", "/nonexistent/a\u{1b}[2Jb", "status"]),

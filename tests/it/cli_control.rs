@@ -552,7 +552,19 @@ async fn refresh_says_what_is_done_or_that_nobody_is_pushed_to() {
 async fn what_is_not_known_is_no_and_not_an_error() {
     let running = Running::start();
     let (code, text, _) = running.jims(&["query-user", "nobody"]).await;
-    assert_eq!((code, text.as_str()), (1, "no session of nobody\n"));
+    assert_eq!(
+        (code, text.as_str()),
+        (
+            1,
+            "no session of nobody: neither the table nor a directory has that name\n"
+        )
+    );
+    let (code, _, text) = running.jims(&["query-user", "10.20.0.0/24"]).await;
+    assert_eq!(code, 2);
+    assert!(
+        text.starts_with("jims: 10.20.0.0/24 is a network\ntry: "),
+        "{text}"
+    );
     let (code, text, _) = running.jims(&["log-off", "nobody"]).await;
     assert_eq!(
         (code, text.as_str()),

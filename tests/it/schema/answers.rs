@@ -174,6 +174,7 @@ fn query() -> Query {
         devices: vec![device()],
         ended: vec![past_session()],
         explained: vec![explained()],
+        remark: None,
         truncated: false,
         point: Some(PointView {
             name: "srx".into(),
@@ -198,6 +199,7 @@ fn empty_query() -> Query {
         devices: Vec::new(),
         ended: Vec::new(),
         explained: Vec::new(),
+        remark: Some("neither the table nor a directory has that name".into()),
         point: None,
         ..query()
     }
