@@ -21,11 +21,17 @@ use super::{empty, filter, summary};
 use crate::control::protocol::Tail;
 use crate::text::{count, thousands};
 
+/// The least that names are squeezed to, if they are longer.
+const LEAST_NAME: usize = 8;
+
+/// What they have at most where there is no room.
+const MOST_NAME: usize = 16;
+
 const COLUMNS: [Column; 7] = [
     text("TIME", 9, 2),
     text("WHAT", 8, 0),
     text("ADDRESS", 9, 0),
-    text("WHO", 16, 0).yielding(),
+    text("WHO", LEAST_NAME, 0).yielding(),
     text("FROM", 5, 1),
     text("RECORD", 20, 4).yielding(),
     text("WHY", 10, 3),
@@ -91,26 +97,35 @@ pub(super) fn draw(model: &Model, paint: &mut Paint<'_>, area: Rect) {
     }
     let back = tail.back.unwrap_or(0);
     let selected = lines.len().checked_sub(1 + back - bottom);
-    let table = |name: Name| Table {
-        columns: &COLUMNS,
-        rows: lines.iter().map(|line| row(theme, line, name)).collect(),
+    let room = usize::from(area.width);
+    let name = name_that_fits(theme, &lines, room);
+    let table = Table {
+        columns: &name.columns(&lines),
+        rows: rows(theme, &lines, name),
         selected,
         sorted: None,
     };
-    // The domain gives way before the reason does.
-    let room = usize::from(area.width);
-    let whole = |name: Name, table: &Table<'_>| {
+    table.draw(paint, area, 2);
+}
+
+fn rows(theme: Theme, lines: &[&Line], name: Name) -> Vec<Vec<Cell>> {
+    lines.iter().map(|line| row(theme, line, name)).collect()
+}
+
+/// The most of a domain that neither cuts a name nor a reason.
+fn name_that_fits(theme: Theme, lines: &[&Line], room: usize) -> Name {
+    let fits = |name: &Name| {
+        let table = Table {
+            columns: &name.columns(lines),
+            rows: rows(theme, lines, *name),
+            selected: None,
+            sorted: None,
+        };
         let width = |title, room| table.width(title, theme, room);
-        width("WHY", room) == width("WHY", usize::MAX) && width("WHO", room) >= name.widest(&lines)
+        width("WHY", room) == width("WHY", usize::MAX) && width("WHO", room) >= name.widest(lines)
     };
-    let mut chosen = table(Name::Whole);
-    if !whole(Name::Whole, &chosen) {
-        chosen = table(Name::Label);
-        if !whole(Name::Label, &chosen) {
-            chosen = table(Name::Bare);
-        }
-    }
-    chosen.draw(paint, area, 2);
+    let names = [Name::Whole, Name::Label];
+    names.into_iter().find(fits).unwrap_or(Name::Bare)
 }
 
 /// How much of a domain stands behind a name.
@@ -132,6 +147,15 @@ impl Name {
             _ => None,
         });
         subjects.max().unwrap_or(0)
+    }
+
+    /// The columns; names are cut last.
+    fn columns(self, lines: &[&Line]) -> [Column; 7] {
+        let least = self.widest(lines).clamp(LEAST_NAME, MOST_NAME);
+        COLUMNS.map(|column| match column.title {
+            "WHO" => Column { least, ..column },
+            _ => column,
+        })
     }
 
     fn of(self, subject: &str) -> String {
@@ -204,14 +228,14 @@ fn cells(theme: Theme, tail: &Tail, name: Name) -> Vec<Cell> {
             Cell::new(""),
             Cell::new(&request.reason),
         ]),
-        Tail::Skipped { count } => row.extend([
-            what("skipped", Role::Warn),
-            Cell::new(""),
-            Cell::new(format!("{} pieces came too fast", thousands(*count))),
-            Cell::new(""),
-            Cell::new(""),
-            Cell::new(""),
-        ]),
+        Tail::Skipped { count } => {
+            let text = format!(
+                "{} {} pieces came too fast and were skipped",
+                theme.mark(Role::Warn),
+                thousands(*count)
+            );
+            return vec![Cell::of(text, Role::Warn)];
+        }
     }
     row
 }
