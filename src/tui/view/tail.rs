@@ -22,7 +22,7 @@ use crate::control::protocol::Tail;
 use crate::text::{count, thousands};
 
 /// The least that names are squeezed to, if they are longer.
-const LEAST_NAME: usize = 8;
+const LEAST_NAME: usize = 12;
 
 /// What they have at most where there is no room.
 const MOST_NAME: usize = 16;
