@@ -6,6 +6,8 @@ use super::model::View;
 /// Where a binding holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Place {
+    /// The screen is too small to show what a key would do; nothing else holds then.
+    TooSmall,
     /// A question waits for yes or no; nothing else holds then.
     Confirm,
     /// The filter is being typed; nothing else holds then.
@@ -40,6 +42,7 @@ impl Place {
     /// The heading in Help.
     pub(super) fn heading(self) -> &'static str {
         match self {
+            Self::TooSmall => "On a screen that is too small",
             Self::Confirm => "When something is asked",
             Self::Filter => "While a filter is typed",
             Self::SessionDetail => "Detail of a session",
@@ -215,6 +218,9 @@ pub(super) const KEYMAP: &[Binding] = &[
     bind(P::Confirm, &[Char('y'), Char('Y')], "y", Action::Yes, "yes", "Yes, do it"),
     bind(P::Confirm, &[Char('n'), Char('N'), Key::Esc], "n Esc", Action::No, "no", "No, leave it"),
     bind(P::Confirm, &[Ctrl('c')], "Ctrl-C", Action::Interrupt, "", "Quit"),
+
+    bind(P::TooSmall, &[Char('q'), Ctrl('c')], "q Ctrl-C", Action::Interrupt, "quit", "Quit; twice if more ends with it"),
+    bind(P::TooSmall, &[Ctrl('z')], "Ctrl-Z", Action::Suspend, "", "Back to the shell; `fg` goes on"),
 ];
 
 /// What a key does in these places, the most particular first.

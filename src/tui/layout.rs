@@ -17,6 +17,11 @@ use super::model::View;
 /// The least size of a screen.
 pub(super) const LEAST: (u16, u16) = (60, 16);
 
+/// Whether a screen of this size is large enough to show anything.
+pub(super) fn fits(columns: u16, lines: u16) -> bool {
+    columns >= LEAST.0 && lines >= LEAST.1
+}
+
 /// Lines of a list's body above its rows: a line that sums up, a blank one, the headings.
 pub(super) const LIST_TOP: u16 = 3;
 

@@ -21,6 +21,8 @@ mod message;
 mod model;
 mod pace;
 mod paged;
+#[cfg(test)]
+mod reliance;
 mod rows;
 mod run;
 mod tail;

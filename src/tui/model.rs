@@ -11,6 +11,7 @@ use super::keymap::Place;
 use super::layout;
 use super::message::{Deed, Refused};
 use super::paged::Paged;
+use super::rows;
 use super::tail::TailLines;
 use super::theme::Theme;
 use crate::control::protocol::{
@@ -175,6 +176,8 @@ pub(super) struct Detail {
     pub(super) refused: Option<Refused>,
     /// What came of a probe.
     pub(super) probed: Option<Result<Box<Probed>, Refused>>,
+    /// Whether it is to be asked again as soon as the open question is answered.
+    pub(super) again: bool,
     /// When it was last asked.
     pub(super) asked_at: Duration,
     /// How long the last answer took.
@@ -190,6 +193,7 @@ impl Detail {
             found: None,
             refused: None,
             probed: None,
+            again: false,
             asked_at: Duration::ZERO,
             took: Duration::ZERO,
         }
@@ -216,6 +220,13 @@ pub(super) struct Notice {
     pub(super) since: Duration,
 }
 
+impl Notice {
+    /// Whether it goes by itself; what stays is less than what is wrong now.
+    pub(super) fn passes(&self) -> bool {
+        self.since != Duration::MAX
+    }
+}
+
 /// How the dashboard was begun.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Setting {
@@ -223,6 +234,17 @@ pub(super) struct Setting {
     pub(super) ends: Option<String>,
     /// Where the service is asked, for people.
     pub(super) socket: String,
+}
+
+/// A name that was opened: its sessions are shown.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    /// What it is.
+    pub(super) kind: NameKind,
+    /// What its row said.
+    pub(super) row: NameRow,
+    /// The filter that finds its sessions; another one is the operator's own.
+    pub(super) filter: String,
 }
 
 /// All of it.
@@ -254,6 +276,8 @@ pub(super) struct Model {
     pub(super) trail: Vec<View>,
     pub(super) cursors: BTreeMap<View, Cursor>,
     pub(super) sessions: Paged<SessionRow>,
+    /// The name whose sessions are shown, if one was opened.
+    pub(super) opened: Option<Opened>,
     pub(super) names: [Paged<NameRow>; 3],
     pub(super) kind: NameKind,
     pub(super) tail: TailLines,
@@ -289,6 +313,7 @@ impl Model {
             trail: Vec::new(),
             cursors: BTreeMap::new(),
             sessions: Paged::default(),
+            opened: None,
             names: [Paged::default(), Paged::default(), Paged::default()],
             kind: NameKind::Users,
             tail: TailLines::default(),
@@ -345,6 +370,11 @@ impl Model {
         self.cursors.get(&view).copied().unwrap_or_default()
     }
 
+    /// Whether the screen is too small for anything but to say so.
+    pub(super) fn is_too_small(&self) -> bool {
+        !layout::fits(self.size.0, self.size.1)
+    }
+
     /// How many rows a list shows on this screen.
     pub(super) fn list_rows(&self) -> usize {
         layout::list_rows(self.size.0, self.size.1)
@@ -355,9 +385,32 @@ impl Model {
         layout::body_lines(self.size.0, self.size.1)
     }
 
+    /// The name whose sessions are shown, as long as nobody filters them otherwise.
+    pub(super) fn opened(&self) -> Option<&Opened> {
+        let opened = self.opened.as_ref();
+        opened.filter(|opened| self.view == View::Sessions && opened.filter == self.sessions.filter)
+    }
+
+    /// Whether a probe of the open or selected thing can come to anything.
+    pub(super) fn may_probe(&self) -> bool {
+        let of = match &self.detail {
+            Some(detail) => Some(detail.of.clone()),
+            None => rows::selected(self),
+        };
+        let asks = |status: &Status| status.producers.iter().any(|p| p.kind == "pc-probe");
+        match of {
+            Some(Subject::Session(_)) => self.status.as_deref().is_some_and(asks),
+            Some(of) => of.target().is_some(),
+            None => false,
+        }
+    }
+
     /// Where keys are looked up, the most particular place first.
     pub(super) fn places(&self) -> &'static [Place] {
         use Place as P;
+        if self.is_too_small() {
+            return &[P::TooSmall];
+        }
         if self.confirm.is_some() {
             return &[P::Confirm];
         }

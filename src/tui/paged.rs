@@ -170,6 +170,13 @@ impl<R: Row> Paged<R> {
         self.want(from, landing, rows, now)
     }
 
+    /// What is here answers another filter or order, and nothing newer comes now.
+    pub(super) fn drop_page(&mut self) {
+        self.page = None;
+        self.refused = None;
+        self.selected = 0;
+    }
+
     /// The connection is gone, and with it what was asked.
     pub(super) fn lost(&mut self) {
         self.asked = None;

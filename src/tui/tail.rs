@@ -20,15 +20,28 @@ pub(super) struct TailLines {
     pub(super) listening: bool,
     /// How many matching lines are below the selected one; `None`: the latest line is followed.
     pub(super) back: Option<usize>,
+    /// Whether lines come: somebody listens, and the service answers.
+    hearing: bool,
+    /// Since when none come, after some could.
+    deaf_since: Option<Timestamp>,
     lines: VecDeque<Line>,
     held: VecDeque<Line>,
+}
+
+/// What a line says.
+#[derive(Clone, Debug)]
+pub(super) enum Said {
+    /// It was told by the service.
+    Told(Tail),
+    /// Nobody listened: whatever happened then is not here.
+    Gap { from: Timestamp, until: Timestamp },
 }
 
 /// One line, and its words for the filter.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     /// What it says.
-    pub(super) tail: Tail,
+    pub(super) said: Said,
     words: String,
 }
 
@@ -41,7 +54,8 @@ impl TailLines {
                 self.skipped = self.skipped.saturating_add(*count);
             }
             let words = words(&tail).to_lowercase();
-            let line = Line { tail, words };
+            let said = Said::Told(tail);
+            let line = Line { said, words };
             if frozen {
                 push(&mut self.held, line);
             } else {
@@ -51,6 +65,43 @@ impl TailLines {
         }
         self.back = self.back.map(|back| back + fresh);
         self.keep_in_bounds();
+    }
+
+    /// Lines come from now on, or none do; a time without them becomes a line of its own.
+    pub(super) fn hear(&mut self, hearing: bool, now: Timestamp, frozen: bool) {
+        if hearing == self.hearing {
+            return;
+        }
+        self.hearing = hearing;
+        if !hearing {
+            self.deaf_since = Some(now);
+            return;
+        }
+        let Some(mut from) = self.deaf_since.take() else {
+            return;
+        };
+        let lines = if frozen {
+            &mut self.held
+        } else {
+            &mut self.lines
+        };
+        // Two of them with nothing between are one.
+        let latest = lines.back().map(|line| &line.said);
+        let mut fresh = 1;
+        if let Some(Said::Gap { from: before, .. }) = latest {
+            from = *before;
+            lines.pop_back();
+            fresh = 0;
+        }
+        let line = Line {
+            said: Said::Gap { from, until: now },
+            words: String::new(),
+        };
+        push(lines, line);
+        if !frozen {
+            self.back = self.back.map(|back| back + fresh);
+            self.keep_in_bounds();
+        }
     }
 
     /// The screen goes on: what waited is shown.
@@ -66,9 +117,11 @@ impl TailLines {
         self.held.len()
     }
 
-    /// How many lines are kept.
-    pub(super) fn len(&self) -> usize {
-        self.lines.len()
+    /// How many lines are kept that the service told, and how many of them match.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let told = |line: &&Line| matches!(line.said, Said::Told(_));
+        let all = self.lines.iter().filter(told).count();
+        (all, self.matching().filter(told).count())
     }
 
     /// The lines that match, the latest first.
@@ -77,10 +130,12 @@ impl TailLines {
         lines.filter(|line| self.matches(line))
     }
 
-    /// The selected line.
+    /// The selected line, if the service told it.
     pub(super) fn selected(&self) -> Option<&Tail> {
-        let found = self.matching().nth(self.back.unwrap_or(0));
-        found.map(|line| &line.tail)
+        match &self.matching().nth(self.back.unwrap_or(0))?.said {
+            Said::Told(tail) => Some(tail),
+            Said::Gap { .. } => None,
+        }
     }
 
     /// Moves the selection, towards older lines if `back`; at the latest line it follows again.
@@ -110,6 +165,9 @@ impl TailLines {
     }
 
     fn matches(&self, line: &Line) -> bool {
+        if matches!(line.said, Said::Gap { .. }) {
+            return true;
+        }
         let wanted = self.filter.to_lowercase();
         wanted
             .split_whitespace()
@@ -182,7 +240,7 @@ mod tests {
         let mut tail = TailLines::default();
         tail.take(lines(&["alice"; MAX_LINES + 5]), false);
         tail.take(vec![Tail::Skipped { count: 7 }], false);
-        assert_eq!((tail.len(), tail.skipped), (MAX_LINES, 7));
+        assert_eq!((tail.counts().0, tail.skipped), (MAX_LINES, 7));
         tail.take(lines(&["bob"; MAX_LINES + 5]), true);
         assert_eq!(tail.held(), MAX_LINES);
     }
@@ -197,6 +255,27 @@ mod tests {
         assert_eq!(tail.selected().cloned(), before);
         tail.step(false, 9);
         assert_eq!(tail.back, None, "at the end it follows");
+    }
+
+    #[test]
+    fn a_time_without_listening_is_a_line_that_every_filter_keeps() {
+        let at = |second| Timestamp::from_second(second).expect("in range");
+        let mut tail = TailLines::default();
+        tail.hear(true, at(10), false);
+        assert_eq!(shown(&tail), 0, "nothing was missed before");
+        tail.take(lines(&["alice"]), false);
+        for second in [20, 40] {
+            tail.hear(false, at(second), false);
+            tail.hear(true, at(second + 5), false);
+        }
+        tail.filter = "nobody".into();
+        let kept: Vec<_> = tail.matching().map(|line| line.said.clone()).collect();
+        let [Said::Gap { from, until }] = kept.as_slice() else {
+            panic!("{kept:?}");
+        };
+        assert_eq!((*from, *until), (at(20), at(45)), "two are one");
+        assert_eq!(tail.counts(), (1, 0));
+        assert_eq!(tail.selected(), None);
     }
 
     #[test]

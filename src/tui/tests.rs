@@ -16,11 +16,11 @@ use crate::control::protocol::{
     Answer, From, LogOff, NameKind, Probed, ProbedStep, SessionsPage, Sort, Tail,
 };
 
-const SMALL: (u16, u16) = (80, 24);
-const LARGE: (u16, u16) = (120, 40);
+pub(super) const SMALL: (u16, u16) = (80, 24);
+pub(super) const LARGE: (u16, u16) = (120, 40);
 
 /// The screen as text, without blanks at line ends.
-fn screen(model: &Model) -> String {
+pub(super) fn screen(model: &Model) -> String {
     let buffer = drawn(model);
     let width = usize::from(buffer.area.width);
     let mut text = String::new();
@@ -41,17 +41,17 @@ fn screen(model: &Model) -> String {
     text
 }
 
-fn press(model: &mut Model, key: Key) -> Vec<Effect> {
+pub(super) fn press(model: &mut Model, key: Key) -> Vec<Effect> {
     update(model, Message::Key(key))
 }
 
-fn type_text(model: &mut Model, text: &str) -> Vec<Effect> {
+pub(super) fn type_text(model: &mut Model, text: &str) -> Vec<Effect> {
     text.chars()
         .flat_map(|c| press(model, Key::Char(c)))
         .collect()
 }
 
-fn tick(model: &mut Model, seconds: u64) -> Vec<Effect> {
+pub(super) fn tick(model: &mut Model, seconds: u64) -> Vec<Effect> {
     let offset = i64::try_from(seconds).expect("few");
     update(
         model,
@@ -62,7 +62,7 @@ fn tick(model: &mut Model, seconds: u64) -> Vec<Effect> {
     )
 }
 
-fn lost(model: &mut Model) {
+pub(super) fn lost(model: &mut Model) {
     update(
         model,
         Message::Lost(Refused {
@@ -73,14 +73,14 @@ fn lost(model: &mut Model) {
 }
 
 /// Shows a view by its key.
-fn go(model: &mut Model, view: View) {
+pub(super) fn go(model: &mut Model, view: View) {
     let number = u32::try_from(view.number()).expect("few");
     let number = char::from_digit(number, 10).expect("a digit");
     press(model, Key::Char(number));
 }
 
 /// The view, with whatever its lists would have been told.
-fn show(model: &mut Model, view: View) {
+pub(super) fn show(model: &mut Model, view: View) {
     go(model, view);
     match view {
         View::Sessions => {
@@ -98,7 +98,7 @@ fn show(model: &mut Model, view: View) {
     }
 }
 
-fn open_session(model: &mut Model) {
+pub(super) fn open_session(model: &mut Model) {
     show(model, View::Sessions);
     press(model, Key::Enter);
     let asked = Question::Explain(address("10.1.2.50"));
@@ -171,7 +171,7 @@ fn without_colour_and_utf8_it_is_ascii() {
     insta::assert_snapshot!("sessions_ascii", screen(&model));
 }
 
-fn no_sessions() -> SessionsPage {
+pub(super) fn no_sessions() -> SessionsPage {
     SessionsPage {
         rows: Vec::new(),
         total: 0,
@@ -247,7 +247,7 @@ fn a_small_screen_says_so_and_any_size_is_drawn() {
                 show(&mut model, view);
                 let text = screen(&model);
                 if (columns < 60 || lines < 16) && columns > 12 {
-                    assert!(text.starts_with("too small"), "{text}");
+                    assert!(text.starts_with("60x16 needed"), "{text}");
                 }
             }
             open_session(&mut model);
@@ -499,7 +499,8 @@ fn a_probe_opens_the_detail_and_its_steps_appear_there() {
         [],
         "a syslog source cannot be asked"
     );
-    press(&mut model, Key::Esc);
+    assert!(model.detail.is_none());
+    assert!(!screen(&model).contains("p probe"), "nor is it offered");
     press(&mut model, Key::Down);
     press(&mut model, Key::Down);
     let deed = Deed::Probe("dc1".into());
@@ -525,6 +526,7 @@ fn a_probe_opens_the_detail_and_its_steps_appear_there() {
     };
     let answer = Ok(Box::new(Answer::Probe { probed }));
     update(&mut model, Message::Acted { deed, answer });
+    assert!(screen(&model).contains("dc1: rights does not work: seen"));
     press(&mut model, Key::End);
     assert!(screen(&model).contains("try: add the right"));
 }
@@ -540,7 +542,18 @@ fn names_lead_to_their_sessions_and_back() {
         "user:=alice domain:=corp.example.com"
     );
     press(&mut model, Key::Esc);
-    assert_eq!(model.view, View::Sessions, "the filter goes first");
+    assert_eq!(model.view, View::Names, "the way back is to the name");
+    assert_eq!(model.sessions.filter, "");
+    press(&mut model, Key::Enter);
+    press(&mut model, Key::Char('/'));
+    type_text(&mut model, " x");
+    press(&mut model, Key::Enter);
+    press(&mut model, Key::Esc);
+    assert_eq!(
+        model.view,
+        View::Sessions,
+        "a filter of one's own goes first"
+    );
     press(&mut model, Key::Esc);
     assert_eq!(model.view, View::Names);
     model.kind = NameKind::Groups;

@@ -19,6 +19,11 @@ pub(super) fn key(model: &mut Model, key: Key) -> Vec<Effect> {
         return act(model, action);
     }
     match key {
+        _ if model.is_too_small() => {
+            // Any other key takes back that the service is to end.
+            model.confirm = None;
+            Vec::new()
+        }
         Key::Char(c) if model.typing => type_text(model, c.encode_utf8(&mut [0; 4])),
         _ => Vec::new(),
     }
@@ -26,7 +31,7 @@ pub(super) fn key(model: &mut Model, key: Key) -> Vec<Effect> {
 
 /// Text was pasted.
 pub(super) fn paste(model: &mut Model, text: &str) -> Vec<Effect> {
-    if model.typing {
+    if model.typing && model.confirm.is_none() && !model.is_too_small() {
         type_text(model, text)
     } else {
         Vec::new()
@@ -54,12 +59,19 @@ pub(super) fn filter_mut(model: &mut Model) -> Option<&mut String> {
 /// The filter changed.
 pub(super) fn filtered(model: &mut Model) -> Vec<Effect> {
     model.tail.keep_in_bounds();
-    paged(model, |list, rows, now| list.restart(rows, now))
+    let stale = model.is_stale();
+    paged(model, |list, rows, now| {
+        if stale {
+            list.drop_page();
+        }
+        list.restart(rows, now)
+    })
 }
 
 /// One of the two lists of which only a page is here.
 trait Pages {
     fn restart(&mut self, rows: usize, now: std::time::Duration) -> Option<Browse>;
+    fn drop_page(&mut self);
     fn step(&mut self, down: bool, rows: usize, now: std::time::Duration) -> Option<Browse>;
     fn turn(&mut self, down: bool, rows: usize, now: std::time::Duration) -> Option<Browse>;
     fn end(&mut self, last: bool, rows: usize, now: std::time::Duration) -> Option<Browse>;
@@ -71,6 +83,9 @@ trait Pages {
 impl<R: Row> Pages for Paged<R> {
     fn restart(&mut self, rows: usize, now: std::time::Duration) -> Option<Browse> {
         Self::restart(self, rows, now)
+    }
+    fn drop_page(&mut self) {
+        Self::drop_page(self);
     }
     fn step(&mut self, down: bool, rows: usize, now: std::time::Duration) -> Option<Browse> {
         Self::step(self, down, rows, now)
@@ -201,7 +216,11 @@ fn sort(model: &mut Model, reverse: bool) -> Vec<Effect> {
     } else {
         &SESSIONS
     };
+    let stale = model.is_stale();
     paged(model, |list, rows, now| {
+        if stale {
+            list.drop_page();
+        }
         if reverse {
             list.reverse();
         } else {
@@ -305,8 +324,9 @@ fn copy(model: &mut Model, all: bool) -> Vec<Effect> {
     let Some(text) = view::copied(model, all) else {
         return Vec::new();
     };
+    // In the notice blanks stand for what separates columns.
     let mut lines = text.lines();
-    let first = lines.next().unwrap_or_default();
+    let first = lines.next().unwrap_or_default().replace('\t', "  ");
     let more = match lines.count() {
         0 => String::new(),
         1 => " and 1 more line".to_owned(),
@@ -319,7 +339,7 @@ fn copy(model: &mut Model, all: bool) -> Vec<Effect> {
 
 /// The mouse: a click on a view's name or a row, the wheel.
 pub(super) fn mouse(model: &mut Model, mouse: Mouse) -> Vec<Effect> {
-    if model.confirm.is_some() {
+    if model.confirm.is_some() || model.is_too_small() {
         return Vec::new();
     }
     match mouse {

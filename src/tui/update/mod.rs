@@ -13,7 +13,7 @@ use super::message::{Deed, Effect, Message, Question, Refused};
 use super::model::{Confirm, Link, Model, Notice, Subject, View};
 use super::paged::REST;
 use super::rows;
-use crate::control::protocol::{Answer, Browse, NameKind, Status};
+use crate::control::protocol::{Answer, Browse, NameKind, Probed, Status};
 
 /// Pause between two readings of the status.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
@@ -32,16 +32,17 @@ pub(super) fn update(model: &mut Model, message: Message) -> Vec<Effect> {
         Message::Mouse(mouse) => keys::mouse(model, mouse),
         Message::Resize(columns, lines) => {
             model.size = (columns, lines);
+            if model.is_too_small() {
+                // Nobody answers a question that is not seen.
+                model.confirm = None;
+            }
             page_again(model)
         }
         Message::Tick { now, elapsed } => tick(model, now, elapsed),
         Message::Regained => regained(model),
         Message::Lost(why) => lost(model, why),
         Message::Answered { question, answer } => answered(model, &question, answer),
-        Message::Acted { deed, answer } => {
-            acted(model, &deed, answer);
-            Vec::new()
-        }
+        Message::Acted { deed, answer } => acted(model, &deed, answer),
         Message::Tail(lines) => {
             model.tail.take(lines, model.frozen.is_some());
             Vec::new()
@@ -66,6 +67,9 @@ fn fit_cursor(model: &mut Model) {
 /// The tail is listened to while it is shown: nobody pays for what nobody reads.
 fn listen(model: &mut Model) -> Option<Effect> {
     let wanted = model.view == View::Tail;
+    let hearing = wanted && !model.is_stale();
+    let frozen = model.frozen.is_some();
+    model.tail.hear(hearing, model.now, frozen);
     if wanted == model.tail.listening {
         return None;
     }
@@ -247,6 +251,9 @@ fn answered(
                 }
                 Err(refused) => detail.refused = Some(refused),
             }
+            if std::mem::take(&mut detail.again) {
+                return ask_detail(model).into_iter().collect();
+            }
             Vec::new()
         }
     }
@@ -280,7 +287,7 @@ fn take_status(model: &mut Model, status: Box<Status>) {
     }
 }
 
-fn acted(model: &mut Model, deed: &Deed, answer: Result<Box<Answer>, Refused>) {
+fn acted(model: &mut Model, deed: &Deed, answer: Result<Box<Answer>, Refused>) -> Vec<Effect> {
     if let Some(place) = model.doing.iter().position(|doing| doing == deed) {
         model.doing.remove(place);
     }
@@ -291,10 +298,11 @@ fn acted(model: &mut Model, deed: &Deed, answer: Result<Box<Answer>, Refused>) {
                 Ok(Answer::Probe { probed }) => Ok(Box::new(probed)),
                 other => taken(other.map(Box::new), |_| None),
             };
+            let (said, ok) = verdict(&probed);
+            notice(model, &format!("{target}: {said}"), !ok);
             let open = (model.detail.as_mut()).filter(|d| d.of.target().as_ref() == Some(target));
-            match open {
-                Some(detail) => detail.probed = Some(probed),
-                None => notice(model, &format!("the probe of {target} is over"), false),
+            if let Some(detail) = open {
+                detail.probed = Some(probed);
             }
         }
         (Deed::LogOff(address), Ok(Answer::LogOff(log_off))) => {
@@ -304,6 +312,7 @@ fn acted(model: &mut Model, deed: &Deed, answer: Result<Box<Answer>, Refused>) {
                 ended => format!("{ended} sessions at {address} ended"),
             };
             notice(model, &text, log_off.ended.is_empty());
+            return changed(model);
         }
         (Deed::Refresh(_), Ok(Answer::Refresh(refreshed))) => {
             let text = format!("{}: {}", refreshed.point, refreshed.detail);
@@ -314,14 +323,49 @@ fn acted(model: &mut Model, deed: &Deed, answer: Result<Box<Answer>, Refused>) {
             "the service gave an answer to another question",
             true,
         ),
-        (_, Err(refused)) => {
-            let remedy = if refused.remedy.is_empty() {
-                String::new()
-            } else {
-                format!("; try: {}", refused.remedy)
-            };
-            notice(model, &format!("{}{remedy}", refused.message), true);
-        }
+        (_, Err(refused)) => notice(model, &refused_in_words(&refused), true),
+    }
+    Vec::new()
+}
+
+/// What is shown is another now, by the operator's own hand: it is asked at once, unless the screen stands still.
+fn changed(model: &mut Model) -> Vec<Effect> {
+    if model.frozen.is_some() {
+        return Vec::new();
+    }
+    let mut effects = page_again(model);
+    if let Some(detail) = model.detail.as_mut().filter(|_| model.explain_asked) {
+        // The answer that is under way may be from before.
+        detail.again = true;
+    }
+    effects.extend(ask_detail(model));
+    effects
+}
+
+/// What a probe came to, in one line, and whether that is good.
+fn verdict(probed: &Result<Box<Probed>, Refused>) -> (String, bool) {
+    let probed = match probed {
+        Ok(probed) => probed,
+        Err(refused) => return (refused_in_words(refused), false),
+    };
+    let failed = probed.steps.iter().find(|step| !step.ok);
+    let mut said = match (&probed.answer, failed) {
+        (Some(answer), _) => answer.replace('-', " "),
+        (None, _) if probed.ok => "everything that is needed works".to_owned(),
+        (None, Some(step)) => format!("{} does not work: {}", step.name, step.detail),
+        (None, None) => "something is missing".to_owned(),
+    };
+    if !probed.users.is_empty() {
+        said.push_str(&format!("; signed on: {}", probed.users.join(", ")));
+    }
+    (said, probed.ok)
+}
+
+fn refused_in_words(refused: &Refused) -> String {
+    if refused.remedy.is_empty() {
+        refused.message.clone()
+    } else {
+        format!("{}; try: {}", refused.message, refused.remedy)
     }
 }
 
@@ -334,10 +378,16 @@ fn notice(model: &mut Model, text: &str, wrong: bool) {
     });
 }
 
+/// Asks before something is done; what was said before is read.
+fn ask_first(model: &mut Model, confirm: Confirm) {
+    model.notice = None;
+    model.confirm = Some(confirm);
+}
+
 /// Ends, or asks whether the service is to end too.
 fn quit(model: &mut Model) -> Vec<Effect> {
     if model.setting.ends.is_some() {
-        model.confirm = Some(Confirm::Stop);
+        ask_first(model, Confirm::Stop);
         return Vec::new();
     }
     vec![Effect::Quit]

@@ -1,9 +1,9 @@
 //! Opening rows, leaving them again, going from view to view.
 
 use super::super::message::{Deed, Effect};
-use super::super::model::{Confirm, Detail, Model, Subject, View};
+use super::super::model::{Confirm, Detail, Link, Model, Opened, Subject, View};
 use super::super::rows;
-use super::{ask_detail, ask_page, notice, page_again};
+use super::{ask_detail, ask_first, ask_page, notice, page_again};
 use crate::control::protocol::{NameKind, NameRow};
 
 /// The most views that Esc goes back through.
@@ -16,6 +16,8 @@ pub(super) fn show(model: &mut Model, view: View) -> Vec<Effect> {
     if view == model.view {
         return Vec::new();
     }
+    // Whoever chooses a view has seen where the name led.
+    model.opened = None;
     go(model, view);
     page_again(model)
 }
@@ -27,6 +29,7 @@ fn go(model: &mut Model, view: View) {
     }
     model.trail.push(model.view);
     model.view = view;
+    model.notice = None;
 }
 
 /// Opens the selected row.
@@ -48,9 +51,11 @@ fn open_name(model: &mut Model) -> Vec<Effect> {
     let Some(row) = page.and_then(|page| page.rows.get(names.selected)) else {
         return Vec::new();
     };
-    let filter = sessions_of(model.kind, row);
-    model.sessions.filter = filter;
-    model.sessions.page = None;
+    let (row, kind) = (row.clone(), model.kind);
+    let filter = sessions_of(kind, &row);
+    model.sessions.filter.clone_from(&filter);
+    model.sessions.drop_page();
+    model.opened = Some(Opened { kind, row, filter });
     go(model, View::Sessions);
     let (rows, now) = (model.list_rows(), model.elapsed);
     let browse = model.sessions.restart(rows, now);
@@ -80,13 +85,20 @@ pub(super) fn back(model: &mut Model) -> Vec<Effect> {
     if model.detail.take().is_some() {
         return page_again(model);
     }
-    if clear_filter(model) {
+    let led = model.opened().is_some();
+    model.opened = None;
+    if led {
+        // The way back from a name's sessions is to the name; its filter was not typed by anybody.
+        model.sessions.filter.clear();
+        model.sessions.drop_page();
+    } else if clear_filter(model) {
         return super::keys::filtered(model);
     }
     let Some(view) = model.trail.pop() else {
         return Vec::new();
     };
     model.view = view;
+    model.notice = None;
     page_again(model)
 }
 
@@ -102,22 +114,25 @@ pub(super) fn clear_filter(model: &mut Model) -> bool {
 
 /// Tries the open or selected thing; its detail is opened, because the answer appears there.
 pub(super) fn probe(model: &mut Model) -> Vec<Effect> {
+    if !may_act(model) {
+        return Vec::new();
+    }
+    let open = model.detail.as_ref().map(|detail| detail.of.clone());
+    let Some(of) = open.or_else(|| rows::selected(model)) else {
+        return Vec::new();
+    };
+    let Some(target) = of.target() else {
+        let text = "only event sources and directories can be tried";
+        notice(model, text, true);
+        return Vec::new();
+    };
     let mut effects = Vec::new();
     if model.detail.is_none() {
-        effects = open(model);
+        effects = self::open(model);
     }
-    let Some(detail) = &mut model.detail else {
-        return effects;
-    };
-    let Some(target) = detail.of.target() else {
-        notice(
-            model,
-            "only event sources and directories can be tried",
-            true,
-        );
-        return effects;
-    };
-    detail.probed = None;
+    if let Some(detail) = &mut model.detail {
+        detail.probed = None;
+    }
     effects.extend(act(model, Deed::Probe(target)));
     effects
 }
@@ -128,6 +143,9 @@ pub(super) fn log_off(model: &mut Model) {
     let Some(Subject::Session(address)) = open.or_else(|| rows::selected(model)) else {
         return;
     };
+    if !may_act(model) {
+        return;
+    }
     let page = model.sessions.page.as_ref();
     let row = page.and_then(|page| page.rows.iter().find(|row| row.address == address));
     let found = (model.detail.as_ref())
@@ -138,7 +156,7 @@ pub(super) fn log_off(model: &mut Model) {
         .or_else(|| row.map(|row| (row.user.clone(), row.device.clone())))
         .and_then(|(user, device)| user.or(device));
     let who = who.unwrap_or_else(|| "whoever is there".to_owned());
-    model.confirm = Some(Confirm::LogOff(address, who));
+    ask_first(model, Confirm::LogOff(address, who));
 }
 
 /// Has a firewall told everything again.
@@ -150,11 +168,20 @@ pub(super) fn refresh_point(model: &mut Model) -> Vec<Effect> {
     act(model, Deed::Refresh(name)).into_iter().collect()
 }
 
+/// Whether the service can be told to do something now; says so if not.
+fn may_act(model: &mut Model) -> bool {
+    let may = model.link == Link::Connected;
+    if !may {
+        notice(model, "not done: the service does not answer", true);
+    }
+    may
+}
+
 /// Has the service do something, unless it is at it.
 pub(super) fn act(model: &mut Model, deed: Deed) -> Option<Effect> {
     /// What may be under way at a time; each has a connection.
     const MAX_DOING: usize = 8;
-    if model.doing.contains(&deed) {
+    if model.doing.contains(&deed) || !may_act(model) {
         return None;
     }
     if model.doing.len() >= MAX_DOING {

@@ -14,7 +14,7 @@ use super::super::theme::Role;
 use super::paint::Page;
 
 /// The places in the order in which they are explained.
-const ORDER: [Place; 14] = [
+const ORDER: [Place; 15] = [
     Place::Everywhere,
     Place::List,
     Place::Sessions,
@@ -29,6 +29,7 @@ const ORDER: [Place; 14] = [
     Place::Filter,
     Place::Confirm,
     Place::Help,
+    Place::TooSmall,
 ];
 
 /// Every key.

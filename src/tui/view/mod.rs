@@ -20,11 +20,12 @@ use ratatui::Frame;
 #[cfg(test)]
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::{Modifier, Style};
+use ratatui::style::{Color, Modifier, Style};
+use unicode_width::UnicodeWidthStr;
 
 use self::paint::{Page, Paint, Spans, width, wrap};
 use self::words::clock;
-use super::keymap::KEYMAP;
+use super::keymap::{Action, KEYMAP};
 use super::layout::{self, LEAST};
 use super::model::{Confirm, Link, Model, View};
 use super::theme::{Role, role_of};
@@ -39,8 +40,8 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>) {
         buffer: frame.buffer_mut(),
         theme: model.theme,
     };
-    if area.width < LEAST.0 || area.height < LEAST.1 {
-        too_small(&mut paint, area);
+    if !layout::fits(area.width, area.height) {
+        too_small(model, &mut paint, area);
         return;
     }
     let areas = layout::areas(area.width, area.height);
@@ -57,15 +58,35 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>) {
     keys(model, &mut paint, areas.keys);
 }
 
-fn too_small(paint: &mut Paint<'_>, area: Rect) {
+/// What is needed comes first: it is what must not be cut. Keys do nothing here but end the dashboard.
+fn too_small(model: &Model, paint: &mut Paint<'_>, area: Rect) {
     let (columns, lines) = LEAST;
     let theme = paint.theme;
-    let text = format!(
-        "too small: {}x{} of {columns}x{lines}",
+    let size = format!(
+        "{columns}x{lines} needed, this is {}x{}",
         area.width, area.height
     );
-    paint.line(area, 0, vec![theme.say(&text, Role::Strong)]);
-    paint.line(area, 1, vec![theme.say("q quits", Role::Dim)]);
+    let (keys, role) = match (&model.confirm, &model.setting.ends) {
+        (Some(_), Some(ends)) => (format!("q again stops {ends}"), Role::Alarm),
+        _ => ("q quits".to_owned(), Role::Dim),
+    };
+    let room = usize::from(area.width).max(1);
+    let size = wrap(&size, room)
+        .into_iter()
+        .map(|line| (line, Role::Strong));
+    // A question is seen even where there is one line.
+    let first = model.confirm.is_some();
+    let keys: Vec<_> = (wrap(&keys, room).into_iter())
+        .map(|line| (line, role))
+        .collect();
+    let shown: Vec<_> = if first {
+        keys.into_iter().chain(size).collect()
+    } else {
+        size.chain(keys).collect()
+    };
+    for (line, (text, role)) in (0..).zip(shown) {
+        paint.line(area, line, vec![theme.say(&text, role)]);
+    }
 }
 
 /// ` jims 0.1.0  hq (head office)          ● ready · up 3 h · 14:05:09Z`
@@ -166,9 +187,13 @@ fn body(model: &Model, paint: &mut Paint<'_>, area: Rect) {
             View::Help => {}
         }
     }
-    if model.is_stale() {
-        let dim = Style::new().add_modifier(Modifier::DIM);
+    if let Link::Lost { since, .. } = model.link {
+        // No colour says how a thing is: nobody knows.
+        let dim = Style::new().fg(Color::Reset).add_modifier(Modifier::DIM);
         paint.buffer.set_style(area, dim);
+        if model.view == View::Overview && model.detail.is_none() {
+            overview::unknown(model, since, paint, area);
+        }
     }
 }
 
@@ -201,17 +226,16 @@ fn waiting(model: &Model, columns: u16) -> Page {
 /// The line for what happened, what is asked, what is typed.
 fn notice(model: &Model, paint: &mut Paint<'_>, area: Rect) {
     let theme = model.theme;
+    let lost = model.is_stale() && model.status.is_some();
     let spans = if let Some(confirm) = &model.confirm {
-        let text = match confirm {
-            Confirm::LogOff(address, who) => {
-                format!(" Log off {who} at {address}? Firewalls are told at once. ")
-            }
-            Confirm::Stop => {
-                let ends = model.setting.ends.as_deref().unwrap_or_default();
-                format!(" Stop {ends} and leave? ")
-            }
-        };
+        let room = usize::from(area.width).saturating_sub(1);
+        let text = question(model, confirm, room);
         vec![theme.say(" ", Role::Plain), theme.say(&text, Role::Alarm)]
+    } else if let Some(notice) = model.notice.as_ref().filter(|n| !lost || n.passes()) {
+        let role = if notice.wrong { Role::Warn } else { Role::Good };
+        let mark = theme.mark(role);
+        let text = theme.clean(&format!(" {mark} {}", notice.text));
+        vec![theme.say(&paint::cut(&text, usize::from(area.width), theme), role)]
     } else if let Link::Lost { why, .. } = &model.link
         && model.status.is_some()
     {
@@ -223,11 +247,6 @@ fn notice(model: &Model, paint: &mut Paint<'_>, area: Rect) {
         let text = format!(" data of {}: {}{remedy}", seen(model), why.message);
         let text = paint::cut(&theme.clean(&text), usize::from(area.width), theme);
         vec![theme.say(&text, Role::Bad)]
-    } else if let Some(notice) = &model.notice {
-        let role = if notice.wrong { Role::Warn } else { Role::Good };
-        let mark = theme.mark(role);
-        let text = theme.clean(&format!(" {mark} {}", notice.text));
-        vec![theme.say(&paint::cut(&text, usize::from(area.width), theme), role)]
     } else if let Some(deed) = model.doing.first() {
         let text = match deed {
             super::message::Deed::Probe(target) => format!(" probing {target}"),
@@ -239,6 +258,29 @@ fn notice(model: &Model, paint: &mut Paint<'_>, area: Rect) {
         Vec::new()
     };
     paint.line(area, 0, spans);
+}
+
+/// What is asked; what comes of it in as many words as fit, because who is meant must be seen.
+fn question(model: &Model, confirm: &Confirm, room: usize) -> String {
+    let theme = model.theme;
+    match confirm {
+        Confirm::LogOff(address, who) => {
+            let asked = theme.clean(&format!("Log off {who} at {address}?"));
+            let said = [
+                " Firewalls are told at once, or at their next query.",
+                " Firewalls hear at once or when they ask.",
+            ];
+            let fits = |said: &&&str| asked.width() + said.len() <= room;
+            match said.iter().find(fits) {
+                Some(said) => format!("{asked}{said}"),
+                None => paint::cut(&asked, room, theme),
+            }
+        }
+        Confirm::Stop => {
+            let ends = model.setting.ends.as_deref().unwrap_or_default();
+            paint::cut(&format!("Stop {ends} and leave?"), room, theme)
+        }
+    }
 }
 
 fn seen(model: &Model) -> String {
@@ -253,7 +295,8 @@ fn keys(model: &Model, paint: &mut Paint<'_>, area: Rect) {
     for place in model.places() {
         let here = KEYMAP
             .iter()
-            .filter(|b| b.place == *place && !b.label.is_empty());
+            .filter(|b| b.place == *place && !b.label.is_empty())
+            .filter(|b| b.action != Action::Probe || model.may_probe());
         for binding in here {
             let key = binding.shown.split(' ').next().unwrap_or_default();
             let add = [

@@ -1,7 +1,7 @@
 //! Users, devices and groups: who is known, and who has a session.
 //!
 //! ```text
-//!  Users  Devices  Groups    / ali▏                      12 of 1,000,000 · by name
+//!  Users  Devices  Groups    / ali▏                12 of 1,000,000 users · by name
 //!
 //!    NAME▴   DOMAIN             STANDING        SESSIONS  GROUPS  ADDRESSES
 //!  ▸ alice   corp.example.com   ● in-directory         2      14  10.1.2.50 10.1.9.7
@@ -13,7 +13,7 @@ use super::super::model::Model;
 use super::super::theme::Role;
 use super::paint::Paint;
 use super::sessions::{none_yet, nothing, place};
-use super::table::{Cell, Column, Table, number, text, whole};
+use super::table::{Cell, Column, Order, Table, number, text, whole};
 use super::{filter, summary};
 use crate::control::protocol::{NameKind, NameRow, Sort};
 use crate::text::thousands;
@@ -27,12 +27,13 @@ const SUBJECTS: [Column; 6] = [
     text("ADDRESSES", 15, 1),
 ];
 
+/// Of groups the members are counted that are so directly; their sessions, of all that are so at all.
 const GROUPS: [Column; 5] = [
     text("NAME", 12, 0),
     text("DOMAIN", 8, 1),
     whole("STANDING", 2),
     number("SESSIONS", 0),
-    number("MEMBERS", 0),
+    number("DIRECT", 0),
 ];
 
 pub(super) fn draw(model: &Model, paint: &mut Paint<'_>, area: Rect) {
@@ -51,21 +52,21 @@ pub(super) fn draw(model: &Model, paint: &mut Paint<'_>, area: Rect) {
     left.push(theme.say("  ", Role::Plain));
     left.extend(filter(model, &list.filter));
     let by_sessions = list.sort == Sort::Sessions;
-    let order = if by_sessions {
-        "by sessions"
+    let (order, column, way) = if by_sessions {
+        ("by sessions", "SESSIONS", Order::Falling)
     } else {
-        "by name"
+        ("by name", "NAME", Order::Rising)
     };
-    summary(paint, area, left, place(model, list, order));
+    let noun = match model.kind {
+        NameKind::Users => "user",
+        NameKind::Devices => "device",
+        NameKind::Groups => "group",
+    };
+    summary(paint, area, left, place(model, list, noun, order));
     let Some(page) = &list.page else {
         return none_yet(model, list, paint, area);
     };
     if page.rows.is_empty() {
-        let noun = match model.kind {
-            NameKind::Users => "user",
-            NameKind::Devices => "device",
-            NameKind::Groups => "group",
-        };
         return nothing(list, paint, area, noun);
     }
     let groups = model.kind == NameKind::Groups;
@@ -73,7 +74,7 @@ pub(super) fn draw(model: &Model, paint: &mut Paint<'_>, area: Rect) {
         columns: if groups { &GROUPS } else { &SUBJECTS },
         rows: page.rows.iter().map(|row| cells(model, row)).collect(),
         selected: Some(list.selected),
-        sorted: Some((if by_sessions { "SESSIONS" } else { "NAME" }, list.reverse)),
+        sorted: Some((column, way.turned(list.reverse))),
     };
     table.draw(paint, area, 2);
 }

@@ -6,7 +6,7 @@
 //!
 //!  Events    10,012 /s   ▁▂▃▄▅▆▇█▇▆▅▄▃▂▁   2 % changed nothing · 0 batches wait
 //!  Lag          84 ms    ▁▁▁▁▂▁▁▁▁▁▁▁▁▁▁   from the event to the answer, longest of 10 s
-//!  Health   ▲ 2 things need attention · producers 1 of 4 · pushes 1 of 1
+//!  Health   ▲ 2 things need attention · producers 1 of 4, points 1 of 1 not well
 //!
 //!  Attention (2)
 //!  ▲ syslog `vpn` is down: port 514 is in use                          12 min ago
@@ -18,6 +18,7 @@
 //!  Collectors    1  ● hq
 //! ```
 
+use jiff::Timestamp;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
@@ -27,9 +28,12 @@ use super::super::rows;
 use super::super::theme::{Role, role_of};
 use super::paint::{Paint, Spans, cut, width};
 use super::spark;
-use super::words::{many, short};
+use super::words::{clock, many, short};
 use crate::control::protocol::{Attention, EventTotals, Status};
 use crate::text::{count, millis, thousands};
+
+/// The line that says how things are.
+const HEALTH: u16 = 5;
 
 /// Columns of the labels.
 const LABELS: usize = 9;
@@ -46,7 +50,9 @@ pub(super) fn draw(model: &Model, paint: &mut Paint<'_>, area: Rect) {
     };
     totals(status, paint, area);
     flow(model, &status.events, paint, area);
-    paint.line(area, 5, health(model, status));
+    if !model.is_stale() {
+        paint.line(area, HEALTH, health(model, status, usize::from(area.width)));
+    }
     attention(model, status, paint, area);
     if layout::overview_has_end(area.height) {
         let top = area.height - OVERVIEW_END + 1;
@@ -61,13 +67,20 @@ fn totals(status: &Status, paint: &mut Paint<'_>, area: Rect) {
     let totals = &status.totals;
     let mut spans: Spans = Vec::new();
     let gap = if area.width < 100 { "  " } else { "    " };
-    for (label, number) in [
+    let numbers = [
         ("Sessions", totals.sessions),
         ("Users", totals.users),
         ("Devices", totals.devices),
         ("Groups", totals.groups),
         ("Domains", totals.domains),
-    ] {
+    ];
+    // An address has up to two sessions; said where it fits.
+    let of = " (user and device)";
+    let taken: usize = (numbers.iter())
+        .map(|(label, number)| label.len() + 1 + many(*number).len() + gap.len())
+        .sum();
+    let fits = taken + of.len() <= usize::from(area.width) + gap.len();
+    for (label, number) in numbers {
         let add = vec![
             theme.say(&format!("{label} "), Role::Dim),
             theme.say(&many(number), Role::Strong),
@@ -76,6 +89,9 @@ fn totals(status: &Status, paint: &mut Paint<'_>, area: Rect) {
             break;
         }
         spans.extend(add);
+        if fits && label == "Sessions" {
+            spans.push(theme.say(of, Role::Dim));
+        }
         spans.push(theme.say(gap, Role::Plain));
     }
     paint.line(area, 0, spans);
@@ -128,17 +144,21 @@ fn flow(model: &Model, events: &EventTotals, paint: &mut Paint<'_>, area: Rect) 
 }
 
 /// How each group of things stands, in one line.
-fn health(model: &Model, status: &Status) -> Spans {
+fn health(model: &Model, status: &Status, columns: usize) -> Spans {
     let theme = model.theme;
-    let mut spans = vec![theme.say(&format!("{:<LABELS$}", "Health"), Role::Dim)];
-    let troubles: Vec<String> = members(status)
+    let label = theme.say(&format!("{:<LABELS$}   ", "Health"), Role::Dim);
+    let troubles: Vec<(String, String)> = members(status)
         .into_iter()
         .filter_map(|(label, members)| {
-            let wrong = |state: &&str| matches!(role_of(state), Role::Bad | Role::Warn);
-            let states: Vec<&str> = members.iter().map(|(_, state)| *state).collect();
-            let troubled = states.iter().filter(|state| wrong(state)).count();
-            let label = label.to_lowercase();
-            (troubled > 0).then(|| format!("{label} {troubled} of {}", states.len()))
+            let wrong =
+                |(_, state): &&(&str, &str)| matches!(role_of(state), Role::Bad | Role::Warn);
+            let troubled = members.iter().filter(wrong).count();
+            let label = match label {
+                "Enforcement" => "points".to_owned(),
+                label => label.to_lowercase(),
+            };
+            let numbers = format!("{label} {troubled} of {}", members.len());
+            (troubled > 0).then_some((label, numbers))
         })
         .collect();
     let needs = status.attention.len();
@@ -148,18 +168,40 @@ fn health(model: &Model, status: &Status) -> Spans {
         1 => (Role::Warn, "1 thing needs attention".to_owned()),
         _ => (Role::Warn, format!("{} things need attention", many(needs))),
     };
-    spans.push(theme.say(&format!("   {} {said}", theme.mark(role)), role));
-    for trouble in troubles {
-        let dot = theme.marks().dot;
-        spans.push(theme.say(&format!(" {dot} {trouble}"), Role::Plain));
+    let said = format!("{} {said}", theme.mark(role));
+    if troubles.is_empty() {
+        return vec![label, theme.say(&said, role)];
     }
-    spans
+    let dot = theme.marks().dot;
+    let (labels, numbers): (Vec<String>, Vec<String>) = troubles.into_iter().unzip();
+    // The heading below says how many need attention: that goes first, then the numbers.
+    let (labels, numbers) = (labels.join(", "), numbers.join(", "));
+    let mark = theme.mark(Role::Warn);
+    let told = [
+        (said, role, format!(" {dot} {numbers} not well")),
+        (mark.to_owned(), Role::Warn, format!(" {numbers} not well")),
+        (mark.to_owned(), Role::Warn, format!(" {labels} not well")),
+    ];
+    let lines = told.into_iter().map(|(said, role, rest)| {
+        vec![
+            label.clone(),
+            theme.say(&said, role),
+            theme.say(&rest, Role::Plain),
+        ]
+    });
+    let lines: Vec<Spans> = lines.collect();
+    let fits = lines.iter().position(|line| width(line) <= columns);
+    let chosen = fits.unwrap_or(lines.len() - 1);
+    lines.into_iter().nth(chosen).unwrap_or_default()
 }
 
 fn attention(model: &Model, status: &Status, paint: &mut Paint<'_>, area: Rect) {
     let theme = model.theme;
     let list = &status.attention;
     let top = OVERVIEW_TOP - 1;
+    if list.is_empty() && model.is_stale() {
+        return;
+    }
     if list.is_empty() {
         paint.line(area, top, vec![theme.say("Attention", Role::Heading)]);
         let calm = format!("{} nothing needs attention", theme.marks().good);
@@ -169,7 +211,9 @@ fn attention(model: &Model, status: &Status, paint: &mut Paint<'_>, area: Rect) 
     let shown = layout::attention_rows(model.size.0, model.size.1);
     let cursor = model.cursor(View::Overview);
     let title = format!("Attention ({})", many(list.len()));
-    paint.line(area, top, vec![theme.say(&title, Role::Heading)]);
+    if !model.is_stale() {
+        paint.line(area, top, vec![theme.say(&title, Role::Heading)]);
+    }
     if list.len() > shown {
         let place = format!("{} of {}", cursor.selected + 1, list.len());
         paint.right(area, top, vec![theme.say(&place, Role::Dim)]);
@@ -189,6 +233,29 @@ fn attention(model: &Model, status: &Status, paint: &mut Paint<'_>, area: Rect) 
             },
         );
     }
+}
+
+/// Whether all is well, and what needs attention, when nobody answers.
+pub(super) fn unknown(model: &Model, since: Timestamp, paint: &mut Paint<'_>, area: Rect) {
+    let theme = model.theme;
+    let said = format!("{} unknown since {}", theme.marks().bad, clock(since));
+    let health = vec![
+        theme.say(&format!("{:<LABELS$}   ", "Health"), Role::Dim),
+        theme.say(&said, Role::Bad),
+    ];
+    paint.line(area, HEALTH, health);
+    let known = (model.status.as_ref()).map_or(0, |status| status.attention.len());
+    let before = if known > 0 {
+        format!(" {} before that ({})", theme.marks().dot, many(known))
+    } else {
+        String::new()
+    };
+    let attention = vec![
+        theme.say("Attention  ", Role::Heading),
+        theme.say(&said, Role::Bad),
+        theme.say(&before, Role::Dim),
+    ];
+    paint.line(area, OVERVIEW_TOP - 1, attention);
 }
 
 /// One thing to act on: what it is, and what to try.
@@ -262,7 +329,11 @@ fn groups(model: &Model, status: &Status) -> Vec<Spans> {
             theme.say(&format!("{:>4}", many(members.len())), Role::Strong),
         ];
         for (name, state) in members.into_iter().take(40) {
-            let role = role_of(state);
+            let role = match role_of(state) {
+                // It was so when somebody last answered.
+                Role::Good if model.is_stale() => Role::Dim,
+                role => role,
+            };
             spans.push(theme.say(&format!("  {} ", theme.mark(role)), role));
             spans.push(theme.say(name, Role::Plain));
         }

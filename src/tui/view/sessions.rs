@@ -1,24 +1,24 @@
 //! Sessions: who is where; a page of a list that stays with the service.
 //!
 //! ```text
-//!  / ali▏                                     12,345 of 1,000,000 · by last change
+//!  / ali▏                           12,345 of 1,000,000 addresses · by last change
 //!
-//!    ADDRESS     USER    DEVICE   STATE          SEEN▴   SINCE   ENDS      FROM  DOMAIN
+//!    ADDRESS     USER    DEVICE   STATE          SEEN    SINCE   ENDS      FROM  DOMAIN
 //!  ▸ 10.1.2.50   alice   ws-0042  ● active       12 s    3 h     in 23 h   dc1   corp…
 //!    10.1.2.51   bob              ▲ unconfirmed  …
 //! ```
 
 use ratatui::layout::Rect;
 
-use super::super::model::Model;
+use super::super::model::{Model, Opened};
 use super::super::paged::Paged;
-use super::super::theme::Role;
-use super::paint::{Paint, Spans};
-use super::table::{Cell, Column, Table, number, text, whole};
+use super::super::theme::{Role, role_of};
+use super::paint::{Page, Paint, Spans};
+use super::table::{Cell, Column, Order, Table, number, text, whole};
 use super::words::short;
 use super::{empty, filter, summary};
-use crate::control::protocol::{SessionRow, Sort};
-use crate::text::thousands;
+use crate::control::protocol::{NameKind, SessionRow, Sort};
+use crate::text::{count, thousands};
 
 const COLUMNS: [Column; 9] = [
     text("ADDRESS", 16, 0),
@@ -35,11 +35,14 @@ const COLUMNS: [Column; 9] = [
 pub(super) fn draw(model: &Model, paint: &mut Paint<'_>, area: Rect) {
     let list = &model.sessions;
     let left = filter(model, &list.filter);
-    let right = place(model, list, order(list.sort));
+    let right = place(model, list, "address", order(list.sort));
     summary(paint, area, left, right);
     let Some(page) = &list.page else {
         return none_yet(model, list, paint, area);
     };
+    if let (true, Some(opened)) = (page.rows.is_empty(), model.opened()) {
+        return without(model, opened, area.width).draw(paint, below(area), 0);
+    }
     if page.rows.is_empty() {
         return nothing(list, paint, area, "session");
     }
@@ -47,7 +50,7 @@ pub(super) fn draw(model: &Model, paint: &mut Paint<'_>, area: Rect) {
         columns: &COLUMNS,
         rows: page.rows.iter().map(|row| cells(model, row)).collect(),
         selected: Some(list.selected),
-        sorted: Some((column(list.sort), list.reverse)),
+        sorted: sorted(list.sort, list.reverse),
     };
     table.draw(paint, area, 2);
 }
@@ -71,16 +74,17 @@ fn cells(model: &Model, row: &SessionRow) -> Vec<Cell> {
     ]
 }
 
-/// The column that carries the order's mark.
-fn column(sort: Sort) -> &'static str {
-    match sort {
-        Sort::Usual | Sort::Sessions => "SEEN",
-        Sort::Address => "ADDRESS",
-        Sort::User => "USER",
-        Sort::Device => "DEVICE",
-        Sort::Since => "SINCE",
-        Sort::Deadline => "ENDS",
-    }
+/// The column that carries the order's mark; none shows the last change.
+fn sorted(sort: Sort, reverse: bool) -> Option<(&'static str, Order)> {
+    let (column, order) = match sort {
+        Sort::Usual | Sort::Sessions => return None,
+        Sort::Address => ("ADDRESS", Order::Rising),
+        Sort::User => ("USER", Order::Rising),
+        Sort::Device => ("DEVICE", Order::Rising),
+        Sort::Since => ("SINCE", Order::Falling),
+        Sort::Deadline => ("ENDS", Order::Rising),
+    };
+    Some((column, order.turned(reverse)))
 }
 
 fn order(sort: Sort) -> &'static str {
@@ -94,8 +98,8 @@ fn order(sort: Sort) -> &'static str {
     }
 }
 
-/// `12,345 of 1,000,000 · by last change`
-pub(super) fn place<R>(model: &Model, list: &Paged<R>, order: &str) -> Spans {
+/// `12,345 of 1,000,000 addresses · by last change`
+pub(super) fn place<R>(model: &Model, list: &Paged<R>, noun: &str, order: &str) -> Spans {
     let theme = model.theme;
     let dot = theme.marks().dot;
     let turned = if list.reverse { ", reversed" } else { "" };
@@ -103,7 +107,8 @@ pub(super) fn place<R>(model: &Model, list: &Paged<R>, order: &str) -> Spans {
     if let Some(page) = list.page.as_ref().filter(|page| !page.rows.is_empty()) {
         let selected = u64::try_from(list.selected).unwrap_or(0);
         let place = thousands(page.before + selected + 1);
-        let text = format!("{place} of {}", thousands(page.total));
+        let total = count(page.total, noun).replace("addresss", "addresses");
+        let text = format!("{place} of {total}");
         spans.push(theme.say(&text, Role::Strong));
         spans.push(theme.say(&format!(" {dot} "), Role::Dim));
     }
@@ -117,10 +122,62 @@ pub(super) fn none_yet<R>(model: &Model, list: &Paged<R>, paint: &mut Paint<'_>,
         Some(refused) => {
             empty(paint, area, &refused.message, &refused.remedy);
         }
+        None if model.is_stale() => {
+            let hint = "It is looked for as soon as the service answers again.";
+            empty(paint, area, "The service does not answer.", hint);
+        }
         None => {
             let theme = model.theme;
             paint.line(area, 2, vec![theme.say("looking …", Role::Dim)]);
         }
+    }
+}
+
+/// What stands below the line that sums a list up.
+fn below(area: Rect) -> Rect {
+    Rect {
+        y: area.y + 2,
+        height: area.height.saturating_sub(2),
+        ..area
+    }
+}
+
+/// What is known of a name that has no session.
+fn without(model: &Model, opened: &Opened, columns: u16) -> Page {
+    let mut page = Page::new(model.theme, columns, model.seen_at());
+    let row = &opened.row;
+    let nobody = match opened.kind {
+        NameKind::Users | NameKind::Devices => format!("{} has no session.", row.name),
+        NameKind::Groups => format!("No member of {} has a session.", row.name),
+    };
+    page.text(&nobody, Role::Strong);
+    page.blank();
+    page.field("domain", &row.domain);
+    let role = role_of(&row.standing);
+    page.field_as("standing", &row.standing.replace('-', " "), role);
+    let (label, known) = match opened.kind {
+        NameKind::Users | NameKind::Devices => ("groups", thousands(row.groups)),
+        NameKind::Groups => ("members", format!("{} direct ones", thousands(row.groups))),
+    };
+    page.field(label, &known);
+    if opened.kind != NameKind::Groups {
+        page.blank();
+        let command = format!("jims query-user {}", in_shell(&row.name));
+        page.field_as("try", &command, Role::Strong);
+        page.field("", "names its groups");
+    }
+    page.blank();
+    page.text("Esc goes back.", Role::Dim);
+    page
+}
+
+/// A name as a shell takes it for one word.
+fn in_shell(name: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '@');
+    if name.chars().all(plain) {
+        name.to_owned()
+    } else {
+        format!("'{}'", name.replace('\'', "'\\''"))
     }
 }
 

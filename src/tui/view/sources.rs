@@ -3,8 +3,8 @@
 //! ```text
 //!  4 producers · 1 down                                            12,345.0 records/s
 //!
-//!    NAME   KIND          STATE        PER S   RECEIVED   EVENTS  IGNORED  LOST  LAST
-//!  ▸ vpn    syslog        ✗ down         0.0    123,456  120,000    3,456     0  12 min
+//!    NAME   KIND          STATE        PER S   RECEIVED   EVENTS  IGNORED  DROPPED  LAST
+//!  ▸ vpn    syslog        ✗ down         0.0    123,456  120,000    3,456        0  12 min
 //!    dc1    event-source  ● active      12.5  1,234,567  …
 //! ```
 
@@ -28,7 +28,7 @@ const PRODUCERS: [Column; 9] = [
     number("RECEIVED", 1),
     number("EVENTS", 5),
     number("IGNORED", 6),
-    number("LOST", 3),
+    number("DROPPED", 3),
     number("LAST", 1),
 ];
 
@@ -134,6 +134,8 @@ fn producer(model: &Model, source: &SourceStatus) -> Vec<Cell> {
 fn directory(model: &Model, source: &SourceStatus) -> Vec<Cell> {
     let detail = match &source.fault {
         Some(fault) => Cell::of(&fault.message, Role::Warn),
+        // What it held says nothing of what is wrong.
+        None if role_of(&source.state) == Role::Bad => Cell::new(""),
         None => Cell::of(&source.detail, Role::Dim),
     };
     vec![

@@ -22,8 +22,20 @@ pub(super) struct Column {
     pub(super) least: usize,
     /// Whether it is a number.
     pub(super) number: bool,
+    /// Whether it is squeezed before the others are.
+    pub(super) yields: bool,
     /// How soon it is left out where there is no room: the highest first, 0 never.
     pub(super) rank: u8,
+}
+
+impl Column {
+    /// The same, squeezed before the others are.
+    pub(super) const fn yielding(self) -> Self {
+        Self {
+            yields: true,
+            ..self
+        }
+    }
 }
 
 /// A column of text.
@@ -32,6 +44,7 @@ pub(super) const fn text(title: &'static str, least: usize, rank: u8) -> Column 
         title,
         least,
         number: false,
+        yields: false,
         rank,
     }
 }
@@ -47,6 +60,7 @@ pub(super) const fn number(title: &'static str, rank: u8) -> Column {
         title,
         least: usize::MAX,
         number: true,
+        yields: false,
         rank,
     }
 }
@@ -79,28 +93,45 @@ impl Cell {
     }
 }
 
+/// Which way a column is sorted; its mark says the same in every view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The smallest, the earliest, A first.
+    Rising,
+    /// The largest, the latest, Z first.
+    Falling,
+}
+
+impl Order {
+    /// The order, or the other way round.
+    pub(super) fn turned(self, reverse: bool) -> Self {
+        match (self, reverse) {
+            (Self::Rising, false) | (Self::Falling, true) => Self::Rising,
+            (Self::Falling, false) | (Self::Rising, true) => Self::Falling,
+        }
+    }
+}
+
 /// A table.
 #[derive(Debug)]
 pub(super) struct Table<'a> {
     /// Its columns.
     pub(super) columns: &'a [Column],
-    /// The rows that are shown.
+    /// The rows that are shown; one of a single cell goes over all columns.
     pub(super) rows: Vec<Vec<Cell>>,
     /// Which of them is selected.
     pub(super) selected: Option<usize>,
-    /// The title of the column that it is sorted by, and whether it is reversed.
-    pub(super) sorted: Option<(&'static str, bool)>,
+    /// The title of the column that it is sorted by, and which way.
+    pub(super) sorted: Option<(&'static str, Order)>,
 }
 
 impl Table<'_> {
     /// Draws headings and rows from a line of the area on.
     pub(super) fn draw(&self, paint: &mut Paint<'_>, area: Rect, top: u16) {
         let theme = paint.theme;
-        let rows: Vec<Vec<String>> = (self.rows.iter())
-            .map(|row| row.iter().map(|cell| theme.clean(&cell.text)).collect())
-            .collect();
+        let rows = self.cleaned(theme);
         let titles: Vec<String> = self.columns.iter().map(|c| self.title(c, theme)).collect();
-        let widths = widths(self.columns, &titles, &rows, usize::from(area.width));
+        let widths = self.widths(&rows, theme, usize::from(area.width));
         let heading = titles.iter().map(|title| (title.as_str(), Role::Dim));
         let mut spans = vec![theme.say("  ", Role::Plain)];
         spans.extend(self.cells(heading, &widths, theme));
@@ -115,7 +146,12 @@ impl Table<'_> {
                 " "
             };
             let mut spans = vec![theme.say(&format!("{mark} "), Role::Strong)];
-            spans.extend(self.cells(cells, &widths, theme));
+            if let ([only], [cell]) = (cleaned.as_slice(), row.as_slice()) {
+                let room = usize::from(area.width).saturating_sub(MARK);
+                spans.push(theme.say(&cut(only, room, theme), cell.role));
+            } else {
+                spans.extend(self.cells(cells, &widths, theme));
+            }
             let line = top + 1 + u16::try_from(number).unwrap_or(u16::MAX);
             paint.line(area, line, spans);
             if selected && line < area.height {
@@ -125,14 +161,31 @@ impl Table<'_> {
         }
     }
 
+    /// The columns that a column gets of so much room; 0 if it is left out.
+    pub(super) fn width(&self, title: &str, theme: Theme, room: usize) -> usize {
+        let widths = self.widths(&self.cleaned(theme), theme, room);
+        let mut columns = self.columns.iter().zip(widths);
+        let found = columns.find(|(column, _)| column.title == title);
+        found.and_then(|(_, width)| width).unwrap_or(0)
+    }
+
+    fn cleaned(&self, theme: Theme) -> Vec<Vec<String>> {
+        let row = |row: &Vec<Cell>| row.iter().map(|cell| theme.clean(&cell.text)).collect();
+        self.rows.iter().map(row).collect()
+    }
+
+    fn widths(&self, rows: &[Vec<String>], theme: Theme, room: usize) -> Vec<Option<usize>> {
+        let titles: Vec<String> = self.columns.iter().map(|c| self.title(c, theme)).collect();
+        widths(self.columns, &titles, rows, room)
+    }
+
     fn title(&self, column: &Column, theme: Theme) -> String {
         match self.sorted {
-            Some((title, reversed)) if title == column.title => {
+            Some((title, order)) if title == column.title => {
                 let marks = theme.marks();
-                let mark = if reversed {
-                    marks.falling
-                } else {
-                    marks.rising
+                let mark = match order {
+                    Order::Rising => marks.rising,
+                    Order::Falling => marks.falling,
                 };
                 format!("{title}{mark}")
             }
@@ -173,7 +226,8 @@ fn widths(
     room: usize,
 ) -> Vec<Option<usize>> {
     let natural = |number: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(number));
+        let cells = rows.iter().filter(|row| row.len() > 1);
+        let cells = cells.filter_map(|row| row.get(number));
         let widest = cells.map(|cell| cell.width()).max().unwrap_or(0);
         widest.max(titles.get(number).map_or(0, |title| title.width()))
     };
@@ -202,10 +256,11 @@ fn widths(
     }
     while taken(&widths) > room {
         let squeezable = widths.iter_mut().zip(columns);
-        let widest = squeezable
-            .filter_map(|(width, column)| width.as_mut().filter(|width| **width > column.least))
-            .max();
-        let Some(widest) = widest else {
+        let squeezable = squeezable.filter_map(|(width, column)| {
+            let width = width.as_mut().filter(|width| **width > column.least)?;
+            Some((column.yields, width))
+        });
+        let Some((_, widest)) = squeezable.max() else {
             break;
         };
         *widest -= 1;
@@ -227,5 +282,9 @@ mod tests {
         assert_eq!(at(40), [Some(12), Some(17), Some(5)]);
         assert_eq!(at(20), [Some(8), Some(8), None]);
         assert_eq!(at(10), [Some(8), None, None]);
+        let [name, detail, count] = columns;
+        let columns = [name, detail.yielding(), count];
+        let yielded = widths(&columns, &titles, &rows, 33);
+        assert_eq!(yielded, [Some(12), Some(10), Some(5)]);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::super::rows::point_state;
-use super::super::super::theme::Role;
+use super::super::super::theme::{Role, role_of};
 use super::super::paint::Page;
 use super::super::words::rate;
 use super::fault;
@@ -30,7 +30,12 @@ pub(super) fn source(page: &mut Page, status: Option<&Status>, kind: &str, name:
 fn write_source(page: &mut Page, source: &SourceStatus) {
     page.title(&source.name, &source.kind.replace('-', " "), &source.state);
     fault(page, source.fault.as_ref());
-    page.field("doing", &source.detail);
+    let doing = if role_of(&source.state) == Role::Bad {
+        "before that"
+    } else {
+        "doing"
+    };
+    page.field(doing, &source.detail);
     page.time("last record", source.last_received);
     page.field("per second", &rate(source.per_second));
     page.field("received", &thousands(source.received));
