@@ -189,6 +189,16 @@ impl Show {
         Ok(self.ending.unwrap_or(Ending::Stopped))
     }
 
+    /// Has the model know the size that is drawn for: what a key does depends on what is seen.
+    fn measure(&mut self, screen: &mut Screen) -> std::io::Result<()> {
+        let size = screen.size();
+        if size == self.model.size {
+            return Ok(());
+        }
+        let effects = update(&mut self.model, Message::Resize(size.0, size.1));
+        self.perform(effects, screen)
+    }
+
     fn tick(&mut self, screen: &mut Screen) -> std::io::Result<()> {
         let now = timestamp(clock::utc_now());
         // Between seconds nothing shows that only time changes.
@@ -205,7 +215,11 @@ impl Show {
             message,
             Message::Key(_) | Message::Mouse(_) | Message::Paste(_) | Message::Resize(..)
         );
-        let effects = update(&mut self.model, message);
+        let effects = match message {
+            // Until it is drawn, keys are of the size before.
+            Message::Resize(..) => Vec::new(),
+            message => update(&mut self.model, message),
+        };
         self.dirty = true;
         self.urgent |= by_hand;
         self.perform(effects, screen)
@@ -239,11 +253,12 @@ impl Show {
 
     fn suspend(&mut self, screen: &mut Screen) -> std::io::Result<()> {
         screen.suspend()?;
-        let (columns, lines) = screen.size();
-        self.take(Message::Resize(columns, lines), screen)
+        (self.dirty, self.urgent) = (true, true);
+        Ok(())
     }
 
     fn draw(&mut self, screen: &mut Screen) -> std::io::Result<()> {
+        self.measure(screen)?;
         screen.draw(&self.model)?;
         self.pace.drew(clock::monotonic_now());
         self.dirty = false;

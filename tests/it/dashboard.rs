@@ -142,8 +142,6 @@ async fn an_operator_looks_around_and_leaves() {
     terminal.shows("5 Users & groups");
     terminal.resize(50, 10);
     terminal.shows("60x16 needed, this is 50x10");
-    // What is not seen is not done.
-    terminal.press("ly");
     terminal.resize(80, 24);
     terminal.shows("evidence     vpn");
     terminal.press("y");
