@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use jims::app::snapshot::{SnapshotContents, encode};
 use jims::identity::event::{Claim, IdentityEvent, Logon, Strength, user_ref};
 use jims::identity::policy::Policy;
 use jims::identity::view::Epoch;
 use jims::identity::{Batch, Core};
 use jims::runtime::clock::{monotonic_now, utc_now};
+use jims::snapshot::Store;
 use serde_json::Value;
 
 /// Where the Server listens.
@@ -124,8 +124,8 @@ impl Drop for Site {
     }
 }
 
-/// A snapshot with so many sessions, as a clean stop leaves it.
-fn snapshot(sessions: u32) -> Vec<u8> {
+/// Writes a snapshot with so many sessions, as a clean stop leaves it.
+fn write_snapshot(sessions: u32, folder: &Path) {
     let policy = Policy {
         logoff_time: Duration::from_secs(24 * 3600),
         ..Policy::default()
@@ -161,11 +161,13 @@ fn snapshot(sessions: u32) -> Vec<u8> {
     let took = begun.elapsed();
     let rate = f64::from(sessions) / took.as_secs_f64();
     println!("the core alone, from events: {took:.1?}, {rate:.0}/s");
-    encode(&SnapshotContents {
-        state: core.export(),
-        tokens: Vec::new(),
-        clean: true,
-    })
+    let mut store = Store::open(folder).expect("an empty folder").store;
+    while core.has_changes() {
+        store.add(&core.take_changes(4096));
+        store.write().expect("written");
+    }
+    store.add_instant(true);
+    store.write().expect("written");
 }
 
 fn collector(sessions: u32) -> Site {
@@ -174,7 +176,7 @@ fn collector(sessions: u32) -> Site {
     );
     let state = site.path("state");
     fs::create_dir(&state).expect("a folder");
-    fs::write(state.join("snapshot"), snapshot(sessions)).expect("a snapshot");
+    write_snapshot(sessions, &state.join("snapshot"));
     site.start();
     site.wait("the Collector's table", |site| {
         site.sessions() == u64::from(sessions)
@@ -218,10 +220,12 @@ fn tell_progress(collector: &Site) {
     );
 }
 
-fn bytes_of(path: &Path) -> u64 {
-    fs::metadata(path)
-        .map(|file| file.len())
-        .unwrap_or_default()
+/// Of all files in a folder.
+fn bytes_of(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    files
+        .filter_map(|file| Some(file.metadata().ok()?.len()))
+        .sum()
 }
 
 fn main() -> ExitCode {

@@ -45,6 +45,7 @@
 //! * why an address is as it is: `identity/explain.rs`, in words `control/explain.rs` · lists of a million: `identity/browse/`
 //! * what the dashboard shows: `tui/view/` · JSON of the commands: `packaging/schema/`
 //! * who was there at an earlier time, and the format on disk: `history/`
+//! * what a crash leaves, and the table's format on disk: `snapshot/` · until when an answer waits for it: `writer/kept.rs`
 //! * how to replay a field bug: `tests/fixtures/scenarios/`
 //!
 //! # The rules
@@ -100,6 +101,7 @@ pub mod net;
 pub mod producer;
 pub mod push;
 pub mod runtime;
+pub mod snapshot;
 pub mod text;
 pub mod tui;
 pub mod wire;

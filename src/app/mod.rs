@@ -7,6 +7,7 @@ mod collectors;
 mod dashboard;
 mod desk;
 mod junos;
+mod keeping;
 mod knows;
 mod metrics_page;
 mod notices;
@@ -17,7 +18,6 @@ mod proposals;
 mod pushes;
 mod reload;
 mod serve;
-pub mod snapshot;
 mod state;
 mod watch;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -13,7 +13,7 @@ use super::metrics_page::MetricsPage;
 use super::notices::Notices;
 use super::proposals::{self, SharedHabits};
 use super::pushes;
-use super::state::{self, Keeper};
+use super::state;
 use super::{Error, collectors, history_limits, reload, watch};
 use crate::access::Access;
 use crate::config::{self, Config, Loaded};
@@ -41,6 +41,7 @@ use crate::runtime::state_dir::StateDir;
 use crate::runtime::strangers::Strangers;
 use crate::runtime::supervisor::Tasks;
 use crate::runtime::telemetry::Telemetry;
+use crate::snapshot::Keeper;
 use crate::writer::{Reader, Writer, WriterParts};
 
 /// A service that runs.
@@ -126,8 +127,10 @@ pub(super) struct Inner {
     pub(super) failure: Mutex<Option<String>>,
     /// Reloads happen one after the other.
     pub(super) reloading: tokio::sync::Mutex<()>,
-    keeper: Keeper,
-    state: Arc<StateDir>,
+    /// Who keeps the table on the disk.
+    pub(super) keeper: OnceLock<Keeper>,
+    /// The state folder.
+    pub(super) state: Arc<StateDir>,
 }
 
 impl App {
@@ -171,6 +174,7 @@ impl App {
                 .import_tokens(restored.tokens, clock::utc_now());
         }
         inner.start_history(restored.table_of);
+        inner.keep_table(restored.store);
         inner.start_writer(writer);
         inner.metrics.commit(page, &config.metrics.listen);
         for directory in &config.directories {
@@ -242,9 +246,7 @@ impl App {
         }
         phases.outputs.cancel();
         report("outputs", tasks.outputs.finish(left.get()).await);
-        if self.0.failure.lock().is_none() {
-            self.0.save(true).await;
-        }
+        self.0.finish_keeping(left.get()).await;
         phases.control.cancel();
         report("control", tasks.control.finish(left.get()).await);
         tracing::info!("stopped");
@@ -346,7 +348,7 @@ impl Inner {
             tasks,
             failure: Mutex::new(None),
             reloading: tokio::sync::Mutex::new(()),
-            keeper: Keeper::new(Arc::clone(&state), &parts),
+            keeper: OnceLock::new(),
             parts,
             state,
             config: ArcSwap::from_pointee(config),
@@ -533,25 +535,6 @@ impl Inner {
             "watchdog",
             service::watchdog(stop, move || reader.is_free()),
         );
-    }
-
-    /// Saves every `snapshot_interval` what changed, until `stop`.
-    async fn save_regularly(self: Arc<Self>, stop: CancellationToken) {
-        loop {
-            let interval = self.config.load().session.snapshot_interval;
-            let slept = stop.run_until_cancelled(tokio::time::sleep(interval)).await;
-            if slept.is_none() {
-                return;
-            }
-            self.save(false).await;
-        }
-    }
-
-    async fn save(&self, clean: bool) {
-        let tokens = self
-            .server()
-            .map(|server| server.access().export_tokens(clock::utc_now()));
-        self.keeper.save(tokens.unwrap_or_default(), clean).await;
     }
 
     /// A handle of the HTTPS side, if it runs.

@@ -1,31 +1,29 @@
-//! The table across restarts: read at start, saved while running, saved last at a clean stop.
+//! The table across restarts: read at start, kept while running, marked last at a clean stop.
 //!
-//! A snapshot that cannot be used is set aside, never overwritten, and said so. What the bytes are is `snapshot`'s;
-//! how a file is replaced safely is `runtime::state_dir`'s.
+//! A snapshot that cannot be used is set aside, never overwritten, and said so. What the files are is [`crate::snapshot`]'s.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 use super::Error;
 use super::notices::Notices;
-use super::snapshot::{self, SnapshotContents, SnapshotError};
 use crate::access::TokenRecord;
+use crate::control::protocol::timestamp;
 use crate::identity::Core;
 use crate::identity::policy::Policy;
+use crate::identity::state::{Contradiction, State};
 use crate::identity::time::UtcMillis;
 use crate::identity::view::Epoch;
 use crate::runtime::clock;
-use crate::runtime::report::{Health, Kind, Report};
+use crate::runtime::report::{Kind, Report};
 use crate::runtime::shutdown::DEADLINE;
 use crate::runtime::state_dir::{StateDir, StateError};
-use crate::runtime::supervisor;
-use crate::writer::{Reader, WriterParts};
+use crate::runtime::supervisor::Tasks;
+use crate::snapshot::{Contents, Dropped, Keeper, KeeperParts, Opened, SnapshotError, Store};
+use crate::writer::WriterParts;
 
-/// The file's name in the state folder.
-const FILE: &str = "snapshot";
+/// The folder's name in the state folder.
+const FOLDER: &str = "snapshot";
 
 /// What a start begins with.
 pub(super) struct Restored {
@@ -35,28 +33,30 @@ pub(super) struct Restored {
     pub(super) tokens: Vec<TokenRecord>,
     /// Until when the table is complete; `None`: it is empty.
     pub(super) table_of: Option<UtcMillis>,
+    /// Where it is kept.
+    pub(super) store: Store,
 }
 
-/// Reads the snapshot, or begins an empty table. After a clean stop the epoch goes on and cookies stay valid; the file is
-/// then marked as unclean at once, so that a crash before the next snapshot cannot pass for a clean stop.
+/// Reads the snapshot, or begins an empty table. After a clean stop the epoch goes on and cookies stay valid; the files are
+/// then marked as those of a running process at once, so that a crash cannot pass for a clean stop.
 ///
 /// # Errors
-/// The file exists and cannot be read or set aside.
+/// The files exist and cannot be read or set aside.
 pub(super) fn restore(
     state: &StateDir,
     policy: Policy,
     notices: &Notices,
 ) -> Result<Restored, Error> {
-    let empty = |policy| Restored {
-        core: Core::new(fresh_epoch(), policy),
-        tokens: Vec::new(),
-        table_of: None,
-    };
-    let Some(bytes) = state.read(FILE)? else {
-        return Ok(empty(policy));
-    };
-    let mut contents = match snapshot::decode(&bytes) {
-        Ok(contents) => contents,
+    let folder = state.path().join(FOLDER);
+    if folder.is_file() {
+        set_aside(state, "older", &"it is of an older version", notices)?;
+    }
+    let opened = match Store::open(&folder) {
+        Ok(opened) => opened,
+        Err(SnapshotError::Io(source)) => {
+            let path = folder;
+            return Err(StateError::Read { path, source }.into());
+        }
         Err(error) => {
             let reason = if matches!(error, SnapshotError::Newer { .. }) {
                 "newer"
@@ -64,53 +64,101 @@ pub(super) fn restore(
                 "damaged"
             };
             set_aside(state, reason, &error, notices)?;
-            return Ok(empty(policy));
+            opened_anew(&folder)?
         }
     };
-    drop(bytes);
-    let was_clean = contents.clean;
-    let epoch = go_on(state, &mut contents, notices).unwrap_or_else(fresh_epoch);
-    let tokens = contents.tokens;
-    let mut outcomes = Vec::new();
-    // A clean stop saves last, and nothing changes the table between its last step and that; it takes no longer than this.
-    let stopping = if was_clean {
-        DEADLINE.saturating_mul(2)
-    } else {
-        Duration::ZERO
+    let Opened {
+        mut store,
+        contents,
+        dropped,
+    } = opened;
+    let Some(contents) = contents else {
+        if dropped.is_damage {
+            set_aside(state, "damaged", &"its first table is damaged", notices)?;
+            store = opened_anew(&folder)?.store;
+        }
+        return Ok(empty(store, policy));
+    };
+    tell_dropped(dropped, &contents.state, notices);
+    let epoch = go_on(&mut store, &contents, notices).unwrap_or_else(fresh_epoch);
+    // At a clean stop nothing changes the table between its last step and the end; it takes no longer than this.
+    let stopping = match contents.clean {
+        true => DEADLINE.saturating_mul(2),
+        false => Duration::ZERO,
     };
     let table_of = contents.state.now.map(|now| now.after(stopping));
-    match Core::restore(
-        contents.state,
-        epoch,
-        policy.clone(),
-        clock::utc_now(),
-        &mut outcomes,
-    ) {
-        Ok(core) => {
-            tracing::info!(
-                sessions = core.totals().sessions,
-                "the table of the last run is back"
-            );
-            Ok(Restored {
-                core,
-                tokens,
-                table_of,
-            })
-        }
+    match from_state(contents.state, epoch, policy.clone()) {
+        Ok(core) => Ok(Restored {
+            core,
+            tokens: contents.tokens,
+            table_of,
+            store,
+        }),
         Err(contradiction) => {
+            drop(store);
             set_aside(state, "damaged", &contradiction, notices)?;
-            Ok(empty(policy))
+            Ok(empty(opened_anew(&folder)?.store, policy))
         }
     }
 }
 
-/// The epoch of a clean stop, once the file is marked as unclean. Where it cannot be (a full disk), another epoch makes
-/// the mark needless: cookies of the old one stay true to the file.
-fn go_on(state: &StateDir, contents: &mut SnapshotContents, notices: &Notices) -> Option<Epoch> {
-    if !std::mem::take(&mut contents.clean) {
+fn tell_dropped(dropped: Dropped, state: &State, notices: &Notices) {
+    if !dropped.is_damage {
+        if dropped.bytes > 0 {
+            tracing::info!(
+                bytes = dropped.bytes,
+                "what was being written when the last run ended is left out"
+            );
+        }
+        return;
+    }
+    let of = state.now.map_or_else(
+        || "its beginning".to_owned(),
+        |now| timestamp(now).to_string(),
+    );
+    let what = format!(
+        "the end of the snapshot was damaged: the table is that of {of}, and what changed after that is lost"
+    );
+    tracing::warn!("{what}");
+    let remedy = "sources that keep their place tell it again; check the disk";
+    notices.put("snapshot damaged", what, remedy.into());
+}
+
+fn from_state(state: State, epoch: Epoch, policy: Policy) -> Result<Core, Contradiction> {
+    let core = Core::restore(state, epoch, policy, clock::utc_now(), &mut Vec::new())?;
+    tracing::info!(
+        sessions = core.totals().sessions,
+        "the table of the last run is back"
+    );
+    Ok(core)
+}
+
+fn empty(store: Store, policy: Policy) -> Restored {
+    Restored {
+        core: Core::new(fresh_epoch(), policy),
+        tokens: Vec::new(),
+        table_of: None,
+        store,
+    }
+}
+
+fn opened_anew(folder: &Path) -> Result<Opened, Error> {
+    let unreadable = |error: SnapshotError| StateError::Read {
+        path: folder.to_owned(),
+        source: std::io::Error::other(error),
+    };
+    Ok(Store::open(folder).map_err(unreadable)?)
+}
+
+/// The epoch of a clean stop, once the files are marked. Where they cannot be (a full disk), another epoch makes the mark
+/// needless: cookies of the old one stay true to the files.
+fn go_on(store: &mut Store, contents: &Contents, notices: &Notices) -> Option<Epoch> {
+    if !contents.clean {
         return None;
     }
-    if let Err(error) = state.replace(FILE, &snapshot::encode(contents)) {
+    if let Err(source) = store.begin_run() {
+        let path = PathBuf::from(FOLDER);
+        let error = StateError::Write { path, source };
         let what =
             format!("the snapshot cannot be written, so firewalls get a full report: {error}");
         tracing::warn!("{what}");
@@ -123,10 +171,10 @@ fn go_on(state: &StateDir, contents: &mut SnapshotContents, notices: &Notices) -
 fn set_aside(
     state: &StateDir,
     reason: &str,
-    error: &dyn std::error::Error,
+    error: &dyn std::fmt::Display,
     notices: &Notices,
 ) -> Result<(), StateError> {
-    let aside = state.set_aside(FILE, reason)?;
+    let aside = state.set_aside(FOLDER, reason)?;
     let what = format!(
         "the snapshot cannot be used and was set aside as {}: {error}",
         aside.display()
@@ -141,88 +189,32 @@ fn fresh_epoch() -> Epoch {
     Epoch(rand::random())
 }
 
-/// Saves the table; clones are handles of the same one.
-#[derive(Clone, Debug)]
-pub(super) struct Keeper(Arc<Parts>);
-
-#[derive(Debug)]
-struct Parts {
-    state: Arc<StateDir>,
-    reader: Reader,
-    revision: Arc<AtomicU64>,
-    /// What the file holds; locked while it is written, so that the last save is the last.
-    saved: Mutex<Option<Saved>>,
-    report: Arc<Report>,
-}
-
-/// What a snapshot was made from.
-#[derive(Debug, PartialEq, Eq)]
-struct Saved {
-    revision: u64,
-    tokens: Vec<TokenRecord>,
-}
-
-impl Keeper {
-    /// A keeper that has saved nothing yet.
-    pub(super) fn new(state: Arc<StateDir>, parts: &WriterParts) -> Self {
-        let report = Report::new(Kind::Snapshot, FILE);
-        parts.reports.add(&report);
-        Self(Arc::new(Parts {
-            state,
-            reader: parts.reader.clone(),
-            revision: Arc::clone(&parts.revision),
-            saved: Mutex::new(None),
-            report,
-        }))
-    }
-
-    /// Saves what has changed since the last time; with `clean` in any case, as the last thing that a process does.
-    pub(super) async fn save(&self, tokens: Vec<TokenRecord>, clean: bool) {
-        let parts = Arc::clone(&self.0);
-        let saved = supervisor::blocking(move || parts.save(tokens, clean)).await;
-        if saved.is_none() {
-            tracing::error!("saving the table panicked");
-        }
-    }
-}
-
-impl Parts {
-    fn save(&self, tokens: Vec<TokenRecord>, clean: bool) {
-        let mut saved = self.saved.lock();
-        let revision = self.revision.load(Ordering::Acquire);
-        let now = Saved { revision, tokens };
-        if !clean && saved.as_ref() == Some(&now) {
-            return;
-        }
-        let contents = SnapshotContents {
-            state: self.reader.read().export(),
-            tokens: now.tokens.clone(),
-            clean,
-        };
-        let bytes = snapshot::encode(&contents);
-        match self.state.replace(FILE, &bytes) {
-            Ok(()) => {
-                *saved = Some(now);
-                self.report.set_active(format!("{} bytes", bytes.len()));
-            }
-            Err(error) => {
-                let message = format!("the snapshot was not saved: {error}");
-                tracing::warn!("{message}");
-                self.report
-                    .set_fault(Health::Degraded, message, error.remedy(), clock::utc_now());
-            }
-        }
-    }
+/// Keeps the table from now on, as long as `tasks` run. `None`: somebody does already.
+pub(super) fn keep(
+    state: &StateDir,
+    store: Store,
+    parts: &WriterParts,
+    tasks: &Tasks,
+) -> Option<Keeper> {
+    let report = Report::new(Kind::Snapshot, FOLDER);
+    parts.reports.add(&report);
+    let keeper = KeeperParts {
+        store,
+        follower: parts.following.take()?,
+        report,
+        path: state.path().join(FOLDER),
+    };
+    Some(Keeper::start(keeper, tasks))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::identity::Batch;
-    use crate::identity::core::LogOffTarget;
+    use crate::identity::event::Bookmark;
     use crate::runtime::report::Reports;
-    use crate::runtime::supervisor::Tasks;
     use crate::writer::Writer;
+    use std::sync::Arc;
     use tokio_util::sync::CancellationToken;
 
     fn token() -> TokenRecord {
@@ -233,40 +225,63 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn rule_22_only_what_changed_is_saved_and_a_clean_stop_always() {
-        let folder = tempfile::tempdir().expect("folder");
-        let state = Arc::new(StateDir::open(folder.path()).expect("state"));
-        let (writer, parts) =
-            Writer::new(Core::new(Epoch(1), Policy::default()), Reports::default());
-        let (tasks, stop) = (Tasks::new(), CancellationToken::new());
+    fn bookmark(value: u8) -> Batch {
+        Batch::Events {
+            events: Vec::new(),
+            bookmark: Some(Bookmark {
+                key: "dc1".into(),
+                value: Box::from([value]),
+            }),
+        }
+    }
+
+    /// A run over a folder, until `with` is done; whether it stops in order.
+    async fn run(folder: &Path, clean: bool, with: impl AsyncFnOnce(&WriterParts, &Keeper)) {
+        let state = Arc::new(StateDir::open(folder).expect("state"));
+        let restored = restore(&state, Policy::default(), &Notices::default()).expect("restored");
+        let (writer, parts) = Writer::new(restored.core, Reports::default());
+        let (tasks, keeping, stop) = (Tasks::new(), Tasks::new(), CancellationToken::new());
         let ends = stop.clone();
         tasks.spawn("writer", async move {
             writer.run(ends).await.expect("no panic");
         });
-        let keeper = Keeper::new(Arc::clone(&state), &parts);
-        let token = token();
-        let written = || {
-            let bytes = state.read(FILE).expect("read");
-            // Taken away, so that the next look tells whether it was written again.
-            let _none = std::fs::remove_file(folder.path().join(FILE));
-            bytes.map(|bytes| snapshot::decode(&bytes).expect("whole"))
-        };
-        keeper.save(Vec::new(), false).await;
-        assert!(written().is_some_and(|contents| !contents.clean));
-        keeper.save(Vec::new(), false).await;
-        assert_eq!(written(), None, "nothing has changed");
-        keeper.save(vec![token.clone()], false).await;
-        assert!(written().is_some_and(|contents| contents.tokens.len() == 1));
-        let nobody = Batch::LogOff(LogOffTarget::Address("10.1.2.3".parse().expect("address")));
-        parts.intake.apply(nobody).await.expect("applied");
-        keeper.save(vec![token.clone()], false).await;
-        assert!(written().is_some(), "a batch was applied");
-        keeper.save(vec![token.clone()], true).await;
-        assert!(written().is_some_and(|contents| contents.clean));
-        keeper.save(vec![token.clone()], false).await;
-        assert_eq!(written(), None, "a late save does not undo the clean one");
+        let keeper = keep(&state, restored.store, &parts, &keeping).expect("nobody keeps it");
+        with(&parts, &keeper).await;
         stop.cancel();
         tasks.ended().await;
+        keeper.finish(vec![token()], clean).await;
+        keeping.ended().await;
+    }
+
+    #[tokio::test]
+    async fn rule_22_what_was_said_to_be_safe_is_there_after_any_end() {
+        let folder = tempfile::tempdir().expect("folder");
+        let read = || {
+            let opened = Store::open(&folder.path().join(FOLDER)).expect("a snapshot");
+            opened.contents.expect("a table")
+        };
+        let mut epochs = Vec::new();
+        for (value, clean) in [(1, true), (2, true), (3, false), (4, true)] {
+            run(folder.path(), clean, async |parts, keeper| {
+                keeper.look(vec![token(), token()]).await;
+                let applied = parts.intake.apply_durably(bookmark(value)).await;
+                applied.expect("applied");
+                // As if it were killed here.
+                let contents = read();
+                assert!(!contents.clean);
+                assert_eq!(
+                    contents.state.bookmarks,
+                    [("dc1".into(), Box::from([value]))]
+                );
+                epochs.push(contents.state.epoch);
+            })
+            .await;
+            let contents = read();
+            assert_eq!(contents.clean, clean);
+            assert_eq!(contents.tokens.len(), 1);
+        }
+        assert_eq!(epochs[0], epochs[1], "after a clean stop");
+        assert_eq!(epochs[1], epochs[2], "after a clean stop");
+        assert_ne!(epochs[2], epochs[3], "after any other");
     }
 }

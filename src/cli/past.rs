@@ -84,7 +84,7 @@ fn session_text(session: &SessionThen, answer: &Past, explain: bool, zone: &Time
     match session.until {
         None => {
             let lasts = lasted(session.since, answer.now);
-            add("until", &format!("still there, after {lasts}"));
+            add("until", &format!("still there, for {lasts}"));
         }
         Some(until) => {
             let lasted = lasted(session.since, until);
@@ -107,7 +107,12 @@ fn session_text(session: &SessionThen, answer: &Past, explain: bool, zone: &Time
         }
         let held = &session.evidence;
         let what = format!("{}: {} ({})", held.producer, held.record, held.strength);
-        add("evidence", &what);
+        let label = if held.occurred_at > answer.at {
+            "seen"
+        } else {
+            "evidence"
+        };
+        add(label, &what);
         let (happened, heard) = (moment(held.occurred_at), moment(held.received_at));
         add("", &format!("happened {happened}"));
         add("", &format!("heard {heard}"));

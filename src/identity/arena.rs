@@ -2,7 +2,12 @@
 //!
 //! A freed place is used again, so an id means something only while its owner keeps it; the rooms that free things
 //! also remove every reference to them. No lookup by name here.
+//!
+//! The arena notes which places changed, so that what is kept of it elsewhere follows without comparing: whoever gets a
+//! value to change it counts as having done so.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::marker::PhantomData;
 
 /// A small id of a `T` in an [`Arena`].
@@ -57,27 +62,83 @@ impl<T> std::fmt::Debug for Id<T> {
 #[derive(Debug)]
 pub(super) struct Arena<T> {
     places: Vec<Option<T>>,
-    free: Vec<u32>,
+    /// The lowest goes first: which id comes next follows from which are taken, whatever happened before.
+    free: BinaryHeap<Reverse<u32>>,
+    changed: Changed,
 }
+
+/// Which places changed since they were last taken out.
+#[derive(Debug, Default)]
+struct Changed {
+    /// A bit a place.
+    marks: Vec<u64>,
+    /// Those with a bit, each once.
+    list: Vec<u32>,
+}
+
+impl Changed {
+    fn note(&mut self, place: u32) {
+        let (word, bit) = (place as usize / 64, 1 << (place % 64));
+        if self.marks.len() <= word {
+            self.marks.resize(word + 1, 0);
+        }
+        if let Some(marks) = self.marks.get_mut(word)
+            && *marks & bit == 0
+        {
+            *marks |= bit;
+            self.list.push(place);
+        }
+    }
+
+    fn take(&mut self) -> Option<u32> {
+        let place = self.list.pop()?;
+        if let Some(marks) = self.marks.get_mut(place as usize / 64) {
+            *marks &= !(1 << (place % 64));
+        }
+        if self.list.is_empty() {
+            // A flood of changes must not be remembered in memory for ever.
+            self.list.shrink_to(KEPT_CHANGES);
+        }
+        Some(place)
+    }
+}
+
+/// Room for changes that is kept while there are none.
+const KEPT_CHANGES: usize = 16_384;
 
 impl<T> Default for Arena<T> {
     fn default() -> Self {
         Self {
             places: Vec::new(),
-            free: Vec::new(),
+            free: BinaryHeap::new(),
+            changed: Changed::default(),
         }
     }
 }
 
 impl<T> Arena<T> {
+    /// Puts a value back to its place; places rise from call to call. It does not count as a change.
+    pub(super) fn restore(&mut self, place: u32, value: T) -> Id<T> {
+        let free = self.places.len()..place as usize;
+        for free in free.filter_map(|free| u32::try_from(free).ok()) {
+            self.places.push(None);
+            self.free.push(Reverse(free));
+        }
+        self.places.push(Some(value));
+        Id(place, PhantomData)
+    }
+
     /// Keeps a value and gives it an id.
     pub(super) fn insert(&mut self, value: T) -> Id<T> {
-        if let Some(place) = self.free.pop() {
+        let place = if let Some(Reverse(place)) = self.free.pop() {
             self.places[place as usize] = Some(value);
-            return Id(place, PhantomData);
-        }
-        let place = u32::try_from(self.places.len()).expect("fewer than 2^32 values fit in memory");
-        self.places.push(Some(value));
+            place
+        } else {
+            let end = self.places.len();
+            self.places.push(Some(value));
+            u32::try_from(end).expect("fewer than 2^32 values fit in memory")
+        };
+        self.changed.note(place);
         Id(place, PhantomData)
     }
 
@@ -85,9 +146,28 @@ impl<T> Arena<T> {
     pub(super) fn remove(&mut self, id: Id<T>) -> Option<T> {
         let value = self.places.get_mut(id.index())?.take();
         if value.is_some() {
-            self.free.push(id.0);
+            self.free.push(Reverse(id.0));
+            self.changed.note(id.0);
         }
         value
+    }
+
+    /// One of the places that changed since they were taken, and what is there now.
+    pub(super) fn take_changed(&mut self) -> Option<(u32, Option<&T>)> {
+        let place = self.changed.take()?;
+        Some((place, self.places.get(place as usize)?.as_ref()))
+    }
+
+    /// Whether a place changed since it was taken.
+    pub(super) fn has_changed(&self) -> bool {
+        !self.changed.list.is_empty()
+    }
+
+    /// As if every value had changed.
+    pub(super) fn note_all(&mut self) {
+        for place in (0u32..).zip(&self.places).map(|(place, _)| place) {
+            self.changed.note(place);
+        }
     }
 
     /// Whether there is a value of this id.
@@ -98,6 +178,19 @@ impl<T> Arena<T> {
     /// The value of an id that may have lost it.
     pub(super) fn get(&self, id: Id<T>) -> Option<&T> {
         self.places.get(id.index())?.as_ref()
+    }
+
+    /// The value of an id, for a change of something that is kept nowhere else: it does not count as a change.
+    pub(super) fn quietly(&mut self, id: Id<T>) -> &mut T {
+        self.places[id.index()]
+            .as_mut()
+            .expect("an id is kept no longer than its value")
+    }
+
+    /// The id of a value at a place; `None`: there is none.
+    pub(super) fn at(&self, place: u32) -> Option<Id<T>> {
+        let id = Id(place, PhantomData);
+        self.contains(id).then_some(id)
     }
 
     /// How many values there are.
@@ -151,8 +244,59 @@ impl<T> std::ops::Index<Id<T>> for Arena<T> {
 
 impl<T> std::ops::IndexMut<Id<T>> for Arena<T> {
     fn index_mut(&mut self, id: Id<T>) -> &mut T {
+        self.changed.note(id.0);
         self.places[id.index()]
             .as_mut()
             .expect("an id is kept no longer than its value")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(arena: &mut Arena<char>) -> Vec<(u32, Option<char>)> {
+        let mut all = Vec::new();
+        while let Some((place, value)) = arena.take_changed() {
+            all.push((place, value.copied()));
+        }
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn what_changed_is_told_once_and_as_it_is() {
+        let mut arena = Arena::default();
+        let ids: Vec<_> = "abc".chars().map(|value| arena.insert(value)).collect();
+        arena.remove(ids[1]);
+        arena[ids[2]] = 'C';
+        assert_eq!(
+            changes(&mut arena),
+            [(0, Some('a')), (1, None), (2, Some('C'))]
+        );
+        assert!(!arena.has_changed());
+        assert_eq!(arena[ids[0]], 'a');
+        assert!(!arena.has_changed(), "looking changes nothing");
+        arena[ids[0]] = 'A';
+        assert_eq!(changes(&mut arena), [(0, Some('A'))]);
+        arena.note_all();
+        assert_eq!(changes(&mut arena).len(), 3);
+    }
+
+    #[test]
+    fn the_next_id_follows_from_those_that_are_taken() {
+        let mut arena = Arena::default();
+        let ids: Vec<_> = "abcdef".chars().map(|value| arena.insert(value)).collect();
+        for place in [4, 1, 3] {
+            arena.remove(ids[place]);
+        }
+        let mut again = Arena::default();
+        for place in [0, 2, 5] {
+            assert_eq!(again.restore(place, 'x').number(), place);
+        }
+        assert!(!again.has_changed());
+        for _ in 0..4 {
+            assert_eq!(arena.insert('y'), again.insert('y'));
+        }
     }
 }

@@ -8,6 +8,7 @@ use compact_str::CompactString;
 
 use super::address::canonical;
 use super::arena::Id;
+use super::changes::Waiting;
 use super::collector::{CollectorBatch, CollectorName};
 use super::deadline::{Clock, Deadlines, HEARTBEAT};
 use super::directory::DirectoryBatch;
@@ -54,6 +55,8 @@ pub struct Core {
     pub(super) tombstones: usize,
     /// Sessions that ended and were not taken yet.
     pub(super) ended: Vec<Ended>,
+    /// What changed and was not taken yet, beside what the arenas know.
+    pub(super) waiting: Waiting,
 }
 
 /// What the writer applies in one step.
@@ -151,7 +154,9 @@ impl Core {
             active_devices: 0,
             tombstones: 0,
             ended: Vec::new(),
+            waiting: Waiting::default(),
         };
+        core.note_site();
         core.domains.rebuild(&core.policy);
         core.keep_feed();
         core
@@ -172,18 +177,24 @@ impl Core {
                     }
                 }
                 if let Some(Bookmark { key, value }) = bookmark {
-                    self.bookmarks.insert(key, value);
+                    self.keep_bookmark(key, value);
                 }
                 applied
             }
-            Batch::Directory(batch) => self.sync(batch, now, outcomes),
+            Batch::Directory(batch) => {
+                self.note_site();
+                self.sync(batch, now, outcomes)
+            }
             Batch::LogOff(target) => self.log_off(&target, now, outcomes),
             Batch::Probe(report) => self.probed(report, now, outcomes),
             Batch::Collector(batch) => self.told_by(batch, now, outcomes),
             Batch::CollectorStanding {
                 collector,
                 disconnected_since,
-            } => self.note_standing(&collector, disconnected_since, now),
+            } => {
+                self.note_site();
+                self.note_standing(&collector, disconnected_since, now)
+            }
             Batch::DropDirectory {
                 directory,
                 ends_sessions,
@@ -194,6 +205,7 @@ impl Core {
                     Leaves::WithCollector
                 };
                 let ended_before = outcomes.len();
+                self.note_site();
                 self.remove_directory((&directory.key(), leaves), now, outcomes);
                 Applied {
                     applied: outcomes.len() - ended_before,
@@ -254,6 +266,7 @@ impl Core {
     /// Replaces the policy; new filters act on the whole table at once (rule 24).
     pub fn set_policy(&mut self, policy: Policy, now: UtcMillis, outcomes: &mut Vec<Outcome>) {
         let now = self.clock.pass(now);
+        self.note_site();
         self.obey(policy, now, outcomes);
     }
 

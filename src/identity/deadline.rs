@@ -31,12 +31,13 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// A clock that stood at an instant.
-    pub(super) fn at(now: Option<UtcMillis>) -> Self {
-        Self {
-            now,
-            jumped_to: None,
-        }
+    /// A clock that stood at an instant, and the jump that it still spread.
+    pub(super) fn at(now: Option<UtcMillis>, jumped_to: Option<UtcMillis>) -> Self {
+        Self { now, jumped_to }
+    }
+
+    pub(super) fn jumped_to(&self) -> Option<UtcMillis> {
+        self.jumped_to
     }
 
     /// Takes note of the time and returns the time that counts.

@@ -1,6 +1,5 @@
 //! To [`State`] and back.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -9,6 +8,7 @@ use super::arena::Id;
 use super::conflict::{self, FactKind};
 use super::core::Core;
 use super::deadline::Clock;
+use super::domain::Domains;
 use super::feed::Feed;
 use super::journal::Journal;
 use super::name::{Name, NameKey};
@@ -17,86 +17,46 @@ use super::outcome::Outcome;
 use super::policy::Policy;
 use super::session::{Extra, Fact, MAX_FACTS_OF_ALL, Slot};
 use super::state::{
-    AddressState, Contradiction, FactState, ObjectState, ReadingState, SlotState, State,
-    SubjectState,
+    AddressState, Contradiction, FactState, ObjectState, SlotState, State, SubjectState,
 };
-use super::subject::{Subject, SubjectKind};
+use super::subject::{Subject, SubjectKind, Subjects};
 use super::table::{Entry, TOMBSTONE};
 use super::time::UtcMillis;
 use super::view::{Epoch, Seq};
 
-/// Places in the vectors of a [`State`] by id.
-struct Places {
-    subjects: BTreeMap<Id<Subject>, u32>,
-    objects: BTreeMap<Id<Object>, u32>,
-}
+/// The highest place that is believed: far beyond what fits in memory as sessions.
+const MAX_PLACE: u32 = 1 << 28;
 
 impl Core {
-    /// The core as plain data.
+    /// The core as plain data, in one piece. What is kept on disk follows [`Core::take_changes`] instead.
     #[must_use]
     pub fn export(&self) -> State {
-        let places = Places {
-            subjects: (self.subjects.arena.iter().map(|(id, _)| id))
-                .zip(0..)
-                .collect(),
-            objects: (self.objects.arena.iter().map(|(id, _)| id))
-                .zip(0..)
-                .collect(),
-        };
-        let domain = |id| CompactString::new(&self.domains.arena[id].name);
+        let (instant, site) = (self.instant(), self.site());
+        let subjects = self.subjects.arena.iter();
+        let objects = self.objects.arena.iter();
+        let addresses = self.table.arena.iter();
         State {
-            epoch: self.epoch,
-            last_seq: self.journal.last(),
-            floor: self.journal.floor(),
-            now: self.clock.now(),
+            epoch: instant.epoch,
+            last_seq: instant.last_seq,
+            floor: instant.floor,
+            now: instant.now,
+            jumped_to: instant.jumped_to,
             marks: self.journal.marks().collect(),
-            domain_facts: (self.domains.facts.iter())
-                .map(|(domain, facts)| (domain.as_str().into(), facts.clone()))
+            domain_facts: site.domain_facts,
+            producers: site.producers,
+            subjects: subjects
+                .map(|(id, is)| (id.number(), subject(&self.domains, is)))
                 .collect(),
-            producers: (self.producers.names().iter())
-                .map(|name| CompactString::new(name))
+            objects: objects
+                .map(|(id, is)| (id.number(), object(&self.domains, is)))
                 .collect(),
-            subjects: (self.subjects.arena.iter())
-                .map(|(_, subject)| SubjectState {
-                    kind: subject.kind,
-                    domain: domain(subject.domain),
-                    name: subject.name.clone(),
-                    object: subject
-                        .object
-                        .and_then(|id| places.objects.get(&id).copied()),
-                    gone: subject.gone,
-                    by_upn: subject.by_upn,
-                })
-                .collect(),
-            objects: (self.objects.arena.iter())
-                .map(|(_, object)| ObjectState {
-                    is: object.is.clone(),
-                    directory: object.directory.as_str().into(),
-                    domain: domain(object.domain),
-                    subject: object
-                        .subject
-                        .and_then(|id| places.subjects.get(&id).copied()),
-                    told: object.told,
-                })
-                .collect(),
-            readings: (self.objects.readings.iter())
-                .map(|(directory, reading)| ReadingState {
-                    directory: directory.as_str().into(),
-                    held: reading.held.iter().copied().collect(),
-                })
-                .collect(),
-            addresses: (self.table.arena.iter())
-                .map(|(_, entry)| export_entry(entry, &places))
-                .collect(),
+            readings: site.readings,
+            addresses: addresses.map(|(id, is)| (id.number(), entry(is))).collect(),
             bookmarks: (self.bookmarks.iter())
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect(),
-            collectors: (self.producers.tellers().iter())
-                .map(|teller| (CompactString::new(&teller.name), teller.disconnected_since))
-                .collect(),
-            told_domains: (self.domains.told.iter())
-                .map(|(directory, domain)| (directory.as_str().into(), domain.as_str().into()))
-                .collect(),
+            collectors: site.collectors,
+            told_domains: site.told_domains,
             feed: self.feed.export(),
         }
     }
@@ -114,6 +74,9 @@ impl Core {
         now: UtcMillis,
         outcomes: &mut Vec<Outcome>,
     ) -> Result<Self, Contradiction> {
+        check_places(state.subjects.iter().map(|(place, _)| *place))?;
+        check_places(state.objects.iter().map(|(place, _)| *place))?;
+        check_places(state.addresses.iter().map(|(place, _)| *place))?;
         let mut core = Self::new(epoch, Policy::default());
         // The policy of then is not saved: directories and domains that are still configured are those it had.
         core.policy.logoff_time = policy.logoff_time;
@@ -124,7 +87,7 @@ impl Core {
         core.policy.grace = policy.grace;
         core.policy.history = policy.history;
         core.policy.filter.exclude_groups = policy.filter.exclude_groups.clone();
-        core.clock = Clock::at(state.now);
+        core.clock = Clock::at(state.now, state.jumped_to);
         core.journal = Journal::restore(state.last_seq, state.floor, state.marks);
         core.domains.facts = (state.domain_facts.into_iter())
             .map(|(domain, facts)| (NameKey::fold(&domain), facts))
@@ -147,15 +110,15 @@ impl Core {
             let collector = Arc::from(collector.as_str());
             core.producers.set_standing(&collector, Some(since));
         }
-        let subjects = core.restore_subjects(&state.subjects);
-        core.restore_objects(state.objects, &state.subjects, &subjects)?;
+        core.restore_subjects(&state.subjects);
+        core.restore_objects(state.objects, &state.subjects)?;
         for reading in state.readings {
             let reading_of = NameKey::fold(&reading.directory);
             let kept = core.objects.readings.entry(reading_of).or_default();
             kept.held = reading.held.into_iter().collect();
         }
-        for address in state.addresses {
-            core.restore_address(address, &subjects, state.producers.len())?;
+        for (place, address) in state.addresses {
+            core.restore_address(place, address, state.producers.len())?;
         }
         let now = core.clock.pass(now);
         core.end_unconfigured(now, outcomes);
@@ -163,31 +126,31 @@ impl Core {
         Ok(core)
     }
 
-    fn restore_subjects(&mut self, states: &[SubjectState]) -> Vec<Id<Subject>> {
-        let mut ids = Vec::with_capacity(states.len());
-        for state in states {
+    fn restore_subjects(&mut self, states: &[(u32, SubjectState)]) {
+        for (place, state) in states {
             let domain = self.domains.resolve(&state.domain);
             self.domains.take(domain);
             let mut subject = Subject::new(state.kind, domain, &state.name);
             subject.gone = state.gone;
             subject.by_upn = state.by_upn;
-            ids.push(self.subjects.insert(subject));
+            self.subjects.restore(*place, subject);
         }
-        ids
     }
 
     fn restore_objects(
         &mut self,
-        states: Vec<ObjectState>,
-        owners: &[SubjectState],
-        subjects: &[Id<Subject>],
+        states: Vec<(u32, ObjectState)>,
+        owners: &[(u32, SubjectState)],
     ) -> Result<(), Contradiction> {
-        for (place, state) in (0u32..).zip(states) {
+        for (place, state) in states {
             let subject = match state.subject {
                 None => None,
-                Some(subject) => Some(*subjects.get(subject as usize).ok_or(Contradiction {
-                    what: "an object of nobody",
-                })?),
+                Some(subject) => {
+                    let of_nobody = Contradiction {
+                        what: "an object of nobody",
+                    };
+                    Some(self.subjects.arena.at(subject).ok_or(of_nobody)?)
+                }
             };
             if self.objects.find(&state.is.id).is_some() {
                 return Err(Contradiction {
@@ -197,7 +160,7 @@ impl Core {
             let domain = self.domains.resolve(&state.domain);
             self.domains.take(domain);
             let foreign = foreign_name(&self.domains.arena[domain].name, &state.is);
-            let id = self.objects.insert(Object {
+            let object = Object {
                 is: state.is,
                 directory: NameKey::fold(&state.directory),
                 domain,
@@ -205,15 +168,18 @@ impl Core {
                 foreign,
                 seen: 0,
                 told: state.told,
-            });
+            };
+            let id = self.objects.restore(place, object);
             self.feed.restore_object(state.told, id);
-            let owner = state
-                .subject
-                .and_then(|subject| owners.get(subject as usize));
+            let owns = |subject: Id<Subject>| {
+                let at = owners.binary_search_by_key(&subject.number(), |owner| owner.0);
+                let owner = at.ok().and_then(|at| owners.get(at));
+                owner.and_then(|(_, owner)| owner.object) == Some(place)
+            };
             if let Some(subject) = subject
-                && owner.and_then(|owner| owner.object) == Some(place)
+                && owns(subject)
             {
-                self.subjects.arena[subject].object = Some(id);
+                self.subjects.arena.quietly(subject).object = Some(id);
             }
         }
         Ok(())
@@ -221,8 +187,8 @@ impl Core {
 
     fn restore_address(
         &mut self,
+        place: u32,
         state: AddressState,
-        subjects: &[Id<Subject>],
         producers: usize,
     ) -> Result<(), Contradiction> {
         if self.table.find(state.address).is_some() {
@@ -242,8 +208,8 @@ impl Core {
         entry.reports_user = state.reports_user;
         entry.user_ended_at = state.user_ended_at;
         entry.last_ended = state.last_ended.map(Box::new);
-        entry.user = restore_slot(state.user, subjects, producers)?;
-        entry.device = restore_slot(state.device, subjects, producers)?;
+        entry.user = restore_slot(state.user, &self.subjects, producers)?;
+        entry.device = restore_slot(state.device, &self.subjects, producers)?;
         if entry.has_session() == entry.empty_since.is_some() {
             return Err(Contradiction {
                 what: "an address that ended and has a session",
@@ -258,7 +224,7 @@ impl Core {
             entry.doubted_since = Some(since);
             self.deadlines.doubts.insert((since, entry.address));
         }
-        let id = self.table.insert(entry);
+        let id = self.table.restore(place, entry);
         self.feed.restore_address(state.told, id);
         self.index_address(id);
         Ok(())
@@ -271,7 +237,7 @@ impl Core {
         let holders = [entry.user.subject(), entry.device.subject()];
         let facts = entry.user.facts().iter().chain(entry.device.facts());
         for subject in facts.filter_map(|fact| fact.subject) {
-            self.subjects.arena[subject].places.insert(id);
+            self.subjects.arena.quietly(subject).places.insert(id);
         }
         if changed > Seq(0) {
             self.journal.restore_key(changed, id);
@@ -291,7 +257,31 @@ impl Core {
     }
 }
 
-fn export_entry(entry: &Entry, places: &Places) -> AddressState {
+/// A user or device as plain data.
+pub(super) fn subject(domains: &Domains, subject: &Subject) -> SubjectState {
+    SubjectState {
+        kind: subject.kind,
+        domain: CompactString::new(&domains.arena[subject.domain].name),
+        name: subject.name.clone(),
+        object: subject.object.map(Id::number),
+        gone: subject.gone,
+        by_upn: subject.by_upn,
+    }
+}
+
+/// A directory object as plain data.
+pub(super) fn object(domains: &Domains, object: &Object) -> ObjectState {
+    ObjectState {
+        is: object.is.clone(),
+        directory: object.directory.as_str().into(),
+        domain: CompactString::new(&domains.arena[object.domain].name),
+        subject: object.subject.map(Id::number),
+        told: object.told,
+    }
+}
+
+/// An address as plain data.
+pub(super) fn entry(entry: &Entry) -> AddressState {
     AddressState {
         address: entry.address,
         changed: entry.changed,
@@ -301,37 +291,47 @@ fn export_entry(entry: &Entry, places: &Places) -> AddressState {
         user_ended_at: entry.user_ended_at,
         doubted_since: entry.doubted_since,
         last_ended: entry.last_ended.as_deref().cloned(),
-        user: export_slot(&entry.user, places),
-        device: export_slot(&entry.device, places),
+        user: slot(&entry.user),
+        device: slot(&entry.device),
     }
 }
 
-fn export_slot(slot: &Slot, places: &Places) -> SlotState {
-    let export_fact = |fact: &Fact| {
-        let extra = fact.extra.as_deref();
-        let groups = extra.and_then(|extra| extra.groups.as_ref());
-        FactState {
-            kind: fact.kind,
-            at: fact.at,
-            received_at: fact.received_at,
-            record: fact.record.clone(),
-            producer: fact.producer,
-            subject: fact
-                .subject
-                .and_then(|id| places.subjects.get(&id).copied()),
-            groups: groups.map(|(at, groups)| (*at, groups.to_vec())),
-            logon: extra.and_then(|extra| extra.logon.clone()),
-        }
-    };
+fn slot(slot: &Slot) -> SlotState {
     SlotState {
         since: slot.hold().map(|hold| hold.since),
-        facts: slot.facts().iter().map(export_fact).collect(),
+        facts: slot.facts().iter().map(fact).collect(),
     }
+}
+
+fn fact(fact: &Fact) -> FactState {
+    let extra = fact.extra.as_deref();
+    let groups = extra.and_then(|extra| extra.groups.as_ref());
+    FactState {
+        kind: fact.kind,
+        at: fact.at,
+        received_at: fact.received_at,
+        record: fact.record.clone(),
+        producer: fact.producer,
+        subject: fact.subject.map(Id::number),
+        groups: groups.map(|(at, groups)| (*at, groups.to_vec())),
+        logon: extra.and_then(|extra| extra.logon.clone()),
+    }
+}
+
+/// Places rise, and a wrong one must not make an arena of all memory.
+fn check_places(places: impl Iterator<Item = u32> + Clone) -> Result<(), Contradiction> {
+    let rise = places.clone().is_sorted_by(|a, b| a < b);
+    if !rise || places.last().is_some_and(|last| last > MAX_PLACE) {
+        return Err(Contradiction {
+            what: "places that no table has",
+        });
+    }
+    Ok(())
 }
 
 fn restore_slot(
     state: SlotState,
-    subjects: &[Id<Subject>],
+    subjects: &Subjects,
     producers: usize,
 ) -> Result<Slot, Contradiction> {
     let mut facts = Vec::with_capacity(state.facts.len().min(MAX_FACTS_OF_ALL));
@@ -342,7 +342,7 @@ fn restore_slot(
     }
     for fact in state.facts {
         let anonymous = matches!(fact.kind, FactKind::AllLeft | FactKind::Closed);
-        let subject = fact.subject.and_then(|place| subjects.get(place as usize));
+        let subject = fact.subject.and_then(|place| subjects.arena.at(place));
         if anonymous == subject.is_some() || usize::from(fact.producer) >= producers {
             return Err(Contradiction {
                 what: "a fact about nobody, or by nobody",
@@ -359,7 +359,7 @@ fn restore_slot(
             at: fact.at,
             received_at: fact.received_at,
             record: fact.record,
-            subject: subject.copied(),
+            subject,
             producer: fact.producer,
             kind: fact.kind,
             extra,

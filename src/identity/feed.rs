@@ -5,8 +5,10 @@
 //! tell of their domains. What Collectors told is not in it: it is not passed on, so there are no circles. The order is
 //! kept only while the policy wants it, and over a restart; positions mean something within an epoch of the core.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+
+use compact_str::CompactString;
 
 use super::address::canonical;
 use super::arena::Id;
@@ -33,6 +35,8 @@ pub(super) struct Feed {
     floor: Seq,
     domains: BTreeMap<NameKey, Seq>,
     gone: VecDeque<Seq>,
+    /// Those that came or went since they were last taken.
+    new_gone: BTreeSet<Seq>,
 }
 
 /// What is told.
@@ -96,23 +100,37 @@ impl Feed {
     /// As plain data, without its addresses and objects, which know their places.
     pub(super) fn export(&self) -> Option<FeedState> {
         let gone = self.order.iter().filter_map(|(seq, key)| match key {
-            Key::Gone(lost) => Some(GoneState {
-                seq: *seq,
-                directory: lost.directory.as_str().into(),
-                domain: lost.domain.as_str().into(),
-                id: lost.id,
-            }),
+            Key::Gone(lost) => Some(lost.export(*seq)),
             Key::Address(_) | Key::Object(_) | Key::Domain(_) => None,
         });
-        let domains = self.domains.iter();
-        self.on.then(|| FeedState {
+        Some(FeedState {
             last: self.last,
             floor: self.floor,
-            domains: domains
-                .map(|(name, seq)| (name.as_str().into(), *seq))
-                .collect(),
+            domains: self.export_domains()?,
             gone: gone.collect(),
         })
+    }
+
+    /// Places of what directories tell of their domains; `None`: the order is not kept.
+    pub(super) fn export_domains(&self) -> Option<Vec<(CompactString, Seq)>> {
+        let domains = self.domains.iter();
+        let domains = domains.map(|(name, seq)| (name.as_str().into(), *seq));
+        self.on.then(|| domains.collect())
+    }
+
+    /// Objects that are gone since they were last taken; `None`: told of no more.
+    pub(super) fn take_new_gone(&mut self) -> Vec<(Seq, Option<GoneState>)> {
+        let new = std::mem::take(&mut self.new_gone).into_iter();
+        let state = |seq| match self.order.get(&seq) {
+            Some(Key::Gone(lost)) => Some(lost.export(seq)),
+            Some(Key::Address(_) | Key::Object(_) | Key::Domain(_)) | None => None,
+        };
+        new.map(|seq| (seq, state(seq))).collect()
+    }
+
+    /// As if all of them were new.
+    pub(super) fn note_all_gone(&mut self) {
+        self.new_gone.extend(&self.gone);
     }
 
     /// Forgets a key: cursors before it have missed its end.
@@ -133,10 +151,12 @@ impl Feed {
     fn lose(&mut self, lost: Lost) {
         let seq = self.touch(Seq(0), Key::Gone(Box::new(lost)));
         self.gone.push_back(seq);
+        self.new_gone.insert(seq);
         if self.gone.len() > MAX_GONE
             && let Some(oldest) = self.gone.pop_front()
         {
             self.forget(oldest);
+            self.new_gone.insert(oldest);
         }
     }
 
@@ -154,6 +174,17 @@ impl Feed {
     pub(super) fn has(&self, seq: Seq, entry: Id<Entry>) -> bool {
         let there = matches!(self.order.get(&seq), Some(Key::Address(id)) if *id == entry);
         there || !self.on || seq == Seq(0)
+    }
+}
+
+impl Lost {
+    fn export(&self, seq: Seq) -> GoneState {
+        GoneState {
+            seq,
+            directory: self.directory.as_str().into(),
+            domain: self.domain.as_str().into(),
+            id: self.id,
+        }
     }
 }
 
@@ -328,6 +359,8 @@ impl Core {
             on: self.policy.feed,
             last: self.feed.last,
             floor: self.feed.last,
+            // They go.
+            new_gone: self.feed.gone.drain(..).collect(),
             ..Feed::default()
         };
         for id in self.table.arena.ids() {

@@ -181,7 +181,7 @@ impl Core {
                 continue;
             }
             let excluded = self.is_excluded(id);
-            self.subjects.arena[id].excluded = excluded;
+            self.subjects.arena.quietly(id).excluded = excluded;
             if excluded {
                 let end = End {
                     reason: EndReason::Filter,

@@ -27,6 +27,10 @@ pub(super) struct Journal {
     floor: Seq,
     /// (instant, last sequence before the first change at or after it), both rising.
     marks: VecDeque<(UtcMillis, Seq)>,
+    /// How many of them, from the last, were not taken yet.
+    new_marks: usize,
+    /// Those that went since they were last taken.
+    old_marks: Vec<UtcMillis>,
 }
 
 impl Journal {
@@ -37,6 +41,8 @@ impl Journal {
             last,
             floor,
             marks: marks.into(),
+            new_marks: 0,
+            old_marks: Vec::new(),
         }
     }
 
@@ -54,8 +60,12 @@ impl Journal {
             .is_none_or(|(at, _)| now.0 - at.0 >= MARK_EVERY_MS)
         {
             self.marks.push_back((now, self.last));
-            if self.marks.len() > MAX_MARKS {
-                self.marks.pop_front();
+            self.new_marks += 1;
+            if self.marks.len() > MAX_MARKS
+                && let Some((at, _)) = self.marks.pop_front()
+                && self.new_marks < self.marks.len()
+            {
+                self.old_marks.push(at);
             }
         }
         self.last = Seq(self.last.0 + 1);
@@ -104,6 +114,21 @@ impl Journal {
 
     pub(super) fn marks(&self) -> impl Iterator<Item = (UtcMillis, Seq)> + '_ {
         self.marks.iter().copied()
+    }
+
+    /// The marks that came or went (without a sequence) since they were last taken.
+    pub(super) fn take_new_marks(&mut self) -> Vec<(UtcMillis, Option<Seq>)> {
+        let new = std::mem::take(&mut self.new_marks);
+        let kept = self.marks.len().saturating_sub(new);
+        let old = std::mem::take(&mut self.old_marks).into_iter();
+        let new = self.marks.iter().skip(kept);
+        let new = new.map(|(at, seq)| (*at, Some(*seq)));
+        old.map(|at| (at, None)).chain(new).collect()
+    }
+
+    /// As if all marks were new.
+    pub(super) fn note_all_marks(&mut self) {
+        self.new_marks = self.marks.len();
     }
 
     pub(super) fn len(&self) -> usize {

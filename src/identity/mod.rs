@@ -11,7 +11,7 @@
 //!  time ─▶ deadline ──────────────────────────────────────────────────────────────────────┤
 //!  Collectors ─▶ told ────────────────────────────────────────────────────────────────────┤
 //!                                settle: subjects, counts, deadlines, tombstones, journal ◀┘
-//!  readers ◀─ read, browse, explain     Servers elsewhere ◀─ feed     snapshot ◀─▶ export, state     history ◀─ ended
+//!  readers ◀─ read, browse, explain     Servers elsewhere ◀─ feed     snapshot ◀─▶ changes, state    history ◀─ ended
 //! ```
 //!
 //! # Where each rule is tested
@@ -33,7 +33,7 @@
 //! | 14 | who the directory lost; removals said twice | `tests/` |
 //! | 16 | journal and cursors | `tests/`, `tests/sim` |
 //! | 17 | a user gone | `tests/` |
-//! | 22 | restart | `tests/`, `app/snapshot.rs` |
+//! | 22 | restart | `tests/`, `snapshot/`, `app/state.rs` |
 //! | 24 | filters and removed directories | `tests/` |
 //! | 27 | Collectors apart | `told.rs`, `feed.rs`, `tests/apart.rs` |
 //! | 25 | invariants | `check.rs`, after every step of every test |
@@ -43,6 +43,7 @@
 pub mod address;
 mod arena;
 pub mod browse;
+pub mod changes;
 mod check;
 pub mod collector;
 mod conflict;

@@ -84,7 +84,7 @@ impl Core {
         let id = self
             .subjects
             .insert(Subject::new(kind, domain, key.as_str()));
-        self.subjects.arena[id].excluded = self.is_excluded(id);
+        self.subjects.arena.quietly(id).excluded = self.is_excluded(id);
         id
     }
 

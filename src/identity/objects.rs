@@ -86,12 +86,24 @@ impl Objects {
 
     /// Keeps a new object.
     pub(super) fn insert(&mut self, object: Object) -> Id<Object> {
-        let directory = object.directory.clone();
         let id = self.arena.insert(object);
-        self.by_id.insert(self.arena[id].is.id, id);
-        self.readings.entry(directory).or_default().objects += 1;
-        self.link(id);
+        self.index(id);
         id
+    }
+
+    /// Puts an object back to its place.
+    pub(super) fn restore(&mut self, place: u32, object: Object) -> Id<Object> {
+        let id = self.arena.restore(place, object);
+        self.index(id);
+        id
+    }
+
+    fn index(&mut self, id: Id<Object>) {
+        let object = &self.arena[id];
+        self.by_id.insert(object.is.id, id);
+        let reading = self.readings.entry(object.directory.clone());
+        reading.or_default().objects += 1;
+        self.link(id);
     }
 
     /// Replaces what an object is.

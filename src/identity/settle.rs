@@ -112,7 +112,7 @@ impl Core {
             .zip(past)
             .map(|past| self.keep_end(id, kind, past, now));
         for subject in named_after.into_iter().flatten() {
-            self.subjects.arena[subject].places.insert(id);
+            self.subjects.arena.quietly(subject).places.insert(id);
         }
         if before != after {
             self.moved(kind, before, after);
@@ -126,7 +126,7 @@ impl Core {
         }
         for subject in named_before.into_iter().flatten() {
             if !named_after.contains(&Some(subject)) && self.subjects.arena.contains(subject) {
-                self.subjects.arena[subject].places.remove(id);
+                self.subjects.arena.quietly(subject).places.remove(id);
                 self.release(subject);
             }
         }
@@ -334,7 +334,7 @@ impl Core {
     /// comes up, and a renewal costs nothing.
     pub(super) fn schedule(&mut self, id: Id<Entry>, kind: SubjectKind) {
         let wanted = self.next_look(id, kind);
-        let due = self.table.arena[id].due_mut(kind);
+        let due = self.table.arena.quietly(id).due_mut(kind);
         let place = match (*due, wanted) {
             (Some(place), Some(wanted)) if place <= wanted => return,
             (None, None) => return,
@@ -351,7 +351,7 @@ impl Core {
 
     /// Moves a session's place in the order of deadlines.
     pub(super) fn reschedule(&mut self, id: Id<Entry>, kind: SubjectKind, at: UtcMillis) {
-        let due = self.table.arena[id].due_mut(kind);
+        let due = self.table.arena.quietly(id).due_mut(kind);
         if let Some(place) = due.replace(at) {
             self.deadlines.sessions.remove(&(place, id, kind));
         }
@@ -387,7 +387,7 @@ impl Core {
         for slot in [&entry.user, &entry.device] {
             for subject in named(slot).into_iter().flatten() {
                 if self.subjects.arena.contains(subject) {
-                    self.subjects.arena[subject].places.remove(id);
+                    self.subjects.arena.quietly(subject).places.remove(id);
                     self.release(subject);
                 }
             }
@@ -439,7 +439,7 @@ impl Core {
         after: Option<Id<Subject>>,
     ) {
         if let Some(before) = before {
-            let subject = &mut self.subjects.arena[before];
+            let subject = self.subjects.arena.quietly(before);
             subject.sessions -= 1;
             self.sessions -= 1;
             if subject.sessions == 0 {
@@ -448,7 +448,7 @@ impl Core {
             }
         }
         if let Some(after) = after {
-            let subject = &mut self.subjects.arena[after];
+            let subject = self.subjects.arena.quietly(after);
             subject.sessions += 1;
             self.sessions += 1;
             if subject.sessions == 1 {
@@ -471,7 +471,7 @@ impl Core {
             return false;
         }
         let kept = groups.map(|groups| self.share_groups(groups));
-        self.subjects.arena[id].groups = kept;
+        self.subjects.arena.quietly(id).groups = kept;
         true
     }
 }

@@ -1,6 +1,7 @@
 //! The whole core as plain data, for the snapshot: what a restart must know to be the same table.
 //!
-//! Ids are places in these vectors. What can be computed again (indexes, counts, closed memberships, deadlines) is not
+//! Ids are places, and the same after a restart: what is kept of the core is written place by place as
+//! it changes ([`super::changes`]). What can be computed again (indexes, counts, closed memberships, deadlines) is not
 //! here, and how it is written is the snapshot's business: nothing here knows of serialisation.
 
 use std::net::IpAddr;
@@ -26,20 +27,22 @@ pub struct State {
     pub floor: Seq,
     /// The core's time when it was exported.
     pub now: Option<UtcMillis>,
+    /// The last jump of the clock that still spreads what it made overdue.
+    pub jumped_to: Option<UtcMillis>,
     /// The journal's time index: (instant, last sequence before it), rising.
     pub marks: Vec<(UtcMillis, Seq)>,
     /// What directories told of their domains: (DNS name, facts).
     pub domain_facts: Vec<(CompactString, DomainFacts)>,
     /// Producers' names.
     pub producers: Vec<CompactString>,
-    /// Users and devices.
-    pub subjects: Vec<SubjectState>,
-    /// Directory objects.
-    pub objects: Vec<ObjectState>,
+    /// Users and devices, each with its place, rising.
+    pub subjects: Vec<(u32, SubjectState)>,
+    /// Directory objects, each with its place, rising.
+    pub objects: Vec<(u32, ObjectState)>,
     /// Directories' readings.
     pub readings: Vec<ReadingState>,
-    /// Addresses.
-    pub addresses: Vec<AddressState>,
+    /// Addresses, each with its place, rising.
+    pub addresses: Vec<(u32, AddressState)>,
     /// Positions of producers and directories.
     pub bookmarks: Vec<(CompactString, Box<[u8]>)>,
     /// Collectors that told something, and since when each is not heard.
@@ -85,7 +88,7 @@ pub struct SubjectState {
     pub domain: CompactString,
     /// As shown.
     pub name: CompactString,
-    /// Its place in [`State::objects`].
+    /// Its place among [`State::objects`].
     pub object: Option<u32>,
     /// The directory lost it or has it disabled.
     pub gone: bool,
@@ -102,7 +105,7 @@ pub struct ObjectState {
     pub directory: CompactString,
     /// The domain's DNS name.
     pub domain: CompactString,
-    /// Its place in [`State::subjects`].
+    /// Its place among [`State::subjects`].
     pub subject: Option<u32>,
     /// Its place in the feed; 0: none.
     pub told: Seq,
@@ -164,7 +167,7 @@ pub struct FactState {
     pub record: CompactString,
     /// Place in [`State::producers`].
     pub producer: u16,
-    /// Place in [`State::subjects`].
+    /// Place among [`State::subjects`].
     pub subject: Option<u32>,
     /// Asserted groups, and when.
     pub groups: Option<(UtcMillis, Vec<CompactString>)>,

@@ -127,6 +127,13 @@ impl Subjects {
         id
     }
 
+    /// Puts a subject back to its place.
+    pub(super) fn restore(&mut self, place: u32, subject: Subject) {
+        let key = (subject.kind, subject.domain, NameKey::fold(&subject.name));
+        let id = self.arena.restore(place, subject);
+        self.index.insert(key, id);
+    }
+
     /// Gives a subject another domain or name. Whoever had that name loses it in the index: the caller merges him.
     pub(super) fn rename(&mut self, id: Id<Subject>, domain: Id<Domain>, name: &str) {
         self.unindex(id);

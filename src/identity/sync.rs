@@ -87,7 +87,7 @@ impl Core {
         if let Some(bookmark) = batch.bookmark
             && !(held && batch.step == DirectoryStep::Poll)
         {
-            self.bookmarks.insert(bookmark.key, bookmark.value);
+            self.keep_bookmark(bookmark.key, bookmark.value);
         }
         Applied {
             applied: changes.objects,
@@ -187,7 +187,7 @@ impl Core {
                 self.objects.give(id, directory);
                 self.feed_object(id);
             }
-            let object = &mut self.objects.arena[id];
+            let object = self.objects.arena.quietly(id);
             if object.directory == *directory {
                 object.seen = seen;
             }
@@ -295,7 +295,7 @@ impl Core {
             self.adopt(other, subject, now);
         }
         let excluded = self.is_excluded(subject);
-        self.subjects.arena[subject].excluded = excluded;
+        self.subjects.arena.quietly(subject).excluded = excluded;
         self.subjects.arena[subject].gone = gone;
         if gone || excluded {
             let reason = if gone {

@@ -105,9 +105,10 @@ impl Table {
             .or_insert_with(|| self.arena.insert(Entry::new(address)))
     }
 
-    pub(super) fn insert(&mut self, entry: Entry) -> Id<Entry> {
+    /// Puts an address back to its place.
+    pub(super) fn restore(&mut self, place: u32, entry: Entry) -> Id<Entry> {
         let address = entry.address;
-        let id = self.arena.insert(entry);
+        let id = self.arena.restore(place, entry);
         self.by_address.insert(address, id);
         id
     }

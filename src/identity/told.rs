@@ -84,7 +84,7 @@ impl Core {
             }
         }
         if let Some(bookmark) = batch.bookmark {
-            self.bookmarks.insert(bookmark.key, bookmark.value);
+            self.keep_bookmark(bookmark.key, bookmark.value);
         }
         applied
     }

@@ -5,6 +5,7 @@
 //! What an event means is decided in `identity/`, never here.
 
 mod ended;
+mod kept;
 mod metrics;
 mod pulse;
 mod task;
@@ -21,6 +22,7 @@ use crate::identity::policy::Policy;
 use crate::identity::{Applied, Batch, Core};
 
 pub use self::ended::{EndedQueue, Lost, MAX_WAITING};
+pub use self::kept::{Durability, Follower, Following, Safe, Taken};
 pub use self::pulse::{Pulse, PulseReading};
 pub use self::task::{Panicked, Writer, WriterParts};
 
@@ -42,15 +44,18 @@ pub struct Delivery {
 /// Where the answer to a [`Delivery`] goes.
 #[derive(Debug)]
 pub enum Done {
-    /// Counts.
-    Counts(oneshot::Sender<Applied>),
-    /// The verdict on each event, in their order.
-    Verdicts(oneshot::Sender<Vec<Verdict>>),
+    /// Counts, and the step after which they are right.
+    Counts(oneshot::Sender<(Applied, u64)>),
+    /// The verdict on each event, in their order, and the step.
+    Verdicts(oneshot::Sender<(Vec<Verdict>, u64)>),
 }
 
 /// Where producers put batches.
 #[derive(Clone, Debug)]
-pub struct Intake(mpsc::Sender<Delivery>);
+pub struct Intake {
+    queue: mpsc::Sender<Delivery>,
+    durability: Durability,
+}
 
 /// The writer is gone: the process is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,17 +72,18 @@ pub enum NotTaken {
 }
 
 impl Intake {
-    /// The queue's two ends.
+    /// The queue's two ends; what is applied is safe when `durability` says so.
     #[must_use]
-    pub fn channel() -> (Self, mpsc::Receiver<Delivery>) {
-        let (sender, receiver) = mpsc::channel(QUEUE_BATCHES);
-        (Self(sender), receiver)
+    pub fn channel(durability: Durability) -> (Self, mpsc::Receiver<Delivery>) {
+        let (queue, receiver) = mpsc::channel(QUEUE_BATCHES);
+        (Self { queue, durability }, receiver)
     }
 
     /// How many batches wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.0.max_capacity().saturating_sub(self.0.capacity())
+        let room = self.queue.capacity();
+        self.queue.max_capacity().saturating_sub(room)
     }
 
     /// Waits for room, then queues the batch.
@@ -85,7 +91,7 @@ impl Intake {
     /// # Errors
     /// [`Stopped`] when the process is stopping.
     pub async fn send(&self, batch: Batch) -> Result<(), Stopped> {
-        self.0
+        self.queue
             .send(Delivery { batch, done: None })
             .await
             .map_err(|_| Stopped)
@@ -96,7 +102,7 @@ impl Intake {
     /// # Errors
     /// The queue is full, or the process is stopping.
     pub fn try_send(&self, batch: Batch) -> Result<(), NotTaken> {
-        self.0
+        self.queue
             .try_send(Delivery { batch, done: None })
             .map_err(|refused| match refused {
                 mpsc::error::TrySendError::Full(_) => NotTaken::Full,
@@ -109,8 +115,22 @@ impl Intake {
     /// # Errors
     /// [`Stopped`] when the process is stopping.
     pub async fn apply(&self, batch: Batch) -> Result<Applied, Stopped> {
+        Ok(self.applied(batch).await?.0)
+    }
+
+    /// Queues the batch and waits until it is applied and safe on the disk, as far as the disk takes it.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the process is stopping.
+    pub async fn apply_durably(&self, batch: Batch) -> Result<Applied, Stopped> {
+        let (applied, step) = self.applied(batch).await?;
+        self.durability.reached(step).await;
+        Ok(applied)
+    }
+
+    async fn applied(&self, batch: Batch) -> Result<(Applied, u64), Stopped> {
         let (done, answer) = oneshot::channel();
-        self.0
+        self.queue
             .send(Delivery {
                 batch,
                 done: Some(Done::Counts(done)),
@@ -120,7 +140,8 @@ impl Intake {
         answer.await.map_err(|_| Stopped)
     }
 
-    /// Queues events if there is room within the time, and waits for the verdict on each, in their order.
+    /// Queues events if there is room within the time, and waits for the verdict on each, in their order, and until they
+    /// are safe on the disk, as far as the disk takes them.
     ///
     /// # Errors
     /// There was no room, and nothing is queued; or the process is stopping.
@@ -129,7 +150,7 @@ impl Intake {
         events: Vec<IdentityEvent>,
         within: Duration,
     ) -> Result<Vec<Verdict>, NotTaken> {
-        let room = tokio::time::timeout(within, self.0.reserve()).await;
+        let room = tokio::time::timeout(within, self.queue.reserve()).await;
         let room = room.map_err(|_late| NotTaken::Full)?;
         let room = room.map_err(|_closed| NotTaken::Stopped)?;
         let (done, answer) = oneshot::channel();
@@ -140,7 +161,9 @@ impl Intake {
             },
             done: Some(Done::Verdicts(done)),
         });
-        answer.await.map_err(|_| NotTaken::Stopped)
+        let (verdicts, step) = answer.await.map_err(|_| NotTaken::Stopped)?;
+        self.durability.reached(step).await;
+        Ok(verdicts)
     }
 }
 
@@ -210,7 +233,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_room_nothing_is_queued_to_be_judged() {
-        let (intake, mut queue) = Intake::channel();
+        let (intake, mut queue) = Intake::channel(Durability::never());
         while intake.try_send(nothing()).is_ok() {}
         assert_eq!(intake.judge(Vec::new(), SOON).await, Err(NotTaken::Full));
         for _ in 0..QUEUE_BATCHES {
@@ -222,7 +245,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_writer_did_not_judge_has_no_verdict() {
-        let (intake, mut queue) = Intake::channel();
+        let (intake, mut queue) = Intake::channel(Durability::never());
         let (verdicts, ()) = tokio::join!(intake.judge(Vec::new(), SOON), async {
             drop(queue.recv().await);
             queue.close();

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::kept::{self, Handover};
 use super::metrics::{EventMetrics, set_totals};
 use super::{
-    Delivery, Done, EndedQueue, Intake, OUTCOME_BATCHES, Outcomes, PolicyGate, Pulse, Reader,
+    Delivery, Done, EndedQueue, Following, Intake, OUTCOME_BATCHES, Outcomes, PolicyGate, Pulse,
+    Reader,
 };
 use crate::identity::collector::CollectorBatch;
 use crate::identity::event::Bookmark;
@@ -31,13 +32,20 @@ const SLICE_DEADLINES: usize = 1024;
 /// The longest the writer sleeps: it sees a jump of the clock this late at most, and feeds the gauges.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
+/// How soon changes are handed over for which there was no room.
+const RETRY: Duration = Duration::from_millis(2);
+
 /// The task that owns the core.
 pub struct Writer {
     core: Arc<RwLock<Core>>,
     deliveries: mpsc::Receiver<Delivery>,
     policies: mpsc::Receiver<(Policy, oneshot::Sender<()>)>,
     outcomes: broadcast::Sender<Arc<[Outcome]>>,
-    revision: Arc<AtomicU64>,
+    /// Holds of the lock so far.
+    step: u64,
+    /// Changes are left that could not be handed over.
+    left: bool,
+    handover: Handover,
     changes: watch::Sender<()>,
     metrics: EventMetrics,
     pulse: Pulse,
@@ -63,8 +71,8 @@ pub struct WriterParts {
     pub ended: EndedQueue,
     /// How a reload changes the policy.
     pub policy: PolicyGate,
-    /// Grows whenever the table may have changed: a snapshot of the same revision need not be written again.
-    pub revision: Arc<AtomicU64>,
+    /// Where whoever keeps the table on the disk hears what changed; without him nothing is ever safe there.
+    pub following: Following,
     /// Wakes whoever follows the journal whenever the table may have changed; closed when the writer ends.
     pub changes: watch::Receiver<()>,
 }
@@ -81,10 +89,10 @@ impl Writer {
     #[must_use]
     pub fn new(core: Core, reports: Reports) -> (Self, WriterParts) {
         let core = Arc::new(RwLock::new(core));
-        let (intake, deliveries) = Intake::channel();
+        let (handover, following, durability) = kept::channel();
+        let (intake, deliveries) = Intake::channel(durability);
         let (policy, policies) = mpsc::channel(1);
         let (outcomes, _) = broadcast::channel(OUTCOME_BATCHES);
-        let revision = Arc::new(AtomicU64::new(0));
         let (wake, changes) = watch::channel(());
         let parts = WriterParts {
             intake,
@@ -94,7 +102,7 @@ impl Writer {
             pulse: Pulse::default(),
             ended: EndedQueue::default(),
             policy: PolicyGate(policy),
-            revision: Arc::clone(&revision),
+            following,
             changes,
         };
         let (metrics, pulse) = (EventMetrics::default(), parts.pulse.clone());
@@ -107,7 +115,9 @@ impl Writer {
                 deliveries,
                 policies,
                 outcomes,
-                revision,
+                step: 0,
+                left: false,
+                handover,
                 changes: wake,
                 metrics,
                 pulse,
@@ -147,6 +157,7 @@ impl Writer {
         while let Some(delivery) = self.deliveries.recv().await {
             self.deliver(delivery).await?;
         }
+        self.handover.finish(&self.core, self.step).await;
         Ok(())
     }
 
@@ -167,10 +178,10 @@ impl Writer {
         }
         match done {
             Some(Done::Counts(done)) => {
-                let _gone = done.send(total);
+                let _gone = done.send((total, self.step));
             }
             Some(Done::Verdicts(done)) => {
-                let _gone = done.send(verdicts);
+                let _gone = done.send((verdicts, self.step));
             }
             None => {}
         }
@@ -208,9 +219,8 @@ impl Writer {
         Ok(())
     }
 
-    /// A snapshot made before this is out of date, and followers have something to look for.
+    /// Followers have something to look for.
     fn changed(&self) {
-        self.revision.fetch_add(1, Ordering::Release);
         self.changes.send_replace(());
     }
 
@@ -222,15 +232,19 @@ impl Writer {
     ) -> Result<T, Panicked> {
         self.written.clear();
         let outcomes = &mut self.written;
+        self.step += 1;
         let (core, ended) = (&self.core, &self.ended);
+        let (handover, step) = (&mut self.handover, self.step);
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut core = core.write();
             let value = work(&mut core, outcomes);
             // In the same hold: whoever does not find a session in the table finds it there.
             ended.push(core.take_ended());
-            value
+            let left = handover.hand_over(&mut core, step);
+            (value, left)
         }));
-        let value = result.map_err(|_| Panicked { what: what() })?;
+        let (value, left) = result.map_err(|_| Panicked { what: what() })?;
+        self.left = left;
         let now = clock::utc_now();
         self.metrics.count(&self.written, now);
         self.pulse.count(&self.written, now);
@@ -257,10 +271,9 @@ impl Writer {
     }
 
     fn sleep_for(&self) -> Duration {
+        let longest = if self.left { RETRY } else { LONGEST_SLEEP };
         let due = self.core.read().poll_timeout();
-        due.map_or(LONGEST_SLEEP, |(at, _)| {
-            at.since(clock::utc_now()).min(LONGEST_SLEEP)
-        })
+        due.map_or(longest, |(at, _)| at.since(clock::utc_now()).min(longest))
     }
 }
 

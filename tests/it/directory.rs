@@ -18,7 +18,7 @@ use jims::identity::{Applied, Batch, Core};
 use jims::net::resolve::Resolver;
 use jims::runtime::readiness::Readiness;
 use jims::runtime::report::{Fault, Health, Kind, Reading, Report};
-use jims::writer::{Done, Intake, Reader};
+use jims::writer::{Done, Durability, Intake, Reader};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -69,7 +69,7 @@ impl Site {
             source: source(folder.path()),
             poll_interval: POLL,
         };
-        let (intake, mut deliveries) = Intake::channel();
+        let (intake, mut deliveries) = Intake::channel(Durability::never());
         let core = Core::new(Epoch(1), Policy::default());
         let report = Report::new(Kind::Directory, "corp");
         let readiness = Readiness::new();
@@ -97,7 +97,7 @@ impl Site {
                         applied.full_read_wanted = table.take(batch, &mut doubts)
                     });
                     if let Some(Done::Counts(done)) = delivery.done {
-                        let _ = done.send(applied);
+                        let _ = done.send((applied, 0));
                     }
                 }
             };

@@ -238,7 +238,13 @@ fn who_was_in_a_table_that_cannot_be_read_any_more_is_not_taken_for_nobody() {
     let with_alice = a_moment_ago();
     site.end("-TERM");
     let snapshot = site.folder.path().join("state/snapshot");
-    std::fs::write(snapshot, "damaged").expect("written");
+    for file in std::fs::read_dir(snapshot).expect("a folder") {
+        std::fs::write(
+            file.expect("a file").path(),
+            "damaged, and long enough for it",
+        )
+        .expect("written");
+    }
     site.start();
     let (code, answer) = site.then(ADDRESS, &with_alice);
     assert_eq!((code, &answer["sessions"]), (1, &Value::Array(Vec::new())));

@@ -17,7 +17,7 @@ use jims::producer::syslog::{Surroundings, SyslogService, Transport};
 use jims::runtime::report::{Reading, Reports};
 use jims::runtime::strangers::Strangers;
 use jims::runtime::supervisor::Tasks;
-use jims::writer::{Delivery, Intake, QUEUE_BATCHES};
+use jims::writer::{Delivery, Durability, Intake, QUEUE_BATCHES};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc::Receiver;
@@ -38,7 +38,7 @@ struct Site {
 
 impl Site {
     fn start(config: &Syslog) -> Self {
-        let (intake, events) = Intake::channel();
+        let (intake, events) = Intake::channel(Durability::never());
         let (reports, strangers, tasks) = (Reports::default(), Strangers::default(), Tasks::new());
         let surroundings = Surroundings {
             intake,
@@ -516,7 +516,7 @@ async fn tls_hears_clients_whose_certificate_is_named() {
 impl Site {
     fn surroundings(&self) -> Surroundings {
         Surroundings {
-            intake: Intake::channel().0,
+            intake: Intake::channel(Durability::never()).0,
             tasks: self.tasks.clone(),
             reports: Reports::default(),
             strangers: Strangers::default(),

@@ -50,6 +50,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["access", "config", "identity", "net", "runtime", "writer"],
     ),
     ("runtime", &["config", "identity"]),
+    // What changed comes from the writer, access tokens from whoever gives them.
+    ("snapshot", &["access", "identity", "runtime", "writer"]),
     ("text", &[]),
     // A client of the control socket in every case.
     ("tui", &["control", "runtime", "text"]),

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use jims::app::snapshot::{self, SnapshotContents};
 use jims::identity::core::LogOffTarget;
 use jims::identity::outcome::Outcome;
 use jims::identity::probe::ProbeTicket;
@@ -15,6 +14,7 @@ use jims::identity::{Batch, Core};
 use crate::compare;
 use crate::convert;
 use crate::follower::Follower;
+use crate::kept::Kept;
 use crate::random::Dice;
 use crate::reference::Reference;
 use crate::step::{Action, At, SECOND, Said, Step, Whom};
@@ -43,6 +43,7 @@ pub(crate) struct Bench {
     looked: Seq,
     tickets: BTreeMap<String, (ProbeTicket, IpAddr, At)>,
     snapshots: BTreeMap<String, (State, Reference)>,
+    kept: Kept,
     /// How often the process started; each unclean start draws a new epoch.
     starts: u64,
 }
@@ -94,6 +95,7 @@ impl Bench {
             looked: Seq(0),
             tickets: BTreeMap::new(),
             snapshots: BTreeMap::new(),
+            kept: Kept::new(seed),
             starts: 0,
         }
     }
@@ -283,15 +285,15 @@ impl Bench {
 
     /// A clean stop and start: the core is what was exported, and exports the same again.
     fn restart(&mut self, now: At) {
-        let written = SnapshotContents {
-            state: self.core.export(),
-            tokens: Vec::new(),
-            clean: true,
-        };
-        let read = snapshot::decode(&snapshot::encode(&written))
-            .expect("a snapshot that was just written");
-        assert_eq!(read, written, "the snapshot's bytes lose something");
+        let before = self.core.export();
+        let read = self.kept.stop_and_start(&mut self.core);
+        assert!(read.clean);
         let state = read.state;
+        if state != before {
+            let mut pairs = state.addresses.iter().zip(&before.addresses);
+            let differs = pairs.find(|(read, before)| read != before);
+            panic!("the files hold another table: {differs:?}\n{state:?}\n{before:?}");
+        }
         let (policy, now) = (self.core.policy().clone(), convert::utc(now));
         let epoch = self.core.epoch();
         self.core = Core::restore(state.clone(), epoch, policy, now, &mut self.outcomes)
@@ -313,12 +315,14 @@ impl Bench {
         let (policy, now) = (self.core.policy().clone(), convert::utc(self.now));
         self.core = Core::restore(state, epoch, policy, now, &mut self.outcomes)
             .expect("a core restores what it exported");
+        self.kept.start_over(&mut self.core);
         self.reference.restore(&reference);
         self.tickets.clear();
         self.looked = self.core.last_seq();
     }
 
     fn check(&mut self) -> Result<(), String> {
+        self.kept.follow(&mut self.core);
         self.core.check_invariants();
         self.check_journal()?;
         let mut addresses: BTreeSet<IpAddr> = self.reference.addresses().into_iter().collect();

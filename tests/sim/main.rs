@@ -10,6 +10,7 @@ mod compare;
 mod convert;
 mod follower;
 mod interleaving;
+mod kept;
 mod random;
 mod reference;
 mod reference_directory;

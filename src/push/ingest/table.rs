@@ -116,7 +116,7 @@ impl Table {
     }
 
     async fn apply(&self, batch: Batch) -> Result<(), Busy> {
-        let applied = tokio::time::timeout(APPLIED_WITHIN, self.intake.apply(batch)).await;
+        let applied = tokio::time::timeout(APPLIED_WITHIN, self.intake.apply_durably(batch)).await;
         match applied {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_stopped)) => Err(Busy),

@@ -1,0 +1,288 @@
+//! The files against crashes anywhere, damage, and disks that refuse.
+
+use std::fs;
+use std::path::Path;
+
+use super::segment;
+use super::store::{Opened, Store};
+use super::{SnapshotError, VERSION};
+use crate::access::TokenRecord;
+use crate::identity::changes::{Change, Changes, Instant};
+use crate::identity::state::{State, SubjectKind, SubjectState};
+use crate::identity::time::UtcMillis;
+use crate::identity::view::{Epoch, Seq};
+
+fn instant(now: i64) -> Instant {
+    Instant {
+        epoch: Epoch(7),
+        last_seq: Seq(1),
+        floor: Seq(0),
+        now: Some(UtcMillis(now)),
+        jumped_to: None,
+        feed_last: Seq(0),
+        feed_floor: Seq(0),
+    }
+}
+
+fn subject(name: &str) -> SubjectState {
+    SubjectState {
+        kind: SubjectKind::User,
+        domain: "corp.example.com".into(),
+        name: name.into(),
+        object: None,
+        gone: false,
+        by_upn: false,
+    }
+}
+
+/// What a step changes; `None`: it is only part of one.
+fn changes(list: Vec<Change>, now: Option<i64>) -> Changes {
+    Changes {
+        list,
+        instant: now.map(instant),
+    }
+}
+
+fn named(place: u32, name: &str) -> Change {
+    Change::Subject(place, Some(subject(name)))
+}
+
+fn open(folder: &Path) -> Opened {
+    Store::open(folder).expect("a snapshot")
+}
+
+fn table(folder: &Path) -> State {
+    open(folder).contents.expect("a table").state
+}
+
+fn names(state: &State) -> Vec<(u32, String)> {
+    let subjects = state.subjects.iter();
+    subjects
+        .map(|(place, is)| (*place, is.name.to_string()))
+        .collect()
+}
+
+fn token(client: &str) -> TokenRecord {
+    TokenRecord {
+        hash: [9; 32],
+        client: client.into(),
+        expires: UtcMillis(5),
+    }
+}
+
+fn add(store: &mut Store, list: Vec<Change>, now: Option<i64>) {
+    store.add(&changes(list, now));
+    store.write().expect("written");
+    store.sync().expect("safe");
+}
+
+/// Two tables, one after the other, and the beginning of a third.
+fn three(folder: &Path) -> Store {
+    let mut store = open(folder).store;
+    let site = Change::Site(Box::default());
+    add(
+        &mut store,
+        vec![site, named(0, "ada"), named(1, "bob")],
+        Some(1),
+    );
+    add(
+        &mut store,
+        vec![Change::Subject(0, None), named(2, "cleo")],
+        Some(2),
+    );
+    add(&mut store, vec![named(3, "dan")], None);
+    store
+}
+
+#[test]
+fn rule_22_what_was_whole_last_counts() {
+    let folder = tempfile::tempdir().expect("folder");
+    drop(three(folder.path()));
+    let opened = open(folder.path());
+    assert!(opened.dropped.bytes > 0, "the third was not whole");
+    assert!(!opened.dropped.is_damage);
+    let state = opened.contents.expect("a table").state;
+    assert_eq!(state.now, Some(UtcMillis(2)));
+    assert_eq!(names(&state), [(1, "bob".into()), (2, "cleo".into())]);
+}
+
+#[test]
+fn rule_22_a_crash_anywhere_leaves_a_table_that_was() {
+    let folder = tempfile::tempdir().expect("folder");
+    drop(three(folder.path()));
+    let path = segment::path(folder.path(), 1);
+    let whole = fs::read(&path).expect("bytes");
+    let mut seen = Vec::new();
+    for length in 0..whole.len() {
+        fs::write(&path, &whole[..length]).expect("cut");
+        let contents = Store::open(folder.path()).expect("no damage").contents;
+        seen.push(contents.map(|contents| contents.state.now));
+        if !path.exists() {
+            // Nothing of it counted, so it was let go.
+            assert_eq!(seen.last(), Some(&None));
+        }
+    }
+    seen.dedup();
+    assert_eq!(
+        seen,
+        [None, Some(Some(UtcMillis(1))), Some(Some(UtcMillis(2)))]
+    );
+}
+
+#[test]
+fn rule_22_damage_is_never_half_a_table() {
+    let folder = tempfile::tempdir().expect("folder");
+    drop(three(folder.path()));
+    let path = segment::path(folder.path(), 1);
+    let whole = fs::read(&path).expect("bytes");
+    let was = |state: &State| match state.now {
+        Some(UtcMillis(1)) => names(state) == [(0, "ada".into()), (1, "bob".into())],
+        Some(UtcMillis(2)) => names(state) == [(1, "bob".into()), (2, "cleo".into())],
+        _ => false,
+    };
+    for place in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 0x40;
+        fs::write(&path, &damaged).expect("damaged");
+        let Ok(opened) = Store::open(folder.path()) else {
+            continue;
+        };
+        assert!(opened.dropped.bytes > 0, "flipped at {place}");
+        if let Some(contents) = opened.contents {
+            assert!(was(&contents.state), "flipped at {place}");
+        }
+    }
+}
+
+#[test]
+fn rule_22_a_newer_version_and_a_gap_are_refused_by_their_own_errors() {
+    let folder = tempfile::tempdir().expect("folder");
+    drop(three(folder.path()));
+    let mut store = open(folder.path()).store;
+    add(&mut store, vec![named(4, "eve")], Some(3));
+    drop(store);
+    assert_eq!(names(&table(folder.path())).len(), 3);
+    let first = segment::path(folder.path(), 1);
+    let bytes = fs::read(&first).expect("bytes");
+    fs::write(&first, &bytes[..bytes.len() / 3]).expect("cut");
+    let gap = Store::open(folder.path());
+    assert!(
+        matches!(gap, Err(SnapshotError::Gap { number: 2 })),
+        "{gap:?}"
+    );
+    let mut newer = bytes.clone();
+    newer[8..10].copy_from_slice(&(VERSION + 1).to_le_bytes());
+    fs::write(&first, &newer).expect("newer");
+    let newer = Store::open(folder.path());
+    let is_newer = matches!(newer, Err(SnapshotError::Newer { found }) if found == VERSION + 1);
+    assert!(is_newer, "{newer:?}");
+    fs::write(&first, b"something else entirely, and long enough").expect("foreign");
+    let foreign = Store::open(folder.path());
+    assert!(
+        matches!(foreign, Err(SnapshotError::NotASnapshot)),
+        "{foreign:?}"
+    );
+}
+
+#[test]
+fn folding_changes_nothing_and_takes_less_room() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut store = three(folder.path());
+    for round in 0..20 {
+        add(
+            &mut store,
+            vec![named(1, &format!("bob-{round}"))],
+            Some(3 + round),
+        );
+        if round % 3 == 0 {
+            let before = table(folder.path());
+            let bytes = store.bytes();
+            let folding = store.fold(0).expect("worth it");
+            // What is written meanwhile goes on.
+            add(&mut store, vec![named(9, "meanwhile")], Some(3 + round));
+            let folded = folding.run().expect("folded");
+            store.folded(folded).expect("noted");
+            let mut after = table(folder.path());
+            assert_eq!(after.subjects.pop(), Some((9, subject("meanwhile"))));
+            assert_eq!(
+                after.subjects,
+                before
+                    .subjects
+                    .into_iter()
+                    .filter(|(p, _)| *p != 9)
+                    .collect::<Vec<_>>()
+            );
+            assert!(store.bytes() < bytes + 200, "round {round}");
+        }
+    }
+    assert_eq!(segment::list(folder.path()).expect("files").len(), 2);
+    let before = table(folder.path());
+    drop(store);
+    assert_eq!(table(folder.path()), before);
+}
+
+#[test]
+fn the_first_folding_leaves_out_what_was_written_over() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut store = three(folder.path());
+    for round in 0..200 {
+        add(
+            &mut store,
+            vec![named(1, &format!("bob-{round}"))],
+            Some(3 + round),
+        );
+    }
+    let bytes = store.bytes();
+    let folded = store.fold(0).expect("worth it").run().expect("folded");
+    store.folded(folded).expect("noted");
+    assert!(store.bytes() < bytes / 20, "{} of {bytes}", store.bytes());
+    let state = table(folder.path());
+    let expected = [(1, "bob-199".into()), (2, "cleo".into()), (3, "dan".into())];
+    assert_eq!(names(&state), expected);
+}
+
+#[test]
+fn tokens_come_with_the_table_and_a_clean_stop_is_said_last() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut store = open(folder.path()).store;
+    // Before there is a table they wait for it.
+    store.add_tokens(vec![token("srx-1")]);
+    store.write().expect("written");
+    assert!(open_contents_is_none(folder.path()));
+    add(&mut store, vec![named(0, "ada")], Some(1));
+    let clients = || {
+        let contents = open(folder.path()).contents.expect("a table");
+        let clients = contents.tokens.into_iter().map(|token| token.client);
+        (clients.collect::<Vec<_>>(), contents.clean)
+    };
+    assert_eq!(clients(), (vec!["srx-1".into()], false));
+    store.add_tokens(vec![token("srx-2")]);
+    store.add_instant(true);
+    store.write().expect("written");
+    assert_eq!(clients(), (vec!["srx-2".into()], true));
+    let mut store = open(folder.path()).store;
+    store.begin_run().expect("marked");
+    assert_eq!(clients(), (vec!["srx-2".into()], false));
+}
+
+/// Looks without letting go of what does not count yet.
+fn open_contents_is_none(folder: &Path) -> bool {
+    super::load::load(folder).expect("files").contents.is_none()
+}
+
+#[test]
+fn whoever_starts_over_counts_once_he_has_a_table_and_what_was_before_until_then() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut store = three(folder.path());
+    store.start_over();
+    add(&mut store, vec![named(0, "zoe")], None);
+    let found = super::load::load(folder.path()).expect("files");
+    let before = found.contents.expect("a table").state;
+    assert_eq!(names(&before), [(1, "bob".into()), (2, "cleo".into())]);
+    add(&mut store, vec![named(1, "yan")], Some(9));
+    assert_eq!(
+        names(&table(folder.path())),
+        [(0, "zoe".into()), (1, "yan".into())]
+    );
+    assert_eq!(segment::list(folder.path()).expect("files"), [2]);
+}
