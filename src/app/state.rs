@@ -266,6 +266,14 @@ mod tests {
                 keeper.look(vec![token(), token()]).await;
                 let applied = parts.intake.apply_durably(bookmark(value)).await;
                 applied.expect("applied");
+                // Whoever brings nothing new does not wait for somebody else's change.
+                let nothing = Batch::Events {
+                    events: Vec::new(),
+                    bookmark: None,
+                };
+                let again = parts.intake.apply_durably(nothing);
+                let again = tokio::time::timeout(Duration::from_secs(5), again).await;
+                again.expect("at once").expect("applied");
                 // As if it were killed here.
                 let contents = read();
                 assert!(!contents.clean);

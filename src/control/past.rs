@@ -337,6 +337,7 @@ pub(super) fn add_listed(past: &mut Vec<PastSession>, ended: &[Ended]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::query;
     use crate::identity::name::Name;
     use crate::identity::policy::{DomainPolicy, Policy};
     use crate::identity::view::Epoch;
@@ -360,18 +361,7 @@ mod tests {
             "corp.example.com\\ada",
             "ada@corp.example.com",
         ] {
-            let found = Query {
-                who: who.into(),
-                at: jiff::Timestamp::UNIX_EPOCH,
-                sessions: Vec::new(),
-                users: Vec::new(),
-                devices: Vec::new(),
-                ended: Vec::new(),
-                explained: Vec::new(),
-                remark: None,
-                truncated: false,
-                point: None,
-            };
+            let found = query::query(&core, who, &query::Down::new(), UtcMillis(1));
             let PastWhom::Named(names) = whom(&core, &found) else {
                 panic!("{who} is a name");
             };

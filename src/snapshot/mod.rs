@@ -1,7 +1,7 @@
 //! The table on the disk: a log of what changed, folded from time to time, read at the start.
 //!
 //! The writer hands over what changed ([`crate::writer::Follower`]); the [`Keeper`]'s thread writes it at the end of a
-//! segment and has the disk take it a few dozen times a second, so that a crash loses some hundredths of a second. When the
+//! segment and has the disk take it every 20 ms, so that a crash loses what came in that time and one write. When the
 //! log has grown to half of what it belongs to, another thread folds it. The table is never held for any of this.
 //!
 //! # Files

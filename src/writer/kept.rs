@@ -84,7 +84,8 @@ impl Follower {
     }
 
     /// What changed next, if it is there already.
-    pub fn next_now(&mut self) -> Option<Taken> {
+    #[cfg(test)]
+    fn next_now(&mut self) -> Option<Taken> {
         loop {
             let taken = self.taken.try_recv().ok()?;
             if self.is_of_this_life(&taken) {

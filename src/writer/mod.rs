@@ -44,7 +44,7 @@ pub struct Delivery {
 /// Where the answer to a [`Delivery`] goes.
 #[derive(Debug)]
 pub enum Done {
-    /// Counts, and the step after which they are right.
+    /// Counts, and the step that has to be safe for all of it to be.
     Counts(oneshot::Sender<(Applied, u64)>),
     /// The verdict on each event, in their order, and the step.
     Verdicts(oneshot::Sender<(Vec<Verdict>, u64)>),

@@ -45,6 +45,8 @@ pub struct Writer {
     step: u64,
     /// Changes are left that could not be handed over.
     left: bool,
+    /// The last step that changed something: once it is safe, all that was applied is.
+    changed_at: u64,
     handover: Handover,
     changes: watch::Sender<()>,
     metrics: EventMetrics,
@@ -117,6 +119,7 @@ impl Writer {
                 outcomes,
                 step: 0,
                 left: false,
+                changed_at: 0,
                 handover,
                 changes: wake,
                 metrics,
@@ -178,10 +181,10 @@ impl Writer {
         }
         match done {
             Some(Done::Counts(done)) => {
-                let _gone = done.send((total, self.step));
+                let _gone = done.send((total, self.changed_at));
             }
             Some(Done::Verdicts(done)) => {
-                let _gone = done.send((verdicts, self.step));
+                let _gone = done.send((verdicts, self.changed_at));
             }
             None => {}
         }
@@ -240,11 +243,15 @@ impl Writer {
             let value = work(&mut core, outcomes);
             // In the same hold: whoever does not find a session in the table finds it there.
             ended.push(core.take_ended());
+            let changed = core.has_changes();
             let left = handover.hand_over(&mut core, step);
-            (value, left)
+            (value, changed, left)
         }));
-        let (value, left) = result.map_err(|_| Panicked { what: what() })?;
+        let (value, changed, left) = result.map_err(|_| Panicked { what: what() })?;
         self.left = left;
+        if changed {
+            self.changed_at = step;
+        }
         let now = clock::utc_now();
         self.metrics.count(&self.written, now);
         self.pulse.count(&self.written, now);
