@@ -11,6 +11,7 @@ use compact_str::CompactString;
 use super::core::Core;
 use super::directory::DomainFacts;
 use super::export;
+use super::spans::Spans;
 use super::state::{AddressState, GoneState, ObjectState, ReadingState, SubjectState};
 use super::time::UtcMillis;
 use super::view::{Epoch, Seq};
@@ -85,17 +86,17 @@ pub(super) struct Waiting {
     bookmarks: BTreeSet<CompactString>,
     /// Something of [`SiteState`] may have changed.
     site: bool,
-    /// Producers that [`SiteState`] had when it was last taken.
-    producers: usize,
+    /// Producers and Collectors that [`SiteState`] had when it was last taken.
+    named: (usize, usize),
 }
 
 impl Core {
     /// What changed since the last call, at most about `limit` things, so that the table is held for a bounded time.
     pub fn take_changes(&mut self, limit: usize) -> Changes {
         let mut list = Vec::new();
-        if self.waiting.site || self.waiting.producers != self.producers.names().len() {
+        if self.has_new_site() {
             self.waiting.site = false;
-            self.waiting.producers = self.producers.names().len();
+            self.waiting.named = self.named();
             list.push(Change::Site(Box::new(self.site())));
         }
         let marks = self.journal.take_new_marks().into_iter();
@@ -122,11 +123,21 @@ impl Core {
     /// Whether something changed since it was taken.
     #[must_use]
     pub fn has_changes(&self) -> bool {
-        self.waiting.site
+        self.has_new_site()
             || !self.waiting.bookmarks.is_empty()
             || self.subjects.arena.has_changed()
             || self.objects.arena.has_changed()
             || self.table.arena.has_changed()
+    }
+
+    fn has_new_site(&self) -> bool {
+        self.waiting.site || self.waiting.named != self.named()
+    }
+
+    /// How many producers and Collectors there are; they only become more.
+    fn named(&self) -> (usize, usize) {
+        let producers = &self.producers;
+        (producers.names().len(), producers.tellers().len())
     }
 
     /// The table's time: that of the last call that changed something or passed the time.
@@ -194,6 +205,7 @@ impl Core {
                 .map(|(directory, reading)| ReadingState {
                     directory: directory.as_str().into(),
                     held: reading.held.iter().copied().collect(),
+                    under_way: reading.under_way.as_ref().map(Spans::export),
                 })
                 .collect(),
             collectors: (self.producers.tellers().iter())

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 
 use super::arena::Id;
 use super::core::Core;
+use super::objects::foreign_name;
 use super::session::{Fact, MAX_FACTS, MAX_FACTS_OF_ALL, Slot};
 use super::subject::{Subject, SubjectKind};
 use super::table::{Entry, TOMBSTONE};
+use super::told::NEVER;
 use super::view::Seq;
 
 impl Core {
@@ -81,6 +83,12 @@ impl Core {
         assert_eq!(due.is_some(), slot.hold().is_some(), "every session ends");
         if let Some(due) = due {
             assert!(self.deadlines.sessions.contains(&(due, id, kind)));
+            let up = self.comes_up(id, kind);
+            let in_time = up.is_some_and(|up| due <= up) || self.deadline(id, kind) == Some(NEVER);
+            assert!(
+                in_time || self.deadlines.review.is_some(),
+                "no place is later than the end"
+            );
         }
         if let Some(subject) = slot.subject().map(|s| &self.subjects.arena[s]) {
             assert!(!subject.excluded, "no session is left out by a filter");
@@ -94,6 +102,9 @@ impl Core {
         for (id, subject) in self.subjects.arena.iter() {
             *uses.entry(subject.domain).or_default() += 1;
             assert!(!subject.is_unused(), "nobody is kept for nothing");
+            assert_eq!(subject.excluded, self.is_excluded(id), "filters");
+            let object = subject.object.map(|object| &self.objects.arena[object]);
+            assert!(object.is_none_or(|object| object.subject == Some(id)));
             assert_eq!(subject.sessions, sessions.get(&id).copied().unwrap_or(0));
             for place in subject.places.iter() {
                 let facts = self.table.arena[place].slot(subject.kind).facts();
@@ -112,8 +123,12 @@ impl Core {
                 "groups are those of the directory"
             );
         }
-        for (_, object) in self.objects.arena.iter() {
+        for (id, object) in self.objects.arena.iter() {
             *uses.entry(object.domain).or_default() += 1;
+            let subject = object.subject.map(|subject| &self.subjects.arena[subject]);
+            assert!(subject.is_none_or(|subject| subject.object == Some(id)));
+            let foreign = foreign_name(&self.domains.arena[object.domain].name, &object.is);
+            assert_eq!(object.foreign, foreign, "how others write a group");
         }
         for (id, domain) in self.domains.arena.iter() {
             assert_eq!(domain.uses, uses.get(&id).copied().unwrap_or(0));

@@ -215,37 +215,6 @@ impl Core {
         }
     }
 
-    /// Ends what is due, at most `limit` sessions and tombstones; returns whether more is due.
-    pub fn advance(&mut self, now: UtcMillis, limit: usize, outcomes: &mut Vec<Outcome>) -> bool {
-        let now = self.clock.pass(now);
-        for _ in 0..limit {
-            if let Some(&(due, entry, kind)) = self.deadlines.sessions.first()
-                && due <= now
-            {
-                let deadline = self.deadline(entry, kind).unwrap_or(due);
-                if deadline <= now && self.doubt(entry, kind, now) {
-                    continue;
-                }
-                let ends = self.clock.ends_at(deadline, entry);
-                if ends > now {
-                    let look = now.after(self.policy.logoff_time.max(self.policy.grace));
-                    self.reschedule(entry, kind, ends.min(look));
-                } else {
-                    self.expire(entry, kind, now, outcomes);
-                }
-            } else if let Some(&(due, entry)) = self.deadlines.tombstones.first()
-                && due <= now
-            {
-                self.bury(entry);
-            } else {
-                return false;
-            }
-        }
-        let session = self.deadlines.sessions.first().map(|first| first.0);
-        let tombstone = self.deadlines.tombstones.first().map(|first| first.0);
-        session.into_iter().chain(tombstone).any(|due| due <= now)
-    }
-
     /// When [`Core::advance`] should be called next, and why. `None`: nothing can become due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(UtcMillis, Wake)> {
@@ -335,10 +304,8 @@ impl Core {
                 .into_iter()
                 .collect(),
             None => {
-                let domains = self.domains.arena.iter();
-                domains
-                    .filter_map(|(domain, _)| in_domain(domain))
-                    .collect()
+                let domains = self.domains.in_order().into_iter();
+                domains.filter_map(in_domain).collect()
             }
         }
     }

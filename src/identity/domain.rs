@@ -4,7 +4,7 @@
 //! something is of it. Where one name is claimed twice, a DNS name goes before a NetBIOS name or alias of the
 //! configuration, that before what directories tell, and the first configured before later ones.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use compact_str::CompactString;
 
@@ -89,10 +89,12 @@ impl Domains {
             .map(|(id, _)| id)
     }
 
-    /// Builds the names again from policy and facts. Returns domains that were known and are no more, and pairs of
-    /// domains of which the first turned out to be another name of the second.
+    /// Builds the names again from policy and facts, and says what that changed.
     pub(super) fn rebuild(&mut self, policy: &Policy) -> Rebuilt {
         let before: Vec<Id<Domain>> = self.known().collect();
+        let written: Vec<(Id<Domain>, CompactString)> = (self.arena.iter())
+            .map(|(id, domain)| (id, domain.name.clone()))
+            .collect();
         for id in self.arena.ids() {
             let domain = &mut self.arena[id];
             domain.known = false;
@@ -127,16 +129,33 @@ impl Domains {
                 continue;
             }
             let key = NameKey::fold(&self.arena[id].name);
+            // Nobody writes it otherwise any more.
+            self.arena[id].name = CompactString::new(key.as_str());
             let owner = *self.by_name.entry(key).or_insert(id);
             if owner != id {
                 merged.push((id, owner));
             }
         }
-        let lost = before
-            .into_iter()
-            .filter(|id| !self.arena[*id].known)
-            .collect();
-        Rebuilt { lost, merged }
+        let lost = before.into_iter().filter(|id| !self.arena[*id].known);
+        let mut lost: Vec<Id<Domain>> = lost.collect();
+        let is_rewritten = |(id, name): &(Id<Domain>, CompactString)| self.arena[*id].name != *name;
+        let rewritten = written.into_iter().filter(is_rewritten);
+        let rewritten = rewritten.map(|(id, _)| id).collect();
+        // Where a domain lies differs from process to process; its name does not.
+        lost.sort_by_cached_key(|id| NameKey::fold(&self.arena[*id].name));
+        merged.sort_by_cached_key(|(id, _)| NameKey::fold(&self.arena[*id].name));
+        Rebuilt {
+            lost,
+            merged,
+            rewritten,
+        }
+    }
+
+    /// All domains by their names: an order that is the same in every process.
+    pub(super) fn in_order(&self) -> Vec<Id<Domain>> {
+        let mut all = self.arena.ids();
+        all.sort_by_cached_key(|id| NameKey::fold(&self.arena[*id].name));
+        all
     }
 
     /// The domain whose own name this is.
@@ -162,8 +181,12 @@ impl Domains {
 
 /// What building the names again changed.
 pub(super) struct Rebuilt {
+    /// Domains that were known and are no more, by name.
     pub(super) lost: Vec<Id<Domain>>,
+    /// Domains that turned out to be another name of the second, by name.
     pub(super) merged: Vec<(Id<Domain>, Id<Domain>)>,
+    /// Domains that are written otherwise now.
+    pub(super) rewritten: BTreeSet<Id<Domain>>,
 }
 
 fn dns_names(policy: &Policy) -> impl Iterator<Item = &Name> {

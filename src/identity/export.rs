@@ -14,10 +14,12 @@ use super::journal::Journal;
 use super::name::{Name, NameKey};
 use super::objects::{Object, foreign_name};
 use super::outcome::Outcome;
-use super::policy::Policy;
+use super::policy::{Filter, Policy};
 use super::session::{Extra, Fact, MAX_FACTS_OF_ALL, Slot};
+use super::spans::Spans;
 use super::state::{
-    AddressState, Contradiction, FactState, ObjectState, SlotState, State, SubjectState,
+    AddressState, Contradiction, FactState, ObjectState, ReadingState, SlotState, State,
+    SubjectState,
 };
 use super::subject::{Subject, SubjectKind, Subjects};
 use super::table::{Entry, TOMBSTONE};
@@ -61,32 +63,17 @@ impl Core {
         }
     }
 
-    /// The core that was exported, under a policy that may have changed meanwhile: what it no longer allows ends at
-    /// `now`, as at a reload. A gap since the export counts as a jump of the clock. `epoch` is the exported one only
-    /// if nothing was lost since.
+    /// The core that was exported, as if nothing had happened since: the same table with the same epoch, sequences, time
+    /// and Collectors' standing. Whatever is applied from here on does exactly what it would have done to the core that
+    /// was exported. `policy` is the one that was in force then; it is not part of [`State`].
     ///
     /// # Errors
     /// [`Contradiction`] if no core can have exported this.
-    pub fn restore(
-        state: State,
-        epoch: Epoch,
-        policy: Policy,
-        now: UtcMillis,
-        outcomes: &mut Vec<Outcome>,
-    ) -> Result<Self, Contradiction> {
+    pub fn resume(state: State, policy: Policy) -> Result<Self, Contradiction> {
         check_places(state.subjects.iter().map(|(place, _)| *place))?;
         check_places(state.objects.iter().map(|(place, _)| *place))?;
         check_places(state.addresses.iter().map(|(place, _)| *place))?;
-        let mut core = Self::new(epoch, Policy::default());
-        // The policy of then is not saved: directories and domains that are still configured are those it had.
-        core.policy.logoff_time = policy.logoff_time;
-        core.policy.directories = policy.directories.clone();
-        core.policy.domains = policy.domains.clone();
-        core.policy.shared_addresses = policy.shared_addresses.clone();
-        core.policy.probe_networks = policy.probe_networks.clone();
-        core.policy.grace = policy.grace;
-        core.policy.history = policy.history;
-        core.policy.filter.exclude_groups = policy.filter.exclude_groups.clone();
+        let mut core = Self::new(state.epoch, policy);
         core.clock = Clock::at(state.now, state.jumped_to);
         core.journal = Journal::restore(state.last_seq, state.floor, state.marks);
         core.domains.facts = (state.domain_facts.into_iter())
@@ -98,32 +85,64 @@ impl Core {
             })
             .collect();
         core.domains.rebuild(&core.policy);
-        core.policy.feed = state.feed.is_some();
-        core.feed = state.feed.map(Feed::restore).unwrap_or_default();
+        core.feed = Feed::restore(state.feed);
         core.bookmarks = state.bookmarks.into_iter().collect();
+        // Before their producers: Collectors keep their order.
+        for (collector, disconnected_since) in &state.collectors {
+            let collector = Arc::from(collector.as_str());
+            core.producers.set_standing(&collector, *disconnected_since);
+        }
         for name in &state.producers {
             core.producers.number(&Arc::from(name.as_str()));
         }
-        for (collector, disconnected_since) in &state.collectors {
-            // Nobody was heard while nobody listened.
-            let since = disconnected_since.or(state.now).unwrap_or(now);
-            let collector = Arc::from(collector.as_str());
-            core.producers.set_standing(&collector, Some(since));
-        }
         core.restore_subjects(&state.subjects);
         core.restore_objects(state.objects, &state.subjects)?;
-        for reading in state.readings {
-            let reading_of = NameKey::fold(&reading.directory);
-            let kept = core.objects.readings.entry(reading_of).or_default();
-            kept.held = reading.held.into_iter().collect();
-        }
+        core.restore_readings(state.readings);
         for (place, address) in state.addresses {
             core.restore_address(place, address, state.producers.len())?;
         }
+        for id in core.subjects.arena.ids() {
+            core.subjects.arena.quietly(id).excluded = core.is_excluded(id);
+        }
+        Ok(core)
+    }
+
+    /// The core that was exported, in a process that starts, under a policy that may have changed meanwhile: what it no
+    /// longer allows ends at `now`, as at a reload. A gap since the export counts as a jump of the clock, no Collector was
+    /// heard since, and full reads of directories begin again. `epoch` is the exported one only if nothing was lost since.
+    ///
+    /// # Errors
+    /// [`Contradiction`] if no core can have exported this.
+    pub fn restore(
+        mut state: State,
+        epoch: Epoch,
+        policy: Policy,
+        now: UtcMillis,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<Self, Contradiction> {
+        state.epoch = epoch;
+        let stood_at = state.now.unwrap_or(now);
+        for (_, disconnected_since) in &mut state.collectors {
+            disconnected_since.get_or_insert(stood_at);
+        }
+        for reading in &mut state.readings {
+            reading.under_way = None;
+        }
+        let then = policy_of_then(&policy, state.feed.on);
+        let mut core = Self::resume(state, then)?;
         let now = core.clock.pass(now);
         core.end_unconfigured(now, outcomes);
         core.obey(policy, now, outcomes);
         Ok(core)
+    }
+
+    fn restore_readings(&mut self, states: Vec<ReadingState>) {
+        for state in states {
+            let directory = NameKey::fold(&state.directory);
+            let reading = self.objects.readings.entry(directory).or_default();
+            reading.held = state.held.into_iter().collect();
+            reading.under_way = state.under_way.map(Spans::restore);
+        }
     }
 
     fn restore_subjects(&mut self, states: &[(u32, SubjectState)]) {
@@ -166,7 +185,6 @@ impl Core {
                 domain,
                 subject,
                 foreign,
-                seen: 0,
                 told: state.told,
             };
             let id = self.objects.restore(place, object);
@@ -254,6 +272,26 @@ impl Core {
             self.moved(kind, None, holder);
             self.schedule(id, kind);
         }
+    }
+}
+
+/// What a restart takes for the policy of then, which is not saved: directories and domains that are still configured are
+/// those it had, and nobody was left out.
+fn policy_of_then(policy: &Policy, feed: bool) -> Policy {
+    Policy {
+        logoff_time: policy.logoff_time,
+        directories: policy.directories.clone(),
+        domains: policy.domains.clone(),
+        shared_addresses: policy.shared_addresses.clone(),
+        probe_networks: policy.probe_networks.clone(),
+        grace: policy.grace,
+        history: policy.history,
+        feed,
+        filter: Filter {
+            exclude_groups: policy.filter.exclude_groups.clone(),
+            ..Filter::default()
+        },
+        ..Policy::default()
     }
 }
 

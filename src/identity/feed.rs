@@ -61,7 +61,7 @@ impl Feed {
     /// An order that goes on where an exported one stood, still without its addresses and objects.
     pub(super) fn restore(state: FeedState) -> Self {
         let mut feed = Self {
-            on: true,
+            on: state.on,
             last: state.last,
             floor: state.floor,
             ..Self::default()
@@ -98,17 +98,18 @@ impl Feed {
     }
 
     /// As plain data, without its addresses and objects, which know their places.
-    pub(super) fn export(&self) -> Option<FeedState> {
+    pub(super) fn export(&self) -> FeedState {
         let gone = self.order.iter().filter_map(|(seq, key)| match key {
             Key::Gone(lost) => Some(lost.export(*seq)),
             Key::Address(_) | Key::Object(_) | Key::Domain(_) => None,
         });
-        Some(FeedState {
+        FeedState {
+            on: self.on,
             last: self.last,
             floor: self.floor,
-            domains: self.export_domains()?,
+            domains: self.export_domains().unwrap_or_default(),
             gone: gone.collect(),
-        })
+        }
     }
 
     /// Places of what directories tell of their domains; `None`: the order is not kept.

@@ -7,6 +7,7 @@ use super::arena::Id;
 use super::core::Core;
 use super::domain::Domain;
 use super::name::{Name, NameKey};
+use super::objects::foreign_name;
 use super::outcome::{EndReason, Outcome};
 use super::policy::{Filter, Policy};
 use super::producer::collector_of;
@@ -97,6 +98,7 @@ impl Core {
         outcomes: &mut Vec<Outcome>,
     ) {
         let rebuilt = self.domains.rebuild(&self.policy);
+        self.rewrite_groups(&rebuilt.rewritten);
         let source = self.own_name.clone();
         for domain in rebuilt.lost.iter().filter(|_| ends_sessions) {
             for id in self.subjects.arena.ids() {
@@ -115,7 +117,7 @@ impl Core {
             }
         }
         for (from, into) in &rebuilt.merged {
-            self.rehome(*from, *into, now);
+            self.rehome((*from, *into), now, outcomes);
         }
         for domain in rebuilt.lost {
             if self.domains.arena.contains(domain) {
@@ -125,7 +127,12 @@ impl Core {
     }
 
     /// Everybody of a domain that turned out to be another name of `into` is of that domain.
-    fn rehome(&mut self, from: Id<Domain>, into: Id<Domain>, now: UtcMillis) {
+    fn rehome(
+        &mut self,
+        (from, into): (Id<Domain>, Id<Domain>),
+        now: UtcMillis,
+        outcomes: &mut Vec<Outcome>,
+    ) {
         for id in self.subjects.arena.ids() {
             if !self.subjects.arena.contains(id) || self.subjects.arena[id].domain != from {
                 continue;
@@ -135,6 +142,11 @@ impl Core {
             if let Some(other) = self.subjects.find(subject.kind, into, key) {
                 self.subjects.arena[id].gone = false;
                 self.merge_subject(id, other, now);
+                if self.subjects.arena.contains(other) && self.subjects.arena[other].gone {
+                    let reason = EndReason::Directory;
+                    let source = &*self.own_name.clone();
+                    self.forget_subject(other, End { reason, source }, now, outcomes);
+                }
             } else {
                 let name = subject.name.clone();
                 self.domains.take(into);
@@ -144,12 +156,37 @@ impl Core {
                 self.feed_subject(id);
             }
         }
+        for id in self.objects.arena.ids() {
+            if self.objects.arena[id].domain == from {
+                self.domains.take(into);
+                self.objects.arena[id].domain = into;
+                self.domains.release(from);
+            }
+        }
+        self.rewrite_groups(&BTreeSet::from([into]));
         if self.domains.arena.contains(from) {
             self.domains.drop_unused(from);
         }
     }
 
+    /// Groups of these domains are written otherwise for users of others. Whoever reports them looks at all users after
+    /// this.
+    fn rewrite_groups(&mut self, domains: &BTreeSet<Id<Domain>>) {
+        if domains.is_empty() {
+            return;
+        }
+        for id in self.objects.arena.ids() {
+            let object = self.objects.arena.quietly(id);
+            if domains.contains(&object.domain) {
+                let domain = &self.domains.arena[object.domain];
+                object.foreign = foreign_name(&domain.name, &object.is);
+            }
+        }
+    }
+
     fn refilter_addresses(&mut self, now: UtcMillis, outcomes: &mut Vec<Outcome>) {
+        // Every place is looked at here.
+        self.deadlines.review = None;
         let source = self.own_name.clone();
         for id in self.table.arena.ids() {
             let entry = &self.table.arena[id];

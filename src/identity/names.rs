@@ -8,6 +8,7 @@ use super::directory::ObjectKind;
 use super::domain::Domain;
 use super::event::{DeviceRef, Qualifier, UserRef};
 use super::name::{Name, NameKey};
+use super::objects::Object;
 use super::outcome::IgnoreReason;
 use super::policy::{Globs, Speaker};
 use super::subject::{Subject, SubjectKind};
@@ -66,8 +67,8 @@ impl Core {
     /// The user that a directory knows by this UPN.
     pub(super) fn user_by_upn(&self, name: &str, suffix: &str) -> Option<Id<Subject>> {
         let upn = format_compact!("{name}@{suffix}");
-        let object = self.objects.by_upn(&NameKey::fold(&upn))?;
-        self.objects.arena[object].subject
+        let mut objects = self.objects.by_upn(&NameKey::fold(&upn));
+        objects.find_map(|object| self.objects.arena[object].subject)
     }
 
     /// The subject of that name, made on the spot if there is none.
@@ -102,9 +103,10 @@ impl Core {
     pub(super) fn is_excluded(&self, id: Id<Subject>) -> bool {
         let subject = &self.subjects.arena[id];
         let globs = self.excluded(subject.kind);
+        let upn = subject.object.and_then(|object| self.upn_of(object));
         !globs.is_empty()
             && self
-                .spellings(subject.kind, subject.domain, &subject.name)
+                .spellings(subject.kind, subject.domain, (&subject.name, upn))
                 .any(|spelling| globs.matches(&spelling))
     }
 
@@ -118,7 +120,8 @@ impl Core {
             None => (SubjectKind::User, name),
         };
         let globs = self.excluded(kind);
-        let mut spellings = self.spellings(kind, domain, name);
+        let upn = self.upn(domain, name);
+        let mut spellings = self.spellings(kind, domain, (name, upn));
         spellings.find_map(|spelling| globs.first_match(&spelling))
     }
 
@@ -134,14 +137,14 @@ impl Core {
         &'a self,
         kind: SubjectKind,
         id: Id<Domain>,
-        name: &'a str,
+        (name, upn): (&'a str, Option<&'a str>),
     ) -> impl Iterator<Item = CompactString> + 'a {
         let domain = &self.domains.arena[id];
         let domains = domain.names.iter().map(NameKey::as_str);
         let qualified = std::iter::once(domain.name.as_str()).chain(domains);
         let qualified = qualified.map(move |domain| format_compact!("{domain}\\{name}"));
         let principal = (kind == SubjectKind::User).then(|| {
-            let upn = self.upn(id, name).map(CompactString::new);
+            let upn = upn.map(CompactString::new);
             let implied = format_compact!("{name}@{}", domain.name);
             upn.into_iter().chain(std::iter::once(implied))
         });
@@ -154,7 +157,10 @@ impl Core {
     fn upn(&self, domain: Id<Domain>, name: &str) -> Option<&str> {
         let key = NameKey::fold(name);
         let subject = self.subjects.find(SubjectKind::User, domain, key)?;
-        let object = self.subjects.arena[subject].object?;
+        self.upn_of(self.subjects.arena[subject].object?)
+    }
+
+    fn upn_of(&self, object: Id<Object>) -> Option<&str> {
         match &self.objects.arena[object].is.kind {
             ObjectKind::User { upn, .. } => upn.as_ref().map(Name::as_str),
             ObjectKind::Device { .. } | ObjectKind::Group { .. } => None,

@@ -10,8 +10,10 @@ use compact_str::{CompactString, format_compact};
 use super::arena::{Arena, Id};
 use super::directory::{DirectoryObject, ObjectId, ObjectKind, Sid};
 use super::domain::Domain;
+use super::index::Index;
 use super::name::NameKey;
 use super::policy::Globs;
+use super::spans::Spans;
 use super::subject::Subject;
 use super::view::Seq;
 
@@ -28,8 +30,6 @@ pub(super) struct Object {
     pub(super) subject: Option<Id<Subject>>,
     /// A group's name for users of other domains: `domain\group`.
     pub(super) foreign: CompactString,
-    /// The full read that named it last.
-    pub(super) seen: u64,
     /// Its place in the feed; 0: none.
     pub(super) told: Seq,
 }
@@ -37,10 +37,8 @@ pub(super) struct Object {
 /// Where reading a directory stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reading {
-    /// Number of the full read under way or last done.
-    pub(super) read: u64,
-    /// Whether a full read is under way.
-    pub(super) under_way: bool,
+    /// Of a full read that is under way, the places of the objects that it has named.
+    pub(super) under_way: Option<Spans>,
     /// Objects whose removal waits for the next full read.
     pub(super) held: BTreeSet<ObjectId>,
     /// How many objects it has.
@@ -53,8 +51,9 @@ pub(super) struct Objects {
     pub(super) arena: Arena<Object>,
     pub(super) readings: BTreeMap<NameKey, Reading>,
     by_id: HashMap<ObjectId, Id<Object>>,
-    by_sid: HashMap<Sid, Id<Object>>,
-    by_upn: HashMap<NameKey, Id<Object>>,
+    /// Groups alone: others are found by their ids.
+    by_sid: Index<Sid, Object>,
+    by_upn: Index<NameKey, Object>,
     /// Groups that name an object as their member.
     parents: HashMap<ObjectId, Vec<Id<Object>>>,
     /// How many objects have this primary group.
@@ -68,8 +67,9 @@ impl Objects {
         self.by_id.get(id).copied()
     }
 
-    pub(super) fn by_upn(&self, upn: &NameKey) -> Option<Id<Object>> {
-        self.by_upn.get(upn).copied()
+    /// Objects of this UPN: one, but while a directory tells of a change.
+    pub(super) fn by_upn(&self, upn: &NameKey) -> impl Iterator<Item = Id<Object>> + '_ {
+        self.by_upn.all(upn)
     }
 
     pub(super) fn users(&self) -> usize {
@@ -118,20 +118,33 @@ impl Objects {
         self.unlink(id);
         let object = self.arena.remove(id)?;
         self.by_id.remove(&object.is.id);
-        if let Some(reading) = self.readings.get_mut(&object.directory) {
-            reading.objects -= 1;
-            reading.held.remove(&object.is.id);
-        }
+        self.left(&object.directory, id, object.is.id);
         Some(object)
+    }
+
+    /// A directory has an object no more.
+    fn left(&mut self, directory: &NameKey, id: Id<Object>, object: ObjectId) {
+        if let Some(reading) = self.readings.get_mut(directory) {
+            reading.objects -= 1;
+            reading.held.remove(&object);
+            if let Some(named) = &mut reading.under_way {
+                named.remove(id.number());
+            }
+        }
+    }
+
+    /// A full read that is under way has named an object of its directory.
+    pub(super) fn note_named(&mut self, id: Id<Object>) {
+        let reading = self.readings.get_mut(&self.arena[id].directory);
+        if let Some(named) = reading.and_then(|reading| reading.under_way.as_mut()) {
+            named.insert(id.number());
+        }
     }
 
     /// Gives an object to another directory.
     pub(super) fn give(&mut self, id: Id<Object>, directory: &NameKey) {
         let before = std::mem::replace(&mut self.arena[id].directory, directory.clone());
-        if let Some(reading) = self.readings.get_mut(&before) {
-            reading.objects -= 1;
-            reading.held.remove(&self.arena[id].is.id);
-        }
+        self.left(&before, id, self.arena[id].is.id);
         self.readings.entry(directory.clone()).or_default().objects += 1;
     }
 
@@ -146,7 +159,7 @@ impl Objects {
             ..
         } = self;
         let is = &arena[id].is;
-        if let Some(sid) = &is.sid {
+        if let (Some(sid), ObjectKind::Group { .. }) = (&is.sid, &is.kind) {
             by_sid.insert(sid.clone(), id);
         }
         if let Some(primary) = primary_group(is) {
@@ -177,10 +190,8 @@ impl Objects {
             ..
         } = self;
         let is = &arena[id].is;
-        if let Some(sid) = &is.sid
-            && by_sid.get(sid) == Some(&id)
-        {
-            by_sid.remove(sid);
+        if let (Some(sid), ObjectKind::Group { .. }) = (&is.sid, &is.kind) {
+            by_sid.remove(sid, id);
         }
         if let Some(primary) = primary_group(is)
             && let Some(count) = primaries.get_mut(primary)
@@ -193,9 +204,7 @@ impl Objects {
         counts[kind_number(&is.kind)] -= 1;
         match &is.kind {
             ObjectKind::User { upn: Some(upn), .. } => {
-                if by_upn.get(&upn.key()) == Some(&id) {
-                    by_upn.remove(&upn.key());
-                }
+                by_upn.remove(&upn.key(), id);
             }
             ObjectKind::Group { members } => {
                 for member in members.iter().collect::<BTreeSet<_>>() {
@@ -234,7 +243,11 @@ impl Objects {
             !exclude.matches(self.arena[*group].is.name.as_str())
                 && !exclude.matches(&self.arena[*group].foreign)
         });
-        found.sort_by(|a, b| self.shown(*a, domain).cmp(self.shown(*b, domain)));
+        // Of two that are shown alike the same one stays, whichever was found first.
+        found.sort_by(|a, b| {
+            let shown = self.shown(*a, domain).cmp(self.shown(*b, domain));
+            shown.then(a.cmp(b))
+        });
         found.dedup_by(|a, b| self.shown(*a, domain) == self.shown(*b, domain));
         found
     }
@@ -253,10 +266,7 @@ impl Objects {
     pub(super) fn direct_groups(&self, id: Id<Object>) -> Vec<Id<Object>> {
         let is = &self.arena[id].is;
         let mut groups = self.parents.get(&is.id).cloned().unwrap_or_default();
-        let primary = primary_group(is).and_then(|sid| self.by_sid.get(sid));
-        let primary =
-            primary.filter(|g| matches!(self.arena[**g].is.kind, ObjectKind::Group { .. }));
-        groups.extend(primary);
+        groups.extend(primary_group(is).and_then(|sid| self.by_sid.get(sid)));
         groups
     }
 

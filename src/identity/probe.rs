@@ -147,19 +147,23 @@ impl Core {
 
     /// Whether the session is to be doubted instead of ended; it is then.
     pub(super) fn doubt(&mut self, id: Id<Entry>, kind: SubjectKind, now: UtcMillis) -> bool {
-        let entry = &self.table.arena[id];
-        if kind != SubjectKind::User
-            || entry.doubted_since.is_some()
-            || entry.user.hold().is_none()
-            || !self.can_be_asked(entry)
-        {
+        if !self.is_to_be_doubted(id, kind) {
             return false;
         }
-        let address = entry.address;
+        let address = self.table.arena[id].address;
         self.table.arena[id].doubted_since = Some(now);
         self.deadlines.doubts.insert((now, address));
         self.reschedule(id, kind, now.after(self.policy.grace));
         true
+    }
+
+    /// Whether the session in a slot is doubted before it ends.
+    pub(super) fn is_to_be_doubted(&self, id: Id<Entry>, kind: SubjectKind) -> bool {
+        let entry = &self.table.arena[id];
+        kind == SubjectKind::User
+            && entry.doubted_since.is_none()
+            && entry.user.hold().is_some()
+            && self.can_be_asked(entry)
     }
 
     /// Whether the computer at the address can be asked about its user.
@@ -180,6 +184,8 @@ impl Core {
             let address = entry.address;
             self.table.arena[id].doubted_since = None;
             self.deadlines.doubts.remove(&(since, address));
+            // It may come up earlier now, if nobody can be asked any more.
+            self.schedule(id, SubjectKind::User);
         }
     }
 

@@ -330,8 +330,8 @@ impl Core {
         }
     }
 
-    /// Puts a slot's session in the order of deadlines. A place that is too early stays: it is put right when it
-    /// comes up, and a renewal costs nothing.
+    /// Puts a slot's session in the order of deadlines, no later than it ends. A place that is too early stays: it is put
+    /// right when it comes up, and a renewal costs nothing.
     pub(super) fn schedule(&mut self, id: Id<Entry>, kind: SubjectKind) {
         let wanted = self.next_look(id, kind);
         let due = self.table.arena.quietly(id).due_mut(kind);

@@ -27,7 +27,7 @@ pub struct State {
     pub floor: Seq,
     /// The core's time when it was exported.
     pub now: Option<UtcMillis>,
-    /// The last jump of the clock that still spreads what it made overdue.
+    /// The last jump of the clock.
     pub jumped_to: Option<UtcMillis>,
     /// The journal's time index: (instant, last sequence before it), rising.
     pub marks: Vec<(UtcMillis, Seq)>,
@@ -49,13 +49,15 @@ pub struct State {
     pub collectors: Vec<(CompactString, Option<UtcMillis>)>,
     /// Collectors' directories and their domains.
     pub told_domains: Vec<(CompactString, CompactString)>,
-    /// The order for those who are told everything, if it was kept.
-    pub feed: Option<FeedState>,
+    /// The order for those who are told everything.
+    pub feed: FeedState,
 }
 
 /// The order for those who are told everything; addresses and objects know their places in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FeedState {
+    /// Whether it is kept; if not, nothing is in it.
+    pub on: bool,
     /// The last position.
     pub last: Seq,
     /// Cursors below have missed something.
@@ -118,6 +120,9 @@ pub struct ReadingState {
     pub directory: CompactString,
     /// Objects whose removal waits.
     pub held: Vec<ObjectId>,
+    /// Of a full read that is under way, which of [`State::objects`] it has named: spans of places, rising, each with the
+    /// first place behind it.
+    pub under_way: Option<Vec<(u32, u32)>>,
 }
 
 /// An address.

@@ -3,13 +3,14 @@
 //! A subject is (domain, name) without case; its directory object may rename it. Who has which session is the slots'
 //! business; here only the reverse: at which addresses a subject occurs.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use compact_str::CompactString;
 
 use super::arena::{Arena, Id};
 use super::domain::Domain;
+use super::index::Index;
 use super::name::NameKey;
 use super::objects::Object;
 use super::table::Entry;
@@ -106,7 +107,7 @@ impl Places {
 #[derive(Debug, Default)]
 pub(super) struct Subjects {
     pub(super) arena: Arena<Subject>,
-    index: HashMap<(SubjectKind, Id<Domain>, NameKey), Id<Subject>>,
+    index: Index<(SubjectKind, Id<Domain>, NameKey), Subject>,
 }
 
 impl Subjects {
@@ -116,7 +117,7 @@ impl Subjects {
         domain: Id<Domain>,
         key: NameKey,
     ) -> Option<Id<Subject>> {
-        self.index.get(&(kind, domain, key)).copied()
+        self.index.get(&(kind, domain, key))
     }
 
     /// Keeps a new subject; the caller has looked that there is none of that name.
@@ -134,7 +135,7 @@ impl Subjects {
         self.index.insert(key, id);
     }
 
-    /// Gives a subject another domain or name. Whoever had that name loses it in the index: the caller merges him.
+    /// Gives a subject another domain or name. Whoever has that name is the caller's to merge.
     pub(super) fn rename(&mut self, id: Id<Subject>, domain: Id<Domain>, name: &str) {
         self.unindex(id);
         let subject = &mut self.arena[id];
@@ -152,9 +153,7 @@ impl Subjects {
     fn unindex(&mut self, id: Id<Subject>) {
         let subject = &self.arena[id];
         let key = (subject.kind, subject.domain, NameKey::fold(&subject.name));
-        if self.index.get(&key) == Some(&id) {
-            self.index.remove(&key);
-        }
+        self.index.remove(&key, id);
     }
 }
 

@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use compact_str::CompactString;
-
 use super::arena::Id;
 use super::core::{Applied, Core};
 use super::directory::{DirectoryBatch, DirectoryObject, DirectoryStep, ObjectId, ObjectKind};
@@ -14,6 +12,7 @@ use super::objects::{Object, foreign_name};
 use super::outcome::{EndReason, Outcome};
 use super::producer::collector_of;
 use super::settle::End;
+use super::spans::Spans;
 use super::subject::{Subject, SubjectKind};
 use super::time::UtcMillis;
 use super::view::Seq;
@@ -67,8 +66,7 @@ impl Core {
         let mut changes = Changes::default();
         let reading = self.objects.readings.entry(key.clone()).or_default();
         if batch.step == DirectoryStep::FullBegin {
-            reading.read += 1;
-            reading.under_way = true;
+            reading.under_way = Some(Spans::default());
         }
         for object in batch.upserts {
             self.upsert((&key, domain), object, &mut changes, (now, outcomes));
@@ -150,6 +148,7 @@ impl Core {
         self.regroup(&changes, now);
         if self.domains.told.remove(directory).is_some() {
             self.rename_domains(leaves != Leaves::WithCollector, now, outcomes);
+            self.refilter_subjects(now, outcomes);
         }
     }
 
@@ -178,7 +177,6 @@ impl Core {
     ) {
         let reading = self.objects.readings.entry(directory.clone()).or_default();
         reading.held.remove(&is.id);
-        let seen = reading.read;
         let known = self.objects.find(&is.id);
         if let Some(id) = known {
             // Of two directories that hold one object, the first decides when it goes; a Collector takes over what
@@ -187,26 +185,26 @@ impl Core {
                 self.objects.give(id, directory);
                 self.feed_object(id);
             }
-            let object = self.objects.arena.quietly(id);
-            if object.directory == *directory {
-                object.seen = seen;
+            if self.objects.arena[id].directory == *directory {
+                self.objects.note_named(id);
             }
-            if object.is == is {
+            if self.objects.arena[id].is == is {
                 changes.unchanged += 1;
                 return;
             }
-            if std::mem::discriminant(&object.is.kind) != std::mem::discriminant(&is.kind) {
+            let before = &self.objects.arena[id].is.kind;
+            if std::mem::discriminant(before) != std::mem::discriminant(&is.kind) {
                 let source = directory.as_str();
                 self.remove_object(id, Leaves::Lost, changes, (source, now, outcomes));
             }
         }
         changes.objects += 1;
         let object_id = is.id;
-        changes.regroup.insert(object_id);
-        let foreign = foreign_name(&self.domains.arena[domain].name, &is);
         match self.objects.find(&object_id) {
-            Some(id) => self.replace_object(id, is, foreign, changes, (now, outcomes)),
+            Some(id) => self.replace_object(id, is, changes, (now, outcomes)),
             None => {
+                changes.regroup.insert(object_id);
+                let foreign = foreign_name(&self.domains.arena[domain].name, &is);
                 self.domains.take(domain);
                 let id = self.objects.insert(Object {
                     is,
@@ -214,9 +212,9 @@ impl Core {
                     domain,
                     subject: None,
                     foreign,
-                    seen,
                     told: Seq(0),
                 });
+                self.objects.note_named(id);
                 changes.renamed.insert(id);
                 self.attach(id, (directory.as_str(), now, outcomes));
                 self.feed_object(id);
@@ -228,7 +226,6 @@ impl Core {
         &mut self,
         id: Id<Object>,
         is: DirectoryObject,
-        foreign: CompactString,
         changes: &mut Changes,
         (now, outcomes): (UtcMillis, &mut Vec<Outcome>),
     ) {
@@ -242,14 +239,21 @@ impl Core {
             changes
                 .regroup
                 .extend(old.symmetric_difference(&new).map(|id| **id));
-            if before.name == is.name && before.sid == is.sid {
-                // Only those who joined or left, and all below them, have other groups.
-                changes.regroup.remove(&is.id);
-            } else {
+            // Else only those who joined or left, and all below them, have other groups.
+            if before.name != is.name || before.sid != is.sid {
+                changes.regroup.insert(is.id);
                 changes.renamed.insert(id);
+                if before.sid != is.sid {
+                    // Whoever had it as primary group.
+                    changes.regroup.extend(self.ids_below(before.id));
+                }
             }
+        } else {
+            changes.regroup.insert(is.id);
         }
         let reported = reported_part(&before) != reported_part(&is);
+        let domain = self.objects.arena[id].domain;
+        let foreign = foreign_name(&self.domains.arena[domain].name, &is);
         self.objects.replace(id, is, foreign);
         self.feed_object(id);
         self.attach(id, (directory.as_str(), now, outcomes));
@@ -278,6 +282,11 @@ impl Core {
             (None, None) => self.subject(kind, domain, name.key()),
             (Some(own), _) => own,
         };
+        // Whom another object was of is this one's now: only one at a time is somebody's.
+        let before = self.subjects.arena[subject].object;
+        if let Some(before) = before.filter(|before| *before != id) {
+            self.objects.arena[before].subject = None;
+        }
         self.objects.arena[id].subject = Some(subject);
         self.subjects.arena[subject].object = Some(id);
         self.subjects.arena[subject].by_upn = false;
@@ -329,6 +338,12 @@ impl Core {
         self.subjects.arena[found].by_upn.then_some(found)
     }
 
+    /// Whose groups depend on an object.
+    fn ids_below(&self, object: ObjectId) -> Vec<ObjectId> {
+        let below = self.objects.below([object]).into_iter();
+        below.map(|id| self.objects.arena[id].is.id).collect()
+    }
+
     /// Takes an object out.
     fn remove_object(
         &mut self,
@@ -340,8 +355,7 @@ impl Core {
         if let ObjectKind::Group { members } = &self.objects.arena[id].is.kind {
             changes.regroup.extend(members);
             // Whoever has it as primary group is found while it is still there.
-            let below = self.objects.below([self.objects.arena[id].is.id]);
-            let ids = below.iter().map(|below| self.objects.arena[*below].is.id);
+            let ids = self.ids_below(self.objects.arena[id].is.id);
             changes.regroup.extend(ids);
         }
         let Some(object) = self.objects.remove(id) else {
@@ -363,6 +377,11 @@ impl Core {
                 self.refresh_groups(subject);
                 self.touch_subject(subject, now);
             }
+            // Its user principal name is known no more.
+            if self.subjects.arena.contains(subject) {
+                let excluded = self.is_excluded(subject);
+                self.subjects.arena.quietly(subject).excluded = excluded;
+            }
             self.release(subject);
         }
         self.domains.release(object.domain);
@@ -373,16 +392,15 @@ impl Core {
         let Some(reading) = self.objects.readings.get_mut(directory) else {
             return (Vec::new(), false);
         };
-        if !std::mem::take(&mut reading.under_way) {
+        let Some(named) = reading.under_way.take() else {
             // The beginning of this read was not seen (a restart): it may not sweep.
             return (Vec::new(), true);
-        }
-        let read = reading.read;
+        };
         let missing: Vec<ObjectId> = self
             .objects
             .arena
             .iter()
-            .filter(|(_, object)| object.directory == *directory && object.seen != read)
+            .filter(|(id, object)| object.directory == *directory && !named.contains(id.number()))
             .map(|(_, object)| object.is.id)
             .collect();
         self.guard(directory, missing)

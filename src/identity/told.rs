@@ -16,18 +16,19 @@ use super::collector::{
 };
 use super::conflict::FactKind;
 use super::core::{Applied, Core};
+use super::deadline::JUMP;
 use super::event::{DeviceRef, ProducerName, Qualifier, UserRef};
 use super::outcome::{EndReason, IgnoreReason, Outcome, Verdict};
 use super::policy::Speaker;
 use super::producer::{Origin, Producers};
 use super::session::{Extra, Fact, Slot};
-use super::settle::{Settled, expire_risen};
+use super::settle::{End, Settled, expire_risen};
 use super::subject::{Subject, SubjectKind};
 use super::table::Entry;
 use super::time::UtcMillis;
 
 /// The end of what does not end by the clock.
-const NEVER: UtcMillis = UtcMillis(i64::MAX);
+pub(super) const NEVER: UtcMillis = UtcMillis(i64::MAX);
 
 /// When the evidence that holds a slot's session is over: that of ours after the logoff time, that of a Collector by its
 /// word while it is heard.
@@ -53,7 +54,7 @@ impl Core {
     }
 
     /// When a session is to be looked at next. A Collector may fall silent at any time, and then the logoff time runs
-    /// from there: whoever looks once in a logoff time comes early enough.
+    /// from there: its sessions are looked at again then ([`super::deadline::Review`]).
     pub(super) fn next_look(&self, id: Id<Entry>, kind: SubjectKind) -> Option<UtcMillis> {
         let deadline = self.deadline(id, kind)?;
         if deadline < NEVER {
@@ -61,7 +62,7 @@ impl Core {
         }
         let last = self.table.arena[id].slot(kind).last()?;
         let heard = last.at.max(self.clock.now().unwrap_or(last.at));
-        Some(heard.after(self.policy.logoff_time))
+        Some(heard.after(self.policy.logoff_time.max(JUMP)))
     }
 
     /// Applies what a Collector says of addresses.
@@ -98,6 +99,10 @@ impl Core {
     ) -> Applied {
         let changed = self.producers.set_standing(collector, disconnected_since);
         if changed {
+            if let Some(since) = disconnected_since {
+                let due = since.after(self.policy.logoff_time);
+                self.deadlines.review_at(due);
+            }
             self.review_doubts(now);
         }
         Applied {
@@ -187,7 +192,27 @@ impl Core {
                 verdict,
             });
         }
+        self.leave_out(entry, kind, now, outcomes);
         true
+    }
+
+    /// Where a filter leaves nobody, nobody comes up when what ended him before is taken back.
+    fn leave_out(
+        &mut self,
+        entry: Id<Entry>,
+        kind: SubjectKind,
+        now: UtcMillis,
+        outcomes: &mut Vec<Outcome>,
+    ) {
+        let is = self.table.arena.get(entry);
+        if is.is_some_and(|is| self.policy.filter.leaves_out(is.address)) {
+            let source = self.own_name.clone();
+            let end = End {
+                reason: EndReason::Filter,
+                source: &source,
+            };
+            self.close(entry, kind, end, now, outcomes);
+        }
     }
 
     /// Whether a slot holds exactly these facts of a Collector.

@@ -212,12 +212,13 @@ impl Loader {
                 bookmarks: self.bookmarks.into_iter().collect(),
                 collectors: site.collectors,
                 told_domains: site.told_domains,
-                feed: site.feed_domains.map(|domains| FeedState {
+                feed: FeedState {
+                    on: site.feed_domains.is_some(),
                     last: instant.feed_last,
                     floor: instant.feed_floor,
-                    domains,
+                    domains: site.feed_domains.unwrap_or_default(),
                     gone: self.gone.into_values().collect(),
-                }),
+                },
             },
         })
     }

@@ -9,7 +9,7 @@
 //! `snapshot/NNNNNNNNNN.rows` in the state folder, numbered from 1. Numbers are little-endian.
 //!
 //! ```text
-//! segment: "JIMSTABL", version (u16) = 4, fresh (u8), 0 (u8), mark (u64), block*
+//! segment: "JIMSTABL", version (u16) = 5, fresh (u8), 0 (u8), mark (u64), block*
 //! block:   bytes of the payload (u32), CRC-32 of the payload (u32), payload = row*
 //! row:     kind (u8), has a value (u8), bytes of the key (u16), key, bytes of the value (u32), value
 //! ```
@@ -56,7 +56,7 @@ pub use self::load::Dropped;
 pub use self::store::{Folded, Folding, Opened, Store};
 
 /// The version that is written and read.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// What is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

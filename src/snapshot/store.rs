@@ -12,7 +12,6 @@ use super::{Contents, SnapshotError, fold, rows};
 use crate::access::TokenRecord;
 use crate::identity::changes::{Changes, Instant};
 use crate::identity::state::State;
-use crate::identity::view::Seq;
 
 /// The table's files.
 #[derive(Debug)]
@@ -293,14 +292,13 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// Where a table stands.
 fn instant(state: &State) -> Instant {
-    let feed = state.feed.as_ref();
     Instant {
         epoch: state.epoch,
         last_seq: state.last_seq,
         floor: state.floor,
         now: state.now,
         jumped_to: state.jumped_to,
-        feed_last: feed.map_or(Seq(0), |feed| feed.last),
-        feed_floor: feed.map_or(Seq(0), |feed| feed.floor),
+        feed_last: state.feed.last,
+        feed_floor: state.feed.floor,
     }
 }

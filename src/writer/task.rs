@@ -45,6 +45,8 @@ pub struct Writer {
     step: u64,
     /// Changes are left that could not be handed over.
     left: bool,
+    /// More is due than was ended so far.
+    ending: bool,
     /// The last step that changed something: once it is safe, all that was applied is.
     changed_at: u64,
     handover: Handover,
@@ -119,6 +121,7 @@ impl Writer {
                 outcomes,
                 step: 0,
                 left: false,
+                ending: false,
                 changed_at: 0,
                 handover,
                 changes: wake,
@@ -202,8 +205,11 @@ impl Writer {
 
     fn advance(&mut self) -> Result<(), Panicked> {
         let what = || "deadlines".to_owned();
-        self.write(what, |core, outcomes| {
-            core.advance(clock::utc_now(), SLICE_DEADLINES, outcomes)
+        let (now, ending) = (clock::utc_now(), self.ending);
+        self.ending = self.write(what, |core, outcomes| {
+            // Whoever is in the middle of ending what is due has prepared for it.
+            let begins = !ending && core.prepare(now, SLICE_DEADLINES);
+            !begins && core.advance(now, SLICE_DEADLINES, outcomes)
         })?;
         // Most wake-ups end nothing; tombstones that go are let go at a restart as well.
         if !self.written.is_empty() {

@@ -22,6 +22,7 @@ mod shrink;
 mod slot;
 mod step;
 mod step_text;
+mod twin;
 mod world;
 
 use std::ops::Range;

@@ -169,14 +169,33 @@ struct SiteRow<'a> {
     #[serde(borrow)]
     domains: Vec<(Text<'a>, Option<Text<'a>>, Vec<Text<'a>>)>,
     producers: Vec<Text<'a>>,
-    /// (directory, held removals)
-    readings: Vec<(Text<'a>, Vec<Bytes16>)>,
+    readings: Vec<ReadingRow<'a>>,
     /// (Collector, not heard since)
     collectors: Vec<(Text<'a>, Option<i64>)>,
     /// (directory of a Collector, domain)
     told_domains: Vec<(Text<'a>, Text<'a>)>,
     /// (directory, place in the feed)
     feed_domains: Option<Vec<(Text<'a>, u64)>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReadingRow<'a> {
+    #[serde(borrow)]
+    directory: Text<'a>,
+    /// Removals that wait.
+    held: Vec<Bytes16>,
+    /// Spans of places that a full read has named.
+    under_way: Option<Vec<(u32, u32)>>,
+}
+
+impl<'a> From<&'a ReadingState> for ReadingRow<'a> {
+    fn from(reading: &'a ReadingState) -> Self {
+        Self {
+            directory: reading.directory.as_str().into(),
+            held: reading.held.iter().map(|id| id.0).collect(),
+            under_way: reading.under_way.clone(),
+        }
+    }
 }
 
 impl<'a> From<&'a SiteState> for SiteRow<'a> {
@@ -194,12 +213,7 @@ impl<'a> From<&'a SiteState> for SiteRow<'a> {
                 .iter()
                 .map(|name| name.as_str().into())
                 .collect(),
-            readings: (site.readings.iter())
-                .map(|reading| {
-                    let held = reading.held.iter().map(|id| id.0).collect();
-                    (reading.directory.as_str().into(), held)
-                })
-                .collect(),
+            readings: site.readings.iter().map(ReadingRow::from).collect(),
             collectors: (site.collectors.iter())
                 .map(|(name, since)| (name.as_str().into(), since.map(|at| at.0)))
                 .collect(),
@@ -232,9 +246,10 @@ impl SiteRow<'_> {
             domain_facts: domains.collect::<Result<_, SnapshotError>>()?,
             producers: self.producers.into_iter().map(Into::into).collect(),
             readings: readings
-                .map(|(directory, held)| ReadingState {
-                    directory: directory.into(),
-                    held: held.into_iter().map(ObjectId).collect(),
+                .map(|reading| ReadingState {
+                    directory: reading.directory.into(),
+                    held: reading.held.into_iter().map(ObjectId).collect(),
+                    under_way: reading.under_way,
                 })
                 .collect(),
             collectors: collectors
