@@ -10,6 +10,7 @@ use super::core::Core;
 use super::deadline::Clock;
 use super::domain::Domains;
 use super::feed::Feed;
+use super::heard::Lines;
 use super::journal::Journal;
 use super::name::{Name, NameKey};
 use super::objects::{Object, foreign_name};
@@ -59,6 +60,7 @@ impl Core {
                 .collect(),
             collectors: site.collectors,
             told_domains: site.told_domains,
+            lines: self.heard.export(instant.now),
             feed: self.feed.export(),
         }
     }
@@ -87,6 +89,7 @@ impl Core {
         core.domains.rebuild(&core.policy);
         core.feed = Feed::restore(state.feed);
         core.bookmarks = state.bookmarks.into_iter().collect();
+        core.heard = Lines::restore(state.lines)?;
         // Before their producers: Collectors keep their order.
         for (collector, disconnected_since) in &state.collectors {
             let collector = Arc::from(collector.as_str());

@@ -10,8 +10,9 @@ use super::segment::{self, Extent, Reader};
 use super::{Contents, SnapshotError, rows};
 use crate::access::TokenRecord;
 use crate::identity::changes::{Instant, SiteState};
+use crate::identity::heard::{LineId, is_forgotten};
 use crate::identity::state::{
-    AddressState, FeedState, GoneState, ObjectState, State, SubjectState,
+    AddressState, FeedState, GoneState, LineState, ObjectState, State, SubjectState,
 };
 use crate::identity::time::UtcMillis;
 use crate::identity::view::Seq;
@@ -131,6 +132,7 @@ struct Loader {
     bookmarks: BTreeMap<CompactString, Box<[u8]>>,
     marks: BTreeMap<UtcMillis, Seq>,
     gone: BTreeMap<Seq, GoneState>,
+    lines: BTreeMap<(UtcMillis, LineId), LineState>,
     tokens: Vec<TokenRecord>,
 }
 
@@ -152,7 +154,10 @@ impl Loader {
     fn row(&mut self, row: &Row<'_>) -> Result<(), SnapshotError> {
         let value = row.value;
         match row.kind {
-            Kind::Instant => self.instant = Some(rows::read_instant(needed(value)?)?),
+            Kind::Instant => {
+                self.instant = Some(rows::read_instant(needed(value)?)?);
+                self.forget_lines();
+            }
             Kind::Site => self.site = rows::read_site(needed(value)?)?,
             Kind::Tokens => self.tokens = rows::read_tokens(needed(value)?)?,
             Kind::Subject => {
@@ -186,8 +191,25 @@ impl Loader {
                     None => self.gone.remove(&seq),
                 };
             }
+            Kind::Line => {
+                let key = rows::read_line_key(row.key)?;
+                match value {
+                    Some(value) => self.lines.insert(key, rows::read_line(key, value)?),
+                    None => self.lines.remove(&key),
+                };
+            }
         }
         Ok(())
+    }
+
+    /// Forgets the lines that the table remembers no more.
+    fn forget_lines(&mut self) {
+        let now = self.instant.and_then(|(instant, _)| instant.now);
+        while let (Some(now), Some(first)) = (now, self.lines.first_entry())
+            && is_forgotten(first.key().0, now)
+        {
+            first.remove();
+        }
     }
 
     fn finish(self) -> Result<Contents, SnapshotError> {
@@ -212,6 +234,7 @@ impl Loader {
                 bookmarks: self.bookmarks.into_iter().collect(),
                 collectors: site.collectors,
                 told_domains: site.told_domains,
+                lines: self.lines.into_values().collect(),
                 feed: FeedState {
                     on: site.feed_domains.is_some(),
                     last: instant.feed_last,

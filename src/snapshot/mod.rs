@@ -26,6 +26,10 @@
 //! | 7 mark | UTC milliseconds (i64) | the journal's position then |
 //! | 8 gone | place in the feed (u64) | an object that is gone and still told of |
 //! | 9 tokens | | access tokens in force, hashed |
+//! | 10 line | UTC milliseconds when it was first heard (i64), its hash (u64) | how often each Collector heard it |
+//!
+//! A line counts for a minute ([`crate::identity::heard`]): rows of lines that are older than the table's last instant allows
+//! are left out when it is read or folded, and no row says that they are gone.
 //!
 //! An instant is the last row of its block. Rows behind the last instant of a segment do not count. A fresh segment with
 //! an instant begins a table: nothing before it counts. Any other goes on from the table of the segment before, whose end

@@ -15,6 +15,7 @@ use jims::identity::directory::{
 use jims::identity::event::{
     Bookmark, Claim, DeviceRef, IdentityEvent, Logon, LogonId, Qualifier, Strength, UserRef,
 };
+use jims::identity::heard::{Heard, Hearer, LineId};
 use jims::identity::name::Name;
 use jims::identity::policy::{DomainPolicy, Filter, Globs, Policy, Scope};
 use jims::identity::probe::{ProbeAnswer, ProbeReport, ProbeTicket};
@@ -341,6 +342,7 @@ impl Crowd {
                 occurred_at: self.at(),
                 received_at: self.now,
                 address: self.some(85, address),
+                heard: self.heard(),
                 claim: self.claim(),
             });
         }
@@ -348,6 +350,13 @@ impl Crowd {
             events,
             bookmark: self.bookmark(producer),
         }
+    }
+
+    /// Few lines, so that they come again, from others and from the same.
+    fn heard(&mut self) -> Option<Box<Heard>> {
+        let line = LineId(self.dice.below(12) as u64);
+        let by = Hearer::of(self.dice.pick::<&str>(&COLLECTORS));
+        self.some(30, Box::new(Heard { line, by }))
     }
 
     fn bookmark(&mut self, key: &str) -> Option<Bookmark> {
