@@ -4,6 +4,10 @@
 //! does I/O, reads a clock, spawns, serialises, or knows of firewalls, syslog or LDAP. One writer calls [`Core`]'s
 //! `&mut` methods; readers borrow views.
 //!
+//! The core is a function of what it was told, in its order: whoever applies the same has the same table, sequences and
+//! outcomes, also if it was exported and resumed in between ([`Core::resume`]). So whatever of the core does not follow from
+//! [`state::State`] and the policy (stale places, places of domains, the order in a hash table) decides nothing.
+//!
 //! ```text
 //!  event ─▶ evidence ─▶ names (who is meant) ─▶ session (a slot's facts, folded by conflict) ─┐
 //!  directory ─▶ sync ─▶ objects (memberships) ─────────────────────────────────────────────┤
@@ -35,6 +39,7 @@
 //! | 16 | journal and cursors | `tests/`, `tests/sim` |
 //! | 17 | a user gone | `tests/` |
 //! | 22 | restart | `tests/`, `snapshot/`, `app/state.rs` |
+//! | | the same everywhere, also after a resume | `tests/sim/twin` |
 //! | 24 | filters and removed directories | `tests/` |
 //! | 27 | Collectors apart | `told.rs`, `feed.rs`, `tests/apart.rs` |
 //! | | lines that several Collectors heard | `heard.rs`, `tests/heard.rs` |
