@@ -117,6 +117,11 @@ impl<T> Default for Arena<T> {
 }
 
 impl<T> Arena<T> {
+    /// Makes room for so many more places.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.places.reserve(more);
+    }
+
     /// Puts a value back to its place; places rise from call to call. It does not count as a change.
     pub(super) fn restore(&mut self, place: u32, value: T) -> Id<T> {
         let free = self.places.len()..place as usize;

@@ -16,6 +16,9 @@ use super::view::{Epoch, LastEnded, Seq};
 pub use super::conflict::FactKind;
 pub use super::subject::SubjectKind;
 
+/// The highest place that is believed: far beyond what fits in memory as sessions.
+pub const MAX_PLACE: u32 = 1 << 28;
+
 /// Everything the core holds except the policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {

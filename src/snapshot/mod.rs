@@ -35,6 +35,7 @@
 //! Nothing here knows what rows mean to anybody but the table's plain data ([`crate::identity::state`]).
 
 mod fold;
+mod gather;
 mod keeper;
 mod load;
 mod row;
