@@ -137,6 +137,7 @@ fn write_snapshot(sessions: u32, folder: &Path) {
         record: "juniper-secure-connect".into(),
         occurred_at: now,
         received_at: now,
+        heard: None,
         address: Some(IpAddr::from(Ipv4Addr::from(0x0a40_0001 + number))),
         claim: Claim::Logon(Logon {
             user: user_ref(&format!("u{number:07}@corp.example.com"), None, None).expect("a user"),

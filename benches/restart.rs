@@ -98,6 +98,7 @@ fn logons(core: &mut Core, now: UtcMillis, numbers: impl Iterator<Item = u32>) {
         record: "juniper-secure-connect".into(),
         occurred_at: now,
         received_at: now,
+        heard: None,
         address: Some(IpAddr::from(Ipv4Addr::from(0x0a40_0001 + number))),
         claim: Claim::Logon(Logon {
             user: user_ref(

@@ -39,6 +39,7 @@
 //! * Collectors and Servers apart: `push/`, its protocol `push/shape.rs`, our requests to Servers `net/collector_client.rs`
 //! * who may ask or push over HTTPS, and for how long a token is good: `access/`
 //! * what Collectors and Servers say to each other: `push/shape.rs` · who wins between Collectors: `identity/told.rs`
+//! * which copy of a line counts that several Collectors heard: `identity/heard.rs`
 //! * what a syslog line means: `producer/syslog/templates/`, `interpret.rs` · a directory entry: `directory/interpret.rs`
 //! * why a default: `config/defaults.rs` · what stops in which order: `app/serve.rs`, `runtime/shutdown.rs`
 //! * which key does what on the dashboard: `tui/keymap.rs` · what can happen to it: `tui/message.rs`

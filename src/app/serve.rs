@@ -379,6 +379,7 @@ impl Inner {
             reports: self.reports.clone(),
             strangers: self.strangers.clone(),
             tasks: self.tasks.intake.clone(),
+            hearer: None,
         };
         Ok(SyslogService::bind(syslog, parts)?)
     }

@@ -261,6 +261,7 @@ fn address_filter(core: &Core, address: IpAddr) -> String {
 fn rule(reason: IgnoreReason) -> &'static str {
     match reason {
         IgnoreReason::Weaker => "weak evidence does not displace strong: whoever logged on stays",
+        IgnoreReason::HeardTwice => "another Collector heard the same line, and it counted already",
         IgnoreReason::Older => "later evidence, or a later logoff, was there already",
         IgnoreReason::PastDeadline => "its logoff time had passed when it arrived",
         IgnoreReason::OtherUser => {

@@ -74,6 +74,8 @@ impl Unheeded {
 
     fn note(&self, outcomes: &[Outcome]) {
         let ignored = outcomes.iter().filter_map(|outcome| match outcome.verdict {
+            // The same line counted: it says nothing that explains anything.
+            Verdict::Ignored(IgnoreReason::HeardTwice) => None,
             Verdict::Ignored(reason) => Some((outcome.address?, outcome, reason)),
             _ => None,
         });
@@ -149,6 +151,10 @@ mod tests {
             Outcome {
                 verdict: Verdict::Renewed,
                 ..ignored("10.0.0.1", "carol", 9)
+            },
+            Outcome {
+                verdict: Verdict::Ignored(IgnoreReason::HeardTwice),
+                ..ignored("10.0.0.1", "dan", 9)
             },
         ];
         memory.note(&told);

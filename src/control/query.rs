@@ -409,6 +409,7 @@ mod tests {
             record: "4768 #1".into(),
             occurred_at: NOW,
             received_at: NOW,
+            heard: None,
             address: Some(address.parse().expect("an address")),
             claim,
         };

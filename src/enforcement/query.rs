@@ -177,6 +177,7 @@ pub fn renewal_event(
         record: "user-query".into(),
         occurred_at: now,
         received_at: now,
+        heard: None,
         address: Some(address),
         claim: Claim::Renewal { user, device: None },
     }
@@ -329,6 +330,7 @@ mod tests {
                 record: "1".into(),
                 occurred_at: self.now,
                 received_at: self.now,
+                heard: None,
                 address: Some(address.parse().unwrap()),
                 claim,
             };

@@ -11,7 +11,8 @@ use compact_str::CompactString;
 use super::core::Core;
 use super::directory::DomainFacts;
 use super::export;
-use super::state::{AddressState, GoneState, ObjectState, ReadingState, SubjectState};
+use super::heard::LineId;
+use super::state::{AddressState, GoneState, LineState, ObjectState, ReadingState, SubjectState};
 use super::time::UtcMillis;
 use super::view::{Epoch, Seq};
 
@@ -30,6 +31,8 @@ pub enum Change {
     Mark(UtcMillis, Option<Seq>),
     /// An object that is gone and still told of, by its place in the feed; `None`: told of no more.
     Gone(Seq, Option<GoneState>),
+    /// A line heard of late, by when it was first heard; `None`: it is remembered no more.
+    Line((UtcMillis, LineId), Option<LineState>),
     /// All that is small.
     Site(Box<SiteState>),
 }
@@ -127,6 +130,7 @@ impl Core {
             || self.subjects.arena.has_changed()
             || self.objects.arena.has_changed()
             || self.table.arena.has_changed()
+            || self.heard.has_changed()
     }
 
     /// The table's time: that of the last call that changed something or passed the time.
@@ -144,6 +148,7 @@ impl Core {
         self.subjects.arena.note_all();
         self.objects.arena.note_all();
         self.table.arena.note_all();
+        self.heard.note_all();
     }
 
     /// Something that is told whole may have changed.
@@ -166,8 +171,11 @@ impl Core {
             let state = object.map(|object| export::object(&self.domains, object));
             return Some(Change::Object(place, state));
         }
-        let (place, entry) = self.table.arena.take_changed()?;
-        Some(Change::Address(place, entry.map(export::entry)))
+        if let Some((place, entry)) = self.table.arena.take_changed() {
+            return Some(Change::Address(place, entry.map(export::entry)));
+        }
+        let (place, line) = self.heard.take_changed()?;
+        Some(Change::Line(place, line))
     }
 
     pub(super) fn instant(&self) -> Instant {

@@ -60,6 +60,7 @@ impl Core {
         assert_eq!(self.deadlines.tombstones.len(), kept);
         self.check_subjects(&sessions);
         self.check_counts(&sessions);
+        self.heard.check();
     }
 
     fn check_slot(&self, id: Id<Entry>, entry: &Entry, kind: SubjectKind) {

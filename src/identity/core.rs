@@ -16,6 +16,7 @@ use super::domain::Domains;
 use super::ended::Ended;
 use super::event::{Bookmark, IdentityEvent, ProducerName};
 use super::feed::Feed;
+use super::heard::Lines;
 use super::journal::Journal;
 use super::name::{Name, NameKey};
 use super::objects::{Object, Objects};
@@ -44,6 +45,7 @@ pub struct Core {
     pub(super) deadlines: Deadlines,
     pub(super) journal: Journal,
     pub(super) feed: Feed,
+    pub(super) heard: Lines,
     pub(super) bookmarks: BTreeMap<CompactString, Box<[u8]>>,
     /// Lists of groups, each kept once however many users have it.
     group_lists: HashSet<Arc<[Id<Object>]>>,
@@ -146,6 +148,7 @@ impl Core {
             deadlines: Deadlines::default(),
             journal: Journal::default(),
             feed: Feed::default(),
+            heard: Lines::default(),
             bookmarks: BTreeMap::new(),
             group_lists: HashSet::new(),
             own_name: Arc::from("jims"),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
+use super::heard::Heard;
 use super::name::Name;
 use super::time::UtcMillis;
 
@@ -25,6 +26,8 @@ pub struct IdentityEvent {
     pub occurred_at: UtcMillis,
     /// When we heard of it.
     pub received_at: UtcMillis,
+    /// The line it was made of, if others may have heard it too; boxed, because most have none.
+    pub heard: Option<Box<Heard>>,
     /// The address it speaks of, if it names one.
     pub address: Option<IpAddr>,
     /// What is claimed.

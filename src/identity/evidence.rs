@@ -34,18 +34,11 @@ impl Core {
         event.occurred_at = event.occurred_at.min(now);
         event.address = event.address.map(super::address::canonical);
         let claim = std::mem::replace(&mut event.claim, Claim::DeviceLogoff { device: None });
-        let (subject, verdict) = match &claim {
-            Claim::Logon(logon) => self.logon(&event, logon, now),
-            Claim::Logoff { user, logon_id } => {
-                self.logoff(&event, user.as_ref(), logon_id.as_ref(), now)
+        let (subject, verdict) = match event.heard.take() {
+            Some(heard) if !self.heard.hear(*heard, now) => {
+                (written(&claim), Verdict::Ignored(IgnoreReason::HeardTwice))
             }
-            Claim::DeviceLogon {
-                device,
-                strength,
-                own_kerberos,
-            } => self.device_logon(&event, device, (*strength, *own_kerberos), now),
-            Claim::DeviceLogoff { device } => self.device_logoff(&event, device.as_ref(), now),
-            Claim::Renewal { user, device } => self.renewal(&event, user, device.as_ref(), now),
+            Some(_) | None => self.claimed(&event, &claim, now),
         };
         let applied = !matches!(verdict, Verdict::Ignored(_));
         outcomes.push(Outcome {
@@ -57,6 +50,22 @@ impl Core {
             verdict,
         });
         applied
+    }
+
+    fn claimed(&mut self, event: &IdentityEvent, claim: &Claim, now: UtcMillis) -> Told {
+        match claim {
+            Claim::Logon(logon) => self.logon(event, logon, now),
+            Claim::Logoff { user, logon_id } => {
+                self.logoff(event, user.as_ref(), logon_id.as_ref(), now)
+            }
+            Claim::DeviceLogon {
+                device,
+                strength,
+                own_kerberos,
+            } => self.device_logon(event, device, (*strength, *own_kerberos), now),
+            Claim::DeviceLogoff { device } => self.device_logoff(event, device.as_ref(), now),
+            Claim::Renewal { user, device } => self.renewal(event, user, device.as_ref(), now),
+        }
     }
 
     fn logon(&mut self, event: &IdentityEvent, logon: &Logon, now: UtcMillis) -> Told {
@@ -514,6 +523,17 @@ impl Core {
             kind,
             extra: None,
         }
+    }
+}
+
+/// Whom a claim is about, as its source wrote him.
+fn written(claim: &Claim) -> CompactString {
+    match claim {
+        Claim::Logon(logon) => written_user(&logon.user),
+        Claim::Renewal { user, .. } => written_user(user),
+        Claim::Logoff { user, .. } => user.as_ref().map(written_user).unwrap_or_default(),
+        Claim::DeviceLogon { device, .. } => written_device(device),
+        Claim::DeviceLogoff { device } => device.as_ref().map(written_device).unwrap_or_default(),
     }
 }
 

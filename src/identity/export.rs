@@ -11,6 +11,7 @@ use super::core::Core;
 use super::deadline::Clock;
 use super::domain::Domains;
 use super::feed::Feed;
+use super::heard::Lines;
 use super::journal::Journal;
 use super::name::{Name, NameKey};
 use super::objects::{Object, foreign_name};
@@ -55,6 +56,7 @@ impl Core {
                 .collect(),
             collectors: site.collectors,
             told_domains: site.told_domains,
+            lines: self.heard.export(instant.now),
             feed: self.feed.export(),
         }
     }
@@ -99,6 +101,7 @@ impl Core {
         core.policy.feed = state.feed.is_some();
         core.feed = state.feed.map(Feed::restore).unwrap_or_default();
         core.bookmarks = state.bookmarks.into_iter().collect();
+        core.heard = Lines::restore(state.lines)?;
         for name in &state.producers {
             core.producers.number(&Arc::from(name.as_str()));
         }

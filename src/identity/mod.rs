@@ -10,6 +10,7 @@
 //!  policy ─▶ filter ──────────────────────────────────────────────────────────────────────┤
 //!  time ─▶ deadline ──────────────────────────────────────────────────────────────────────┤
 //!  Collectors ─▶ told ────────────────────────────────────────────────────────────────────┤
+//!  lines that several heard ─▶ heard (which copies are evidence)                           │
 //!                                settle: subjects, counts, deadlines, tombstones, journal ◀┘
 //!  readers ◀─ read, browse, explain     Servers elsewhere ◀─ feed     snapshot ◀─▶ changes, state    history ◀─ ended
 //! ```
@@ -36,6 +37,7 @@
 //! | 22 | restart | `tests/`, `snapshot/`, `app/state.rs` |
 //! | 24 | filters and removed directories | `tests/` |
 //! | 27 | Collectors apart | `told.rs`, `feed.rs`, `tests/apart.rs` |
+//! | | lines that several Collectors heard | `heard.rs`, `tests/heard.rs` |
 //! | 25 | invariants | `check.rs`, after every step of every test |
 
 #![warn(clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
@@ -59,6 +61,7 @@ mod export;
 mod feed;
 mod filter;
 pub mod habit;
+pub mod heard;
 mod journal;
 pub mod name;
 mod names;

@@ -84,6 +84,8 @@ pub enum IgnoreReason {
     FilteredUser,
     /// An excluded device.
     FilteredDevice,
+    /// The same line, heard by another Collector, counted already.
+    HeardTwice,
     /// Newer evidence, or a later logoff, holds the address.
     Older,
     /// Weak evidence against strong.
@@ -160,6 +162,7 @@ impl IgnoreReason {
             Self::FilteredAddress => "filtered-address",
             Self::FilteredUser => "filtered-user",
             Self::FilteredDevice => "filtered-device",
+            Self::HeardTwice => "duplicate",
             Self::Older => "older",
             Self::Weaker => "weaker",
             Self::PastDeadline => "past-deadline",

@@ -209,6 +209,7 @@ impl Core {
             record: report.record.clone(),
             occurred_at: report.asked_at.min(now),
             received_at: report.answered_at,
+            heard: None,
             address: Some(address),
             claim: Claim::DeviceLogoff { device: None },
         };

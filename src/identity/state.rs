@@ -10,6 +10,7 @@ use compact_str::CompactString;
 
 use super::directory::{DirectoryObject, DomainFacts, ObjectId};
 use super::event::LogonId;
+use super::heard::{Hearer, LineId};
 use super::time::UtcMillis;
 use super::view::{Epoch, LastEnded, Seq};
 
@@ -52,8 +53,21 @@ pub struct State {
     pub collectors: Vec<(CompactString, Option<UtcMillis>)>,
     /// Collectors' directories and their domains.
     pub told_domains: Vec<(CompactString, CompactString)>,
+    /// Lines heard of late, in the order in which they are forgotten.
+    pub lines: Vec<LineState>,
     /// The order for those who are told everything, if it was kept.
     pub feed: Option<FeedState>,
+}
+
+/// A line that was heard of late.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineState {
+    /// Which.
+    pub line: LineId,
+    /// When it was first heard.
+    pub first: UtcMillis,
+    /// How often each heard it.
+    pub counts: Vec<(Hearer, u32)>,
 }
 
 /// The order for those who are told everything; addresses and objects know their places in it.

@@ -1,15 +1,17 @@
 //! Makes one segment of several: the rows that were written over since are left out.
 //!
-//! Neither the table nor its rows are understood here; memory is bounded by how many rows the segments
+//! Neither the table nor its rows are understood here, but for how old lines are; memory is bounded by how many rows the segments
 //! behind a folded one have.
 
 use std::collections::HashMap;
 use std::io;
 
-use super::SnapshotError;
 use super::load::Link;
 use super::row::{Kind, Payload, Row, Rows};
 use super::segment::{Header, Reader, Writer};
+use super::{SnapshotError, rows};
+use crate::identity::heard;
+use crate::identity::time::UtcMillis;
 
 /// A block of the folded segment has at least so many bytes, if there are.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -27,8 +29,12 @@ pub(super) fn fold(chain: &[Link]) -> Result<Link, SnapshotError> {
         _ => (None, chain),
     };
     let mut latest = Latest::default();
+    let mut now = None;
     for (number, link) in changes.iter().enumerate() {
         each_row(link, |row, at| {
+            if let (Kind::Instant, Some(value)) = (row.kind, row.value) {
+                now = rows::read_instant(value)?.0.now;
+            }
             latest.note(row, (number, at));
             Ok(())
         })?;
@@ -49,7 +55,7 @@ pub(super) fn fold(chain: &[Link]) -> Result<Link, SnapshotError> {
                 keep_instant(&mut instant, row);
                 Ok(())
             }
-            _ if latest.place_of(row).is_some() => Ok(()),
+            _ if latest.place_of(row).is_some() || is_forgotten(row, now)? => Ok(()),
             _ => out.row(row),
         })?;
     }
@@ -59,11 +65,23 @@ pub(super) fn fold(chain: &[Link]) -> Result<Link, SnapshotError> {
                 keep_instant(&mut instant, row);
                 Ok(())
             }
-            _ if latest.place_of(row) == Some((number, at)) && row.value.is_some() => out.row(row),
-            _ => Ok(()),
+            _ if latest.place_of(row) != Some((number, at)) || row.value.is_none() => Ok(()),
+            _ if is_forgotten(row, now)? => Ok(()),
+            _ => out.row(row),
         })?;
     }
     out.end(instant, last)
+}
+
+/// Whether it is a line that the table remembers no more.
+fn is_forgotten(row: &Row<'_>, now: Option<UtcMillis>) -> Result<bool, SnapshotError> {
+    match (row.kind, now) {
+        (Kind::Line, Some(now)) => {
+            let (first, _) = rows::read_line_key(row.key)?;
+            Ok(heard::is_forgotten(first, now))
+        }
+        _ => Ok(false),
+    }
 }
 
 fn keep_instant(instant: &mut Payload, row: &Row<'_>) {

@@ -13,8 +13,9 @@ use super::segment::{Block, Reader};
 use super::{Contents, SnapshotError, rows};
 use crate::access::TokenRecord;
 use crate::identity::changes::{Change, Instant, SiteState};
+use crate::identity::heard::{LineId, is_forgotten};
 use crate::identity::state::{
-    AddressState, FeedState, GoneState, MAX_PLACE, ObjectState, State, SubjectState,
+    AddressState, FeedState, GoneState, LineState, MAX_PLACE, ObjectState, State, SubjectState,
 };
 use crate::identity::time::UtcMillis;
 use crate::identity::view::Seq;
@@ -149,6 +150,11 @@ impl Told {
                 let gone = value.map(|value| rows::read_gone(seq, value));
                 Change::Gone(seq, gone.transpose()?)
             }
+            Kind::Line => {
+                let key = rows::read_line_key(row.key)?;
+                let line = value.map(|value| rows::read_line(key, value));
+                Change::Line(key, line.transpose()?)
+            }
         };
         self.changes.push(change);
         Ok(())
@@ -184,6 +190,7 @@ struct Table {
     bookmarks: BTreeMap<CompactString, Box<[u8]>>,
     marks: BTreeMap<UtcMillis, Seq>,
     gone: BTreeMap<Seq, GoneState>,
+    lines: BTreeMap<(UtcMillis, LineId), LineState>,
     tokens: Vec<TokenRecord>,
 }
 
@@ -213,8 +220,27 @@ impl Table {
                 Change::Gone(seq, None) => {
                     self.gone.remove(&seq);
                 }
+                Change::Line(key, Some(line)) => {
+                    self.lines.insert(key, line);
+                }
+                Change::Line(key, None) => {
+                    self.lines.remove(&key);
+                }
                 Change::Site(site) => self.site = *site,
             }
+        }
+        if told.instant.is_some() {
+            self.forget_lines();
+        }
+    }
+
+    /// Forgets the lines that the table remembers no more.
+    fn forget_lines(&mut self) {
+        let now = self.instant.and_then(|(instant, _)| instant.now);
+        while let (Some(now), Some(first)) = (now, self.lines.first_entry())
+            && is_forgotten(first.key().0, now)
+        {
+            first.remove();
         }
     }
 
@@ -240,6 +266,7 @@ impl Table {
                 bookmarks: self.bookmarks.into_iter().collect(),
                 collectors: site.collectors,
                 told_domains: site.told_domains,
+                lines: self.lines.into_values().collect(),
                 feed: site.feed_domains.map(|domains| FeedState {
                     last: instant.feed_last,
                     floor: instant.feed_floor,

@@ -9,7 +9,7 @@
 //! `snapshot/NNNNNNNNNN.rows` in the state folder, numbered from 1. Numbers are little-endian.
 //!
 //! ```text
-//! segment: "JIMSTABL", version (u16) = 4, fresh (u8), 0 (u8), mark (u64), block*
+//! segment: "JIMSTABL", version (u16) = 5, fresh (u8), 0 (u8), mark (u64), block*
 //! block:   bytes of the payload (u32), CRC-32 of the payload (u32), payload = row*
 //! row:     kind (u8), has a value (u8), bytes of the key (u16), key, bytes of the value (u32), value
 //! ```
@@ -26,6 +26,10 @@
 //! | 7 mark | UTC milliseconds (i64) | the journal's position then |
 //! | 8 gone | place in the feed (u64) | an object that is gone and still told of |
 //! | 9 tokens | | access tokens in force, hashed |
+//! | 10 line | UTC milliseconds when it was first heard (i64), its hash (u64) | how often each Collector heard it |
+//!
+//! A line counts for a minute ([`crate::identity::heard`]): rows of lines that are older than the table's last instant allows
+//! are left out when it is read or folded, and no row says that they are gone.
 //!
 //! An instant is the last row of its block. Rows behind the last instant of a segment do not count. A fresh segment with
 //! an instant begins a table: nothing before it counts. Any other goes on from the table of the segment before, whose end
@@ -57,7 +61,7 @@ pub use self::load::Dropped;
 pub use self::store::{Folded, Folding, Opened, Store};
 
 /// The version that is written and read.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// What is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

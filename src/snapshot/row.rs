@@ -22,6 +22,7 @@ pub(super) enum Kind {
     Mark = 7,
     Gone = 8,
     Tokens = 9,
+    Line = 10,
 }
 
 impl Kind {
@@ -36,6 +37,7 @@ impl Kind {
             7 => Self::Mark,
             8 => Self::Gone,
             9 => Self::Tokens,
+            10 => Self::Line,
             _ => return None,
         })
     }

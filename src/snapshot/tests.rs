@@ -2,15 +2,20 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use super::segment;
 use super::store::{Opened, Store};
 use super::{SnapshotError, VERSION};
 use crate::access::TokenRecord;
 use crate::identity::changes::{Change, Changes, Instant};
+use crate::identity::event::{Claim, IdentityEvent};
+use crate::identity::heard::{Heard, Hearer, LineId};
+use crate::identity::policy::Policy;
 use crate::identity::state::{State, SubjectKind, SubjectState};
 use crate::identity::time::UtcMillis;
 use crate::identity::view::{Epoch, Seq};
+use crate::identity::{Batch, Core};
 
 fn instant(now: i64) -> Instant {
     Instant {
@@ -285,4 +290,73 @@ fn whoever_starts_over_counts_once_he_has_a_table_and_what_was_before_until_then
         [(0, "zoe".into()), (1, "yan".into())]
     );
     assert_eq!(segment::list(folder.path()).expect("files"), [2]);
+}
+
+/// A Collector's word for a line, as a core takes it.
+fn heard(line: u64, by: u64, now: UtcMillis) -> Batch {
+    let event = IdentityEvent {
+        producer: "vpn".into(),
+        record: "1".into(),
+        occurred_at: now,
+        received_at: now,
+        heard: Some(Box::new(Heard {
+            line: LineId(line),
+            by: Hearer(by),
+        })),
+        address: None,
+        claim: Claim::DeviceLogoff { device: None },
+    };
+    Batch::Events {
+        events: vec![event],
+        bookmark: None,
+    }
+}
+
+#[test]
+fn lines_are_read_back_as_long_as_the_table_remembers_them_also_when_folded() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut store = open(folder.path()).store;
+    let mut core = Core::new(Epoch(7), Policy::default());
+    let mut now = UtcMillis(1_700_000_000_000);
+    let (mut most, mut folded) = (0, 0);
+    for round in 0..120_u64 {
+        now = now.after(Duration::from_millis(round * round % 5_003));
+        for (line, by) in [(round % 17, 1), (round % 11, 2), (round, round % 3)] {
+            core.apply(heard(line, by, now), now, &mut Vec::new());
+        }
+        store.add(&core.take_changes(usize::MAX));
+        store.write().expect("written");
+        store.sync().expect("safe");
+        if round % 5 == 4 {
+            folded += usize::from(fold(&mut store));
+        }
+        let state = table(folder.path());
+        assert_eq!(state, core.export(), "round {round}");
+        most = most.max(state.lines.len());
+        core.check_invariants();
+    }
+    assert!(most > 30 && folded > 3, "{most} lines, {folded} times");
+    // All of them too old: a folded segment holds none.
+    now = now.after(Duration::from_secs(61));
+    for _ in 0..200 {
+        core.apply(heard(1_000, 1, now), now, &mut Vec::new());
+        store.add(&core.take_changes(usize::MAX));
+    }
+    store.write().expect("written");
+    assert!(store.bytes() > 1_000);
+    assert!(fold(&mut store), "worth it");
+    assert!(store.bytes() < 300, "{} bytes", store.bytes());
+    assert_eq!(table(folder.path()).lines, core.export().lines);
+    assert_eq!(table(folder.path()).lines.len(), 1);
+}
+
+/// Folds if that is worth it.
+fn fold(store: &mut Store) -> bool {
+    let folding = store.fold(0);
+    let folded = folding.map(|folding| folding.run().expect("folded"));
+    let is_worth_it = folded.is_some();
+    if let Some(folded) = folded {
+        store.folded(folded).expect("noted");
+    }
+    is_worth_it
 }

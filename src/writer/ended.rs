@@ -117,6 +117,7 @@ mod tests {
             record: "1".into(),
             occurred_at: now,
             received_at: now,
+            heard: None,
             address: Some(address),
             claim: Claim::Logon(Logon {
                 user: user_ref("ada@corp.example.com", None, None).expect("a user"),

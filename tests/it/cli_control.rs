@@ -395,6 +395,7 @@ impl Running {
             record: "my-vpn/up".into(),
             occurred_at: now,
             received_at: now,
+            heard: None,
             address: Some(address.parse().expect("address")),
             claim: Claim::Logon(Logon {
                 user: UserRef {

@@ -68,6 +68,7 @@ fn event(producer: &str, record: &str, ago: u64, claim: Claim) -> IdentityEvent 
         record: record.into(),
         occurred_at: now.before(Duration::from_secs(ago)),
         received_at: now,
+        heard: None,
         address: Some(address(ADDRESS)),
         claim,
     }

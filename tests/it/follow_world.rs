@@ -237,6 +237,7 @@ impl World {
             record: "1".into(),
             occurred_at: self.now,
             received_at: self.now,
+            heard: None,
             address: Some(address),
             claim,
         };

@@ -325,6 +325,7 @@ pub(crate) fn event(address: &str, claim: Claim) -> IdentityEvent {
         record: NUMBER.fetch_add(1, Ordering::Relaxed).to_string().into(),
         occurred_at: now,
         received_at: now,
+        heard: None,
         address: Some(address.parse().unwrap()),
         claim,
     }

@@ -10,6 +10,7 @@ use jims::config::{
 };
 use jims::identity::Batch;
 use jims::identity::event::{Claim, IdentityEvent};
+use jims::identity::heard::{Heard, Hearer};
 use jims::identity::name::Name;
 use jims::identity::worth::Conflict;
 use jims::net::datagrams;
@@ -38,6 +39,10 @@ struct Site {
 
 impl Site {
     fn start(config: &Syslog) -> Self {
+        Self::start_as(config, None)
+    }
+
+    fn start_as(config: &Syslog, hearer: Option<Hearer>) -> Self {
         let (intake, events) = Intake::channel(Durability::never());
         let (reports, strangers, tasks) = (Reports::default(), Strangers::default(), Tasks::new());
         let surroundings = Surroundings {
@@ -45,6 +50,7 @@ impl Site {
             tasks: tasks.clone(),
             reports: reports.clone(),
             strangers: strangers.clone(),
+            hearer,
         };
         let service = SyslogService::bind(config, surroundings).expect("bound");
         let stop = CancellationToken::new();
@@ -201,6 +207,55 @@ async fn a_vpn_logon_over_udp_becomes_an_event() {
     let reading = site.reading();
     assert_eq!((reading.received, reading.interpreted), (1, 1));
     assert_eq!(reading.health.as_str(), "active");
+    site.end().await;
+}
+
+/// The line that an event was made of, and who heard it.
+fn heard(event: &IdentityEvent) -> Heard {
+    **event.heard.as_ref().expect("a line")
+}
+
+#[tokio::test]
+async fn two_collectors_that_hear_a_line_call_it_the_same_whichever_way_it_comes() {
+    let config = config(vec![source("vpn", "127.77.3.0/24")]);
+    let hearers = ["paris", "prague"].map(Hearer::of);
+    let [mut paris, mut prague] = hearers.map(|by| Site::start_as(&config, Some(by)));
+    let lines: [&[u8]; 3] = [
+        b"<13>Nov 23 13:39:27 h app: user=one ip=10.0.0.1",
+        b"<13>Nov 23 13:39:28 h app: user=one ip=10.0.0.1",
+        b"<13>Nov 23 13:39:28 h app: user=one ip=10.0.0.1",
+    ];
+    let mut told: [Vec<Heard>; 2] = [Vec::new(), Vec::new()];
+    send_udp("127.77.3.10", paris.at(Transport::Udp), &lines).await;
+    let mut stream = connect("127.77.3.10", prague.at(Transport::Tcp)).await;
+    let framed = [lines.join(&b"\r\n"[..]), b"\n".to_vec()].concat();
+    stream.write_all(&framed).await.expect("sent");
+    for (site, told) in [&mut paris, &mut prague].into_iter().zip(&mut told) {
+        while told.len() < lines.len() {
+            told.extend(site.batch().await.iter().map(heard));
+        }
+    }
+    let [in_paris, in_prague] = told.each_ref().map(|told| told.as_slice());
+    let ids = |told: &[Heard]| told.iter().map(|heard| heard.line).collect::<Vec<_>>();
+    assert_eq!(ids(in_paris), ids(in_prague));
+    assert_ne!(in_paris[0].line, in_paris[1].line, "another stamp");
+    assert_eq!(in_paris[1].line, in_paris[2].line, "the same again");
+    for (told, by) in [in_paris, in_prague].into_iter().zip(hearers) {
+        assert!(told.iter().all(|heard| heard.by == by), "{told:?}");
+    }
+    // Another sender's line is another one.
+    send_udp("127.77.3.11", paris.at(Transport::Udp), &lines[..1]).await;
+    assert_ne!(heard(&paris.event().await).line, in_prague[0].line);
+    paris.end().await;
+    prague.end().await;
+}
+
+#[tokio::test]
+async fn who_is_alone_does_not_say_which_line_it_was() {
+    let mut site = Site::start(&config(vec![source("vpn", "127.77.3.10/32")]));
+    let line: &[u8] = b"<13>user=one ip=10.0.0.1";
+    send_udp("127.77.3.10", site.at(Transport::Udp), &[line]).await;
+    assert_eq!(site.event().await.heard, None);
     site.end().await;
 }
 
@@ -520,6 +575,7 @@ impl Site {
             tasks: self.tasks.clone(),
             reports: Reports::default(),
             strangers: Strangers::default(),
+            hearer: None,
         }
     }
 }

@@ -13,6 +13,7 @@ use jims::identity::{Batch, Core};
 
 use crate::compare;
 use crate::convert;
+use crate::copies::Copies;
 use crate::follower::Follower;
 use crate::kept::Kept;
 use crate::random::Dice;
@@ -44,6 +45,7 @@ pub(crate) struct Bench {
     tickets: BTreeMap<String, (ProbeTicket, IpAddr, At)>,
     snapshots: BTreeMap<String, (State, Reference)>,
     kept: Kept,
+    copies: Copies,
     /// How often the process started; each unclean start draws a new epoch.
     starts: u64,
 }
@@ -96,6 +98,7 @@ impl Bench {
             tickets: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             kept: Kept::new(seed),
+            copies: Copies::new(seed),
             starts: 0,
         }
     }
@@ -137,6 +140,7 @@ impl Bench {
         let epoch = self.core.epoch();
         self.deliver(steps);
         compare::verdicts(&self.outcomes, &should)?;
+        self.copies.say(&mut self.core, convert::utc(self.now))?;
         self.advance(self.now);
         if self.core.last_seq() < before && self.core.epoch() == epoch {
             return Err("the sequence went backwards".into());
@@ -274,7 +278,8 @@ impl Bench {
         for step in steps {
             if let Some(said) = said(step) {
                 self.records += 1;
-                events.push(convert::event(&said, step.now, self.records, &domain));
+                let event = convert::event(&said, step.now, self.records, &domain);
+                events.push(self.copies.hear(event, convert::utc(self.now)));
             }
         }
         Batch::Events {
@@ -317,6 +322,7 @@ impl Bench {
             .expect("a core restores what it exported");
         self.kept.start_over(&mut self.core);
         self.reference.restore(&reference);
+        self.copies.forget();
         self.tickets.clear();
         self.looked = self.core.last_seq();
     }

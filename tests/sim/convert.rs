@@ -177,6 +177,7 @@ pub(crate) fn event(said: &Said, now: At, number: usize, domain: &str) -> Identi
         record: format!("{number}").into(),
         occurred_at: utc(said.at.min(now)),
         received_at: utc(now),
+        heard: None,
         address: said.address,
         claim,
     }

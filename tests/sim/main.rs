@@ -8,6 +8,7 @@
 mod bench;
 mod compare;
 mod convert;
+mod copies;
 mod follower;
 mod interleaving;
 mod kept;

@@ -3,6 +3,7 @@
 mod apart;
 mod browse;
 mod ended;
+mod heard;
 
 use super::address::Networks;
 use super::core::LogOffTarget;
@@ -145,6 +146,7 @@ fn event(producer: &str, at: i64, address: &str, claim: Claim) -> IdentityEvent 
         record: "1".into(),
         occurred_at: UtcMillis(T0 + at),
         received_at: UtcMillis(T0 + at),
+        heard: None,
         address: (!address.is_empty()).then(|| address.parse().expect("an address")),
         claim,
     }

@@ -198,6 +198,7 @@ pub fn interpret(
         record: name_of(record),
         occurred_at: occurred_at(settings, record, received_at),
         received_at,
+        heard: None,
         address,
         claim,
     })

@@ -93,6 +93,7 @@ pub fn interpret(
             record: compact_str::format_compact!("entry {number}"),
             occurred_at,
             received_at,
+            heard: None,
             address: Some(canonical(address)),
             claim,
         },

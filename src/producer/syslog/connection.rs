@@ -162,7 +162,7 @@ impl<'a> Connection<'a> {
     /// Interprets every whole message in the buffer.
     fn drain(&mut self, source: &Source, ended: bool) -> Vec<IdentityEvent> {
         let now = clock::utc_now();
-        let (mut harvest, mut too_long) = (Harvest::default(), 0);
+        let (mut harvest, mut too_long) = (Harvest::of(self.shared.hearer()), 0);
         loop {
             let consumed = match self.framer.step(&self.buffer, ended) {
                 Step::Message {

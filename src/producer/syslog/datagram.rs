@@ -59,8 +59,8 @@ impl Round<'_> {
             Some(at) => at,
             None => match sources.of(peer, Transport::Udp, &[]) {
                 Some(source) => {
-                    self.heard
-                        .push((peer, Arc::clone(source), Harvest::default()));
+                    let harvest = Harvest::of(shared.hearer());
+                    self.heard.push((peer, Arc::clone(source), harvest));
                     self.heard.len() - 1
                 }
                 None => {

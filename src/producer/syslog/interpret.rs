@@ -190,6 +190,7 @@ pub fn apply(
             record: rule.record.clone(),
             occurred_at,
             received_at,
+            heard: None,
             address,
             claim,
         },

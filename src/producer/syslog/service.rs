@@ -16,6 +16,7 @@ use super::tail::TailLine;
 use super::template::TemplateError;
 use super::{connection, datagram};
 use crate::config;
+use crate::identity::heard::Hearer;
 use crate::identity::time::UtcMillis;
 use crate::net::listener::{self, Acceptor, ListenError};
 use crate::net::tls::{self, ClientCertificates, ServerTls, ServerTlsOptions, TlsError};
@@ -79,6 +80,8 @@ pub struct Surroundings {
     pub reports: Reports,
     /// Who sent without being configured.
     pub strangers: Strangers,
+    /// Who we are to those who hear several Collectors; `None`: nobody else can hear our lines.
+    pub hearer: Option<Hearer>,
 }
 
 /// What the service's tasks share.
@@ -100,6 +103,10 @@ impl Shared {
 
     pub(super) fn intake(&self) -> &Intake {
         &self.surroundings.intake
+    }
+
+    pub(super) fn hearer(&self) -> Option<Hearer> {
+        self.surroundings.hearer
     }
 
     pub(super) fn strangers(&self) -> &Strangers {

@@ -15,6 +15,7 @@ use super::template::{Rules, TemplateError};
 use crate::config;
 use crate::identity::address::canonical;
 use crate::identity::event::IdentityEvent;
+use crate::identity::heard::{Heard, Hearer, LineId};
 use crate::identity::time::UtcMillis;
 use crate::runtime::report::{Kind, Report};
 
@@ -60,10 +61,22 @@ pub struct Source {
 /// What lines of one source gave, until it is settled.
 #[derive(Debug, Default)]
 pub struct Harvest {
+    hearer: Option<Hearer>,
     events: Vec<IdentityEvent>,
     lines: u64,
     reasons: [u64; Reason::COUNT],
     replaced: [u64; 3],
+}
+
+impl Harvest {
+    /// Nothing yet; events say of which line they are made if somebody else may hear it too.
+    #[must_use]
+    pub fn of(hearer: Option<Hearer>) -> Self {
+        Self {
+            hearer,
+            ..Self::default()
+        }
+    }
 }
 
 impl Source {
@@ -95,7 +108,14 @@ impl Source {
         harvest.lines += 1;
         let text = String::from_utf8_lossy(line);
         match interpret::interpret(&self.settings, &text, now) {
-            Ok(Interpreted { event, replaced }) => {
+            Ok(Interpreted {
+                mut event,
+                replaced,
+            }) => {
+                event.heard = harvest.hearer.map(|by| {
+                    let line = LineId::of(peer, line);
+                    Box::new(Heard { line, by })
+                });
                 harvest.events.push(event);
                 if let Some(replaced) = replaced {
                     harvest.replaced[replaced as usize] += 1;

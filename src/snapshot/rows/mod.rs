@@ -15,9 +15,10 @@ use super::row::{Kind, Payload};
 use crate::access::TokenRecord;
 use crate::identity::changes::{Change, Changes, Instant, SiteState};
 use crate::identity::directory::{DirectoryObject, DomainFacts, ObjectId, ObjectKind};
+use crate::identity::heard::{Hearer, LineId};
 use crate::identity::name::Name;
 use crate::identity::state::{
-    AddressState, GoneState, ObjectState, ReadingState, SubjectKind, SubjectState,
+    AddressState, GoneState, LineState, ObjectState, ReadingState, SubjectKind, SubjectState,
 };
 use crate::identity::time::UtcMillis;
 use crate::identity::view::{Epoch, Seq};
@@ -51,6 +52,13 @@ pub(super) fn write(payload: &mut Payload, changes: &Changes) {
             Change::Gone(seq, gone) => {
                 let row = gone.as_ref().map(GoneRow::from);
                 payload.put(Kind::Gone, &seq.0.to_le_bytes(), row.as_ref());
+            }
+            Change::Line(place, line) => {
+                let row: Option<Vec<(u64, u32)>> = line.as_ref().map(|line| {
+                    let counts = line.counts.iter();
+                    counts.map(|(hearer, count)| (hearer.0, *count)).collect()
+                });
+                payload.put(Kind::Line, &line_key(*place), row.as_ref());
             }
             Change::Site(site) => {
                 payload.put(Kind::Site, &[], Some(&SiteRow::from(&**site)));
@@ -119,6 +127,37 @@ pub(super) fn read_gone(seq: Seq, value: &[u8]) -> Result<GoneState, SnapshotErr
         directory: row.directory.into(),
         domain: row.domain.into(),
         id: ObjectId(row.id),
+    })
+}
+
+fn line_key((first, line): (UtcMillis, LineId)) -> [u8; 16] {
+    let mut key = [0; 16];
+    let (low, high) = key.split_at_mut(8);
+    low.copy_from_slice(&first.0.to_le_bytes());
+    high.copy_from_slice(&line.0.to_le_bytes());
+    key
+}
+
+/// When a line was first heard, and which it is.
+pub(super) fn read_line_key(key: &[u8]) -> Result<(UtcMillis, LineId), SnapshotError> {
+    let halves = key.split_at_checked(8).and_then(|(first, line)| {
+        let first = i64::from_le_bytes(first.try_into().ok()?);
+        let line = u64::from_le_bytes(line.try_into().ok()?);
+        Some((UtcMillis(first), LineId(line)))
+    });
+    halves.ok_or(SnapshotError::Content { what: "a key" })
+}
+
+pub(super) fn read_line(
+    (first, line): (UtcMillis, LineId),
+    value: &[u8],
+) -> Result<LineState, SnapshotError> {
+    let counts: Vec<(u64, u32)> = read(value, "a line that was heard")?;
+    let counts = counts.into_iter();
+    Ok(LineState {
+        line,
+        first,
+        counts: counts.map(|(by, count)| (Hearer(by), count)).collect(),
     })
 }
 
