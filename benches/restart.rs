@@ -1,4 +1,5 @@
-//! How long a start needs for the table of the last run: reading the rows, and making the table of them.
+//! How long a start needs for the table of the last run: reading the rows, and making the table of them. And how long the
+//! table is held so that what changed is handed over to be written.
 //!
 //! `cargo bench --bench restart` (1,000,000 sessions of 200,000 users; another number as the first argument). Half as many
 //! rows again are changes that are not folded yet. The files were just written, so they are read from memory.
@@ -32,12 +33,18 @@ const SLICE_CHANGES: usize = 4096;
 /// Starts that are timed; the median counts.
 const ROUNDS: usize = 5;
 
+/// Changes are handed over so often; the longest counts.
+const HANDOVERS: u32 = 200;
+
+/// What changes in 20 ms at 10,000 events a second.
+const CHANGES: u32 = 200;
+
 fn main() {
     let number = std::env::args().skip(1).find_map(|word| word.parse().ok());
     let number = number.unwrap_or(SESSIONS);
     let folder = std::env::temp_dir().join(format!("jims-restart-bench.{}", std::process::id()));
     write(&folder, number);
-    let (mut reading, mut making) = (Vec::new(), Vec::new());
+    let (mut reading, mut making, mut core_of_last) = (Vec::new(), Vec::new(), None);
     for _ in 0..ROUNDS {
         let begun = monotonic_now();
         let opened = Store::open(&folder).expect("a snapshot");
@@ -46,12 +53,17 @@ fn main() {
         let begun = monotonic_now();
         let core = Core::restore(state, Epoch(1), policy(), utc_now(), &mut Vec::new());
         making.push(begun.elapsed());
-        let sessions = core.expect("a table").totals().sessions;
-        assert_eq!(sessions, number as usize);
+        core_of_last = Some(core.expect("a table"));
     }
+    let mut core = core_of_last.expect("a round");
+    assert_eq!(core.totals().sessions, number as usize);
+    let few = handed_over(&mut core, number, CHANGES);
+    let most = handed_over(&mut core, number, SLICE_CHANGES as u32);
     println!("{number} sessions");
     println!("  reading the rows   {:>7.3} s", median(reading));
     println!("  making the table   {:>7.3} s", median(making));
+    println!("  handing over {CHANGES} changes   {few:>9.3} ms at most");
+    println!("  handing over {SLICE_CHANGES} changes  {most:>9.3} ms at most");
     std::fs::remove_dir_all(&folder).expect("the folder goes");
 }
 
@@ -60,6 +72,29 @@ fn median(mut times: Vec<Duration>) -> f64 {
     times
         .get(times.len() / 2)
         .map_or(0.0, Duration::as_secs_f64)
+}
+
+/// The longest time in milliseconds that it took to hand over so many changes.
+fn handed_over(core: &mut Core, number: u32, changes: u32) -> f64 {
+    let mut longest = Duration::ZERO;
+    for round in 0..HANDOVERS {
+        let changed = (0..changes).map(|k| scattered(round * changes + k, number));
+        logons(core, utc_now(), changed);
+        let begun = monotonic_now();
+        let changes = core.take_changes(SLICE_CHANGES);
+        longest = longest.max(begun.elapsed());
+        assert!(!changes.list.is_empty());
+        while core.has_changes() {
+            core.take_changes(SLICE_CHANGES);
+        }
+    }
+    longest.as_secs_f64() * 1_000.0
+}
+
+/// A number below `number`, far from that of the place before.
+fn scattered(place: u32, number: u32) -> u32 {
+    let scattered = u64::from(place) * 7_919 % u64::from(number);
+    u32::try_from(scattered).expect("below a u32")
 }
 
 fn policy() -> Policy {
@@ -87,7 +122,7 @@ fn write(folder: &Path, number: u32) {
         .expect("folded");
     let later = UtcMillis(now.0 + 1);
     // Not in order of their places.
-    let changed = (0..number / 2).map(|k| (u64::from(k) * 7_919 % u64::from(number)) as u32);
+    let changed = (0..number / 2).map(|place| scattered(place, number));
     logons(&mut core, later, changed);
     keep(&mut core, &mut store);
 }

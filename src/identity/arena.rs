@@ -198,6 +198,14 @@ impl<T> Arena<T> {
         self.contains(id).then_some(id)
     }
 
+    /// Which places have a value, for a thread that may not see the values.
+    pub(super) fn taken(&self) -> Taken<T> {
+        Taken(
+            self.places.iter().map(Option::is_some).collect(),
+            PhantomData,
+        )
+    }
+
     /// How many values there are.
     pub(super) fn len(&self) -> usize {
         self.places.len() - self.free.len()
@@ -235,6 +243,18 @@ impl<T> Arena<T> {
     /// The ids of all values, for loops that change the arena.
     pub(super) fn ids(&self) -> Vec<Id<T>> {
         self.iter().map(|(id, _)| id).collect()
+    }
+}
+
+/// Which places of an arena have a value.
+#[derive(Debug)]
+pub(super) struct Taken<T>(Vec<bool>, PhantomData<fn() -> T>);
+
+impl<T> Taken<T> {
+    /// As [`Arena::at`].
+    pub(super) fn at(&self, place: u32) -> Option<Id<T>> {
+        let is_taken = self.0.get(place as usize).copied().unwrap_or(false);
+        is_taken.then_some(Id(place, PhantomData))
     }
 }
 

@@ -155,7 +155,7 @@ pub struct AddressState {
     /// Since when the user's session is in doubt.
     pub doubted_since: Option<UtcMillis>,
     /// The last user session that ended.
-    pub last_ended: Option<LastEnded>,
+    pub last_ended: Option<Box<LastEnded>>,
     /// The user's slot.
     pub user: SlotState,
     /// The device's slot.
