@@ -117,6 +117,11 @@ impl<T> Default for Arena<T> {
 }
 
 impl<T> Arena<T> {
+    /// Makes room for so many more places.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.places.reserve(more);
+    }
+
     /// Puts a value back to its place; places rise from call to call. It does not count as a change.
     pub(super) fn restore(&mut self, place: u32, value: T) -> Id<T> {
         let free = self.places.len()..place as usize;
@@ -193,6 +198,14 @@ impl<T> Arena<T> {
         self.contains(id).then_some(id)
     }
 
+    /// Which places have a value, for a thread that may not see the values.
+    pub(super) fn taken(&self) -> Taken<T> {
+        Taken(
+            self.places.iter().map(Option::is_some).collect(),
+            PhantomData,
+        )
+    }
+
     /// How many values there are.
     pub(super) fn len(&self) -> usize {
         self.places.len() - self.free.len()
@@ -230,6 +243,18 @@ impl<T> Arena<T> {
     /// The ids of all values, for loops that change the arena.
     pub(super) fn ids(&self) -> Vec<Id<T>> {
         self.iter().map(|(id, _)| id).collect()
+    }
+}
+
+/// Which places of an arena have a value.
+#[derive(Debug)]
+pub(super) struct Taken<T>(Vec<bool>, PhantomData<fn() -> T>);
+
+impl<T> Taken<T> {
+    /// As [`Arena::at`].
+    pub(super) fn at(&self, place: u32) -> Option<Id<T>> {
+        let is_taken = self.0.get(place as usize).copied().unwrap_or(false);
+        is_taken.then_some(Id(place, PhantomData))
     }
 }
 

@@ -83,10 +83,14 @@ impl Feed {
         feed
     }
 
-    /// Puts an exported address back.
-    pub(super) fn restore_address(&mut self, seq: Seq, entry: Id<Entry>) {
-        if seq > Seq(0) && self.on {
-            self.order.insert(seq, Key::Address(entry));
+    /// Puts exported addresses back.
+    pub(super) fn restore_addresses(&mut self, keys: Vec<(Seq, Id<Entry>)>) {
+        if self.on {
+            let keys = keys.into_iter();
+            let mut addresses = keys
+                .map(|(seq, entry)| (seq, Key::Address(entry)))
+                .collect();
+            self.order.append(&mut addresses);
         }
     }
 

@@ -38,6 +38,11 @@ impl<K: Hash + Ord + Clone, T> Index<K, T> {
         self.get(key).into_iter().chain(more.copied())
     }
 
+    /// Makes room for so many more.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.first.reserve(more);
+    }
+
     /// Gives somebody a name.
     pub(super) fn insert(&mut self, key: K, id: Id<T>) {
         let first = *self.first.entry(key.clone()).or_insert(id);

@@ -46,9 +46,9 @@ impl Journal {
         }
     }
 
-    /// Puts back an exported key.
-    pub(super) fn restore_key(&mut self, seq: Seq, entry: Id<Entry>) {
-        self.order.insert(seq, entry);
+    /// Puts back all exported keys.
+    pub(super) fn restore_keys(&mut self, keys: Vec<(Seq, Id<Entry>)>) {
+        self.order = keys.into_iter().collect();
     }
 
     /// Moves a key to the end; `before` is where it stood.

@@ -17,6 +17,9 @@ use super::view::{Epoch, LastEnded, Seq};
 pub use super::conflict::FactKind;
 pub use super::subject::SubjectKind;
 
+/// The highest place that is believed: far beyond what fits in memory as sessions.
+pub const MAX_PLACE: u32 = 1 << 28;
+
 /// Everything the core holds except the policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
@@ -157,7 +160,7 @@ pub struct AddressState {
     /// Since when the user's session is in doubt.
     pub doubted_since: Option<UtcMillis>,
     /// The last user session that ended.
-    pub last_ended: Option<LastEnded>,
+    pub last_ended: Option<Box<LastEnded>>,
     /// The user's slot.
     pub user: SlotState,
     /// The device's slot.

@@ -128,6 +128,12 @@ impl Subjects {
         id
     }
 
+    /// Makes room for so many more.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.arena.reserve(more);
+        self.index.reserve(more);
+    }
+
     /// Puts a subject back to its place.
     pub(super) fn restore(&mut self, place: u32, subject: Subject) {
         let key = (subject.kind, subject.domain, NameKey::fold(&subject.name));

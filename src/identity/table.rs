@@ -105,6 +105,12 @@ impl Table {
             .or_insert_with(|| self.arena.insert(Entry::new(address)))
     }
 
+    /// Makes room for so many more.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.arena.reserve(more);
+        self.by_address.reserve(more);
+    }
+
     /// Puts an address back to its place.
     pub(super) fn restore(&mut self, place: u32, entry: Entry) -> Id<Entry> {
         let address = entry.address;

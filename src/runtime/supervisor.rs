@@ -1,4 +1,5 @@
-//! The only code that spawns: every task has a name, an owner and a counted end.
+//! The only code that spawns: every task has a name, an owner and a counted end. (Threads of a `thread::scope`, which end
+//! before their caller goes on, are no tasks.)
 //!
 //! A [`Tasks`] belongs to whoever spawns through it; shutdown waits for it and can name what is left. A task that
 //! panics is reported by name; what that means (restart, degraded, end of the process) is its owner's decision through

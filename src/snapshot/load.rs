@@ -1,21 +1,9 @@
-//! From the segments to the table they hold.
+//! Which segments of a folder count, and the table that they hold.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use compact_str::CompactString;
-
-use super::row::{Kind, Row, Rows};
-use super::segment::{self, Extent, Reader};
-use super::{Contents, SnapshotError, rows};
-use crate::access::TokenRecord;
-use crate::identity::changes::{Instant, SiteState};
-use crate::identity::heard::{LineId, is_forgotten};
-use crate::identity::state::{
-    AddressState, FeedState, GoneState, LineState, ObjectState, State, SubjectState,
-};
-use crate::identity::time::UtcMillis;
-use crate::identity::view::Seq;
+use super::segment::{self, Extent};
+use super::{Contents, SnapshotError, gather};
 
 /// What was found in a folder.
 #[derive(Debug)]
@@ -61,11 +49,7 @@ pub(super) fn load(folder: &Path) -> Result<Found, SnapshotError> {
     let contents = if chain.is_empty() {
         None
     } else {
-        let mut loader = Loader::default();
-        for link in &chain {
-            loader.take(link)?;
-        }
-        Some(loader.finish()?)
+        Some(gather::gather(&chain)?)
     };
     let counts = |number: &u64| chain.iter().any(|link| link.number == *number);
     let stale = numbers.iter().filter(|number| !counts(number));
@@ -120,157 +104,4 @@ fn chain(folder: &Path, numbers: &[u64]) -> Result<(Vec<Link>, Dropped), Snapsho
         });
     }
     Ok((chain, dropped))
-}
-
-#[derive(Default)]
-struct Loader {
-    instant: Option<(Instant, bool)>,
-    site: SiteState,
-    subjects: Vec<(u32, Option<SubjectState>)>,
-    objects: Vec<(u32, Option<ObjectState>)>,
-    addresses: Vec<(u32, Option<AddressState>)>,
-    bookmarks: BTreeMap<CompactString, Box<[u8]>>,
-    marks: BTreeMap<UtcMillis, Seq>,
-    gone: BTreeMap<Seq, GoneState>,
-    lines: BTreeMap<(UtcMillis, LineId), LineState>,
-    tokens: Vec<TokenRecord>,
-}
-
-impl Loader {
-    fn take(&mut self, link: &Link) -> Result<(), SnapshotError> {
-        let (mut reader, _header) = Reader::open(&link.path)?;
-        while let Some((payload, end)) = reader.next()? {
-            if end > link.end {
-                break;
-            }
-            for row in Rows::of(payload) {
-                let row = row.map_err(|_no_row| damaged("a row"))?;
-                self.row(&row)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn row(&mut self, row: &Row<'_>) -> Result<(), SnapshotError> {
-        let value = row.value;
-        match row.kind {
-            Kind::Instant => {
-                self.instant = Some(rows::read_instant(needed(value)?)?);
-                self.forget_lines();
-            }
-            Kind::Site => self.site = rows::read_site(needed(value)?)?,
-            Kind::Tokens => self.tokens = rows::read_tokens(needed(value)?)?,
-            Kind::Subject => {
-                let subject = value.map(rows::read_subject).transpose()?;
-                self.subjects.push((place(row)?, subject));
-            }
-            Kind::Object => {
-                let object = value.map(rows::read_object).transpose()?;
-                self.objects.push((place(row)?, object));
-            }
-            Kind::Address => {
-                let address = value.map(rows::read_address).transpose()?;
-                self.addresses.push((place(row)?, address));
-            }
-            Kind::Bookmark => {
-                let key = std::str::from_utf8(row.key).map_err(|_| damaged("a key"))?;
-                let value = rows::read_bookmark(needed(value)?)?;
-                self.bookmarks.insert(key.into(), value);
-            }
-            Kind::Mark => {
-                let at = UtcMillis(i64::from_le_bytes(number(row)?));
-                match value {
-                    Some(value) => self.marks.insert(at, rows::read_mark(value)?),
-                    None => self.marks.remove(&at),
-                };
-            }
-            Kind::Gone => {
-                let seq = Seq(u64::from_le_bytes(number(row)?));
-                match value {
-                    Some(value) => self.gone.insert(seq, rows::read_gone(seq, value)?),
-                    None => self.gone.remove(&seq),
-                };
-            }
-            Kind::Line => {
-                let key = rows::read_line_key(row.key)?;
-                match value {
-                    Some(value) => self.lines.insert(key, rows::read_line(key, value)?),
-                    None => self.lines.remove(&key),
-                };
-            }
-        }
-        Ok(())
-    }
-
-    /// Forgets the lines that the table remembers no more.
-    fn forget_lines(&mut self) {
-        let now = self.instant.and_then(|(instant, _)| instant.now);
-        while let (Some(now), Some(first)) = (now, self.lines.first_entry())
-            && is_forgotten(first.key().0, now)
-        {
-            first.remove();
-        }
-    }
-
-    fn finish(self) -> Result<Contents, SnapshotError> {
-        let (instant, clean) = self.instant.ok_or(damaged("the end"))?;
-        let site = self.site;
-        Ok(Contents {
-            clean,
-            tokens: self.tokens,
-            state: State {
-                epoch: instant.epoch,
-                last_seq: instant.last_seq,
-                floor: instant.floor,
-                now: instant.now,
-                jumped_to: instant.jumped_to,
-                marks: self.marks.into_iter().collect(),
-                domain_facts: site.domain_facts,
-                producers: site.producers,
-                subjects: latest(self.subjects),
-                objects: latest(self.objects),
-                readings: site.readings,
-                addresses: latest(self.addresses),
-                bookmarks: self.bookmarks.into_iter().collect(),
-                collectors: site.collectors,
-                told_domains: site.told_domains,
-                lines: self.lines.into_values().collect(),
-                feed: FeedState {
-                    on: site.feed_domains.is_some(),
-                    last: instant.feed_last,
-                    floor: instant.feed_floor,
-                    domains: site.feed_domains.unwrap_or_default(),
-                    gone: self.gone.into_values().collect(),
-                },
-            },
-        })
-    }
-}
-
-/// What each place holds last, rising.
-fn latest<T>(mut rows: Vec<(u32, Option<T>)>) -> Vec<(u32, T)> {
-    // Stable: rows of one place stay in the order in which they were written.
-    rows.sort_by_key(|(place, _)| *place);
-    let mut kept: Vec<(u32, T)> = Vec::with_capacity(rows.len());
-    for (place, row) in rows {
-        kept.pop_if(|(last, _)| *last == place);
-        kept.extend(row.map(|row| (place, row)));
-    }
-    kept
-}
-
-fn damaged(what: &'static str) -> SnapshotError {
-    SnapshotError::Content { what }
-}
-
-fn needed(value: Option<&[u8]>) -> Result<&[u8], SnapshotError> {
-    value.ok_or(damaged("a row without a value"))
-}
-
-fn place(row: &Row<'_>) -> Result<u32, SnapshotError> {
-    Ok(u32::from_le_bytes(number(row)?))
-}
-
-fn number<const BYTES: usize>(row: &Row<'_>) -> Result<[u8; BYTES], SnapshotError> {
-    row.key.try_into().map_err(|_| damaged("a key"))
 }

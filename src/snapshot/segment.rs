@@ -191,6 +191,21 @@ impl Reader {
 
     /// The next block's payload and where it ends; `None`: there is no further block, whatever bytes there are.
     pub(super) fn next(&mut self) -> io::Result<Option<(&[u8], u64)>> {
+        let mut payload = std::mem::take(&mut self.payload);
+        let block = self.read(&mut payload)?;
+        self.payload = payload;
+        let Some(block) = block else {
+            return Ok(None);
+        };
+        if !block.is_whole(&self.payload) {
+            self.is_damaged = true;
+            return Ok(None);
+        }
+        Ok(Some((&self.payload, block.end)))
+    }
+
+    /// Reads the next block, whose payload may not be what was written; `None`: there is no further one.
+    pub(super) fn read(&mut self, payload: &mut Vec<u8>) -> io::Result<Option<Block>> {
         let left = self.size.saturating_sub(self.at);
         let mut header = [0; BLOCK_HEADER_BYTES];
         if left < header.len() as u64 {
@@ -206,14 +221,25 @@ impl Reader {
         if length > MAX_PAYLOAD || end > self.size {
             return Ok(None);
         }
-        self.payload.resize(length as usize, 0);
-        self.from.read_exact(&mut self.payload)?;
-        if crc32fast::hash(&self.payload) != crc {
-            self.is_damaged = true;
-            return Ok(None);
-        }
+        payload.resize(length as usize, 0);
+        self.from.read_exact(payload)?;
         self.at = end;
-        Ok(Some((&self.payload, end)))
+        Ok(Some(Block { crc, end }))
+    }
+}
+
+/// What a block says of its payload.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    crc: u32,
+    /// Where it ends.
+    pub(super) end: u64,
+}
+
+impl Block {
+    /// Whether the payload is what was written.
+    pub(super) fn is_whole(self, payload: &[u8]) -> bool {
+        crc32fast::hash(payload) == self.crc
     }
 }
 

@@ -9,6 +9,7 @@ mod cli_lists;
 mod cli_onboard;
 mod completions;
 mod config;
+mod crash;
 mod dashboard;
 mod directory;
 mod directory_server;

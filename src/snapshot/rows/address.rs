@@ -142,7 +142,7 @@ impl AddressRow<'_> {
             reports_user: self.reports_user,
             user_ended_at: self.user_ended_at.map(UtcMillis),
             doubted_since: self.doubted_since.map(UtcMillis),
-            last_ended: self.last_ended.map(EndRow::state).transpose()?,
+            last_ended: (self.last_ended.map(EndRow::state).transpose()?).map(Box::new),
             user: self.user.state()?,
             device: self.device.state()?,
         })
