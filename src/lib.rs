@@ -91,6 +91,7 @@
 pub mod access;
 pub mod app;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod control;
 pub mod demo;

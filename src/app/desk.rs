@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::cluster_status;
 use super::collectors;
 use super::knows;
 use super::points;
@@ -12,6 +13,7 @@ use super::proposals;
 use super::pushes;
 use super::serve::Inner;
 use crate::control::Site;
+use crate::control::cluster::ClusterStatus;
 use crate::control::junos::Junos;
 use crate::control::kept::KeptRequest;
 use crate::control::past::{self, PastWhom};
@@ -103,6 +105,9 @@ impl Site for Desk {
             remedy: fault.remedy,
             since: Some(timestamp(fault.since)),
         }));
+        if let Some(cluster) = self.0.cluster.get() {
+            all.extend(cluster_status::attention(&cluster.read(), clock::utc_now()));
+        }
         all.extend(points::attention(self.0.web_apis.read(), clock::utc_now()));
         let config = self.0.config.load();
         let habits = self.0.habits.lock();
@@ -143,6 +148,12 @@ impl Site for Desk {
 
     fn collectors(&self) -> Result<Vec<CollectorStatus>, Refusal> {
         collectors::statuses(&self.0)
+    }
+
+    fn cluster(&self) -> Option<ClusterStatus> {
+        let reading = self.0.cluster.get()?.read();
+        let epoch = self.0.parts.reader.read().epoch();
+        Some(cluster_status::status(&reading, epoch, clock::utc_now()))
     }
 
     fn pushes(&self) -> Vec<PushStatus> {

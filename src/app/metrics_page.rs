@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::routing::get;
@@ -11,8 +12,11 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::cluster_status;
+use crate::cluster::Cluster;
 use crate::net::http::{HttpServer, Limits};
 use crate::net::listener::{self, ListenError};
+use crate::runtime::clock;
 use crate::runtime::supervisor::Tasks;
 
 /// The listeners of the page.
@@ -21,6 +25,7 @@ pub(super) struct MetricsPage {
     open: Mutex<BTreeMap<SocketAddr, CancellationToken>>,
     metrics: PrometheusHandle,
     process: Collector,
+    cluster: Arc<OnceLock<Cluster>>,
     tasks: Tasks,
     stop: CancellationToken,
 }
@@ -36,9 +41,15 @@ impl MetricsPage {
             open: Mutex::default(),
             metrics,
             process: Collector::default(),
+            cluster: Arc::default(),
             tasks,
             stop,
         }
+    }
+
+    /// Shows the cluster's numbers from now on.
+    pub(super) fn show(&self, cluster: Cluster) {
+        let _first = self.cluster.set(cluster);
     }
 
     /// Binds what is wanted and not open yet.
@@ -56,10 +67,14 @@ impl MetricsPage {
         for (address, listener) in prepared.0 {
             let closing = self.stop.child_token();
             let (metrics, process) = (self.metrics.clone(), self.process.clone());
+            let cluster = Arc::clone(&self.cluster);
             let router = Router::new().route(
                 "/metrics",
                 get(move || {
                     process.collect();
+                    if let Some(cluster) = cluster.get() {
+                        cluster_status::gauges(&cluster.read(), clock::utc_now());
+                    }
                     std::future::ready(metrics.render())
                 }),
             );

@@ -3,6 +3,8 @@
 //! The only room that knows all others. It binds everything before anything runs, starts the tasks, follows signals,
 //! and stops in phases. Decisions about identities, queries or lines are made in their rooms, never here.
 
+mod cluster;
+mod cluster_status;
 mod collectors;
 mod dashboard;
 mod desk;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cluster;
 use super::serve::Inner;
 use super::{Error, history_limits, load, refusal};
 use crate::config::difference::{Changes, Difference, difference};
@@ -73,14 +74,13 @@ async fn attempt(inner: &Arc<Inner>) -> Result<String, Refusal> {
         .telemetry
         .set_level(&new.log.level)
         .map_err(|error| refusal(&error.into()))?;
-    stop_directories(inner, &difference.directories).await;
-    for name in gone(&difference.event_sources) {
-        inner.event_logs.stop(name).await;
-    }
-    if difference.pc_probe {
-        inner.pc_probes.stop().await;
+    if new.cluster.is_none() {
+        stop_sources(inner, &difference).await;
     }
     let policy = keeping_scopes(new.policy(), inner.parts.reader.read().policy());
+    if let Some(cluster) = inner.cluster.get() {
+        cluster.set_own_policy(&policy);
+    }
     inner.ingest.enable(new.ingest.enabled).await;
     if inner.ingest.obey(policy).await.is_err() {
         return Err(Refusal {
@@ -89,18 +89,13 @@ async fn attempt(inner: &Arc<Inner>) -> Result<String, Refusal> {
         });
     }
     inner.history.set(history_limits(&new.history));
-    inner.push_to(pushed_to).await;
     inner.firewall_pushes.replace(&new.firewall_pushes);
-    start_directories(inner, &difference.directories, &new);
-    for source in &new.event_sources {
-        if is_fresh(&difference.event_sources, &source.name) {
-            inner.start_event_source(source);
-        }
-    }
-    if let Some(probe) = new.pc_probe.as_ref().filter(|_| difference.pc_probe) {
-        inner.start_pc_probe(probe);
+    if new.cluster.is_none() {
+        inner.push_to(pushed_to).await;
+        start_sources(inner, &difference, &new);
     }
     inner.config.store(Arc::new(new));
+    inner.settle_leases(&cluster::leases_of(&difference)).await;
     inner.pushes.look();
     Ok(summary(&difference))
 }
@@ -165,9 +160,39 @@ async fn listeners(inner: &Arc<Inner>, old: &Config, new: &Config) -> Result<(),
 }
 
 /// Stops what is removed or changed, so that nothing of it arrives after the policy that forgets it.
-async fn stop_directories(inner: &Inner, changes: &Changes<String>) {
-    for name in gone(changes) {
-        let running = inner.directories.lock().remove(name);
+async fn stop_sources(inner: &Inner, difference: &Difference) {
+    for name in gone(&difference.directories) {
+        inner.stop_directory(name).await;
+    }
+    for name in gone(&difference.event_sources) {
+        inner.event_logs.stop(name).await;
+    }
+    if difference.pc_probe {
+        inner.pc_probes.stop().await;
+    }
+}
+
+fn start_sources(inner: &Arc<Inner>, difference: &Difference, new: &Config) {
+    let intake = &inner.parts.intake;
+    for directory in &new.directories {
+        if is_fresh(&difference.directories, directory.name.as_str()) {
+            inner.start_directory(directory, intake);
+        }
+    }
+    for source in &new.event_sources {
+        if is_fresh(&difference.event_sources, &source.name) {
+            inner.start_event_source(source, intake);
+        }
+    }
+    if let Some(probe) = new.pc_probe.as_ref().filter(|_| difference.pc_probe) {
+        inner.start_pc_probe(probe, intake);
+    }
+}
+
+impl Inner {
+    /// Stops a directory service and waits until nothing of it arrives any more.
+    pub(super) async fn stop_directory(&self, name: &str) {
+        let running = self.directories.lock().remove(name);
         if let Some((stop, tasks)) = running {
             stop.cancel();
             let left = tasks.finish(DIRECTORY_STOPS).await;
@@ -175,17 +200,7 @@ async fn stop_directories(inner: &Inner, changes: &Changes<String>) {
                 tracing::warn!(directory = name, "did not stop in time");
             }
         }
-        inner.reports.remove(Kind::Directory, name);
-    }
-}
-
-fn start_directories(inner: &Arc<Inner>, changes: &Changes<String>, new: &Config) {
-    for directory in new
-        .directories
-        .iter()
-        .filter(|directory| is_fresh(changes, directory.name.as_str()))
-    {
-        inner.start_directory(directory);
+        self.reports.remove(Kind::Directory, name);
     }
 }
 

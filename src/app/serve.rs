@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::cluster::{Leased, writing};
 use super::desk::Desk;
 use super::metrics_page::MetricsPage;
 use super::notices::Notices;
@@ -16,6 +17,7 @@ use super::pushes;
 use super::state;
 use super::{Error, collectors, history_limits, reload, watch};
 use crate::access::Access;
+use crate::cluster::Cluster;
 use crate::config::{self, Config, Loaded};
 use crate::control::{self, ControlServer, Unheeded};
 use crate::directory::Directory;
@@ -42,7 +44,7 @@ use crate::runtime::strangers::Strangers;
 use crate::runtime::supervisor::Tasks;
 use crate::runtime::telemetry::Telemetry;
 use crate::snapshot::Keeper;
-use crate::writer::{Reader, Writer, WriterParts};
+use crate::writer::{Intake, Panicked, Reader, WriterParts};
 
 /// A service that runs.
 #[derive(Debug)]
@@ -129,6 +131,10 @@ pub(super) struct Inner {
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// Who keeps the table on the disk.
     pub(super) keeper: OnceLock<Keeper>,
+    /// This process's member of a cluster.
+    pub(super) cluster: OnceLock<Cluster>,
+    /// What runs with a lease.
+    pub(super) leased: tokio::sync::Mutex<Leased>,
     /// The state folder.
     pub(super) state: Arc<StateDir>,
 }
@@ -152,8 +158,9 @@ impl App {
         let push_to = Wanted::read(&config.pushes, &config.collector.state_dir);
         let mut policy = collectors::policy(&config, &kept);
         policy.feed = !push_to.is_empty();
-        let restored = state::restore(&state, policy, &notices)?;
-        let (writer, parts) = Writer::new(restored.core, Reports::default());
+        let whose = state::Whose::of(&config, policy.clone());
+        let restored = state::restore(&state, whose, &notices)?;
+        let (writing, parts) = writing(restored.core, &config);
         let inner = Inner::new(path, config, (state, kept), telemetry, notices, parts);
         let config = inner.config.load_full();
         let server = config
@@ -175,25 +182,22 @@ impl App {
         }
         inner.start_history(restored.table_of);
         inner.keep_table(restored.store);
-        inner.start_writer(writer);
+        let cluster_latch = config.cluster.as_ref().map(|_| {
+            let latch = inner.readiness.latch("the cluster's stream");
+            (latch, policy)
+        });
+        inner.start_writing(writing, cluster_latch, started);
         inner.metrics.commit(page, &config.metrics.listen);
-        for directory in &config.directories {
-            inner.start_directory(directory);
-        }
-        inner.readiness.arm();
-        for source in &config.event_sources {
-            inner.start_event_source(source);
-        }
-        if let Some(probe) = &config.pc_probe {
-            inner.start_pc_probe(probe);
-        }
+        inner.start_sources(&config);
         inner.start_habits();
         inner.firewall_pushes.replace(&config.firewall_pushes);
         inner.start_ingest(&config).await;
         if let Some(server) = server {
             inner.start_server(server);
         }
-        inner.push_to(pushed_to).await;
+        if config.cluster.is_none() {
+            inner.push_to(pushed_to).await;
+        }
         inner.start_pushes(push_to).await;
         if let Some(syslog) = syslog {
             inner.start_syslog(syslog);
@@ -284,8 +288,7 @@ impl Inner {
         notices: Notices,
         parts: WriterParts,
     ) -> Arc<Self> {
-        let phases = Phases::default();
-        let tasks = PhaseTasks::default();
+        let (phases, tasks) = (Phases::default(), PhaseTasks::default());
         let metrics = MetricsPage::new(
             telemetry.metrics(),
             tasks.outputs.clone(),
@@ -349,6 +352,8 @@ impl Inner {
             failure: Mutex::new(None),
             reloading: tokio::sync::Mutex::new(()),
             keeper: OnceLock::new(),
+            cluster: OnceLock::new(),
+            leased: tokio::sync::Mutex::default(),
             parts,
             state,
             config: ArcSwap::from_pointee(config),
@@ -379,7 +384,7 @@ impl Inner {
             reports: self.reports.clone(),
             strangers: self.strangers.clone(),
             tasks: self.tasks.intake.clone(),
-            hearer: None,
+            hearer: super::cluster::hearer(&self.config.load()),
         };
         Ok(SyslogService::bind(syslog, parts)?)
     }
@@ -416,13 +421,29 @@ impl Inner {
         *self.syslog.lock() = Some(Running { service, stop });
     }
 
-    /// Runs a directory service.
-    pub(super) fn start_directory(&self, configured: &config::Directory) {
+    /// Runs what is read; in a cluster leases say what of it.
+    fn start_sources(&self, config: &Config) {
+        let intake = self.parts.intake.clone();
+        let is_alone = config.cluster.is_none();
+        for directory in config.directories.iter().filter(|_| is_alone) {
+            self.start_directory(directory, &intake);
+        }
+        self.readiness.arm();
+        for source in config.event_sources.iter().filter(|_| is_alone) {
+            self.start_event_source(source, &intake);
+        }
+        if let Some(probe) = config.pc_probe.as_ref().filter(|_| is_alone) {
+            self.start_pc_probe(probe, &intake);
+        }
+    }
+
+    /// Runs a directory service, which speaks through `intake`.
+    pub(super) fn start_directory(&self, configured: &config::Directory, intake: &Intake) {
         let report = Report::new(Kind::Directory, configured.name.as_str());
         self.reports.add(&report);
         let directory = Directory {
             config: configured.clone(),
-            intake: self.parts.intake.clone(),
+            intake: intake.clone(),
             reader: self.parts.reader.clone(),
             resolver: self.resolver.clone(),
             report,
@@ -443,16 +464,16 @@ impl Inner {
             .insert(configured.name.to_string(), (stop, own));
     }
 
-    /// Runs an event source.
-    pub(super) fn start_event_source(&self, configured: &config::EventSource) {
+    /// Runs an event source, which speaks through `intake`.
+    pub(super) fn start_event_source(&self, configured: &config::EventSource, intake: &Intake) {
         let stop = self.phases.intake.child_token();
-        self.event_logs.start(configured, stop);
+        self.event_logs.start(configured, intake, stop);
     }
 
-    /// Runs the PC probe.
-    pub(super) fn start_pc_probe(&self, configured: &config::PcProbe) {
+    /// Runs the PC probe, which speaks through `intake`.
+    pub(super) fn start_pc_probe(&self, configured: &config::PcProbe, intake: &Intake) {
         let stop = self.phases.intake.child_token();
-        self.pc_probes.start(configured, stop);
+        self.pc_probes.start(configured, intake, stop);
     }
 
     fn start_habits(&self) {
@@ -483,11 +504,14 @@ impl Inner {
         unheeded
     }
 
-    fn start_writer(self: &Arc<Self>, writer: Writer) {
+    /// Runs the writer; should the core panic, the process ends.
+    pub(super) fn keep_writing(
+        self: &Arc<Self>,
+        writing: impl Future<Output = Result<(), Panicked>> + Send + 'static,
+    ) {
         let inner = Arc::clone(self);
-        let stop = self.phases.writer.clone();
         self.tasks.writer.spawn_vital("writer", async move {
-            if let Err(panicked) = writer.run(stop).await {
+            if let Err(panicked) = writing.await {
                 inner.set_aside(&panicked.what);
                 *inner.failure.lock() = Some(panicked.what);
                 inner.tasks.writer.failed().cancel();

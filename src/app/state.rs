@@ -8,6 +8,8 @@ use std::time::Duration;
 use super::Error;
 use super::notices::Notices;
 use crate::access::TokenRecord;
+use crate::cluster;
+use crate::config::Config;
 use crate::control::protocol::timestamp;
 use crate::identity::Core;
 use crate::identity::policy::Policy;
@@ -24,6 +26,30 @@ use crate::writer::WriterParts;
 
 /// The folder's name in the state folder.
 const FOLDER: &str = "snapshot";
+
+/// Whose table it is.
+#[derive(Clone, Debug)]
+pub(super) enum Whose {
+    /// This process's own, under this policy.
+    Own(Box<Policy>),
+    /// A cluster's: it goes on exactly as it was.
+    OfCluster {
+        /// Whether this process keeps a history.
+        history: bool,
+    },
+}
+
+impl Whose {
+    /// That of a configuration, and what it says that the table obeys.
+    pub(super) fn of(config: &Config, policy: Policy) -> Self {
+        match config.cluster {
+            None => Self::Own(Box::new(policy)),
+            Some(_) => Self::OfCluster {
+                history: config.history.enabled,
+            },
+        }
+    }
+}
 
 /// What a start begins with.
 pub(super) struct Restored {
@@ -44,7 +70,7 @@ pub(super) struct Restored {
 /// The files exist and cannot be read or set aside.
 pub(super) fn restore(
     state: &StateDir,
-    policy: Policy,
+    whose: Whose,
     notices: &Notices,
 ) -> Result<Restored, Error> {
     let folder = state.path().join(FOLDER);
@@ -77,17 +103,25 @@ pub(super) fn restore(
             set_aside(state, "damaged", &"its first table is damaged", notices)?;
             store = opened_anew(&folder)?.store;
         }
-        return Ok(empty(store, policy));
+        return Ok(empty(store, whose));
     };
     tell_dropped(dropped, &contents.state, notices);
-    let epoch = go_on(&mut store, &contents, notices).unwrap_or_else(fresh_epoch);
+    let is_of_cluster = cluster::is_of_cluster(&contents.state);
+    if !is_of_cluster && matches!(whose, Whose::OfCluster { .. }) {
+        drop(store);
+        set_aside(state, "single", &"it is not of a cluster", notices)?;
+        return Ok(empty(opened_anew(&folder)?.store, whose));
+    }
+    let epoch = go_on(&mut store, &contents, notices);
+    // What a process changes by itself is not of the cluster's order any more.
+    let epoch = epoch.filter(|_| !is_of_cluster).unwrap_or_else(fresh_epoch);
     // At a clean stop nothing changes the table between its last step and the end; it takes no longer than this.
     let stopping = match contents.clean {
         true => DEADLINE.saturating_mul(2),
         false => Duration::ZERO,
     };
     let table_of = contents.state.now.map(|now| now.after(stopping));
-    match from_state(contents.state, epoch, policy.clone()) {
+    match from_state(contents.state, epoch, whose.clone()) {
         Ok(core) => Ok(Restored {
             core,
             tokens: contents.tokens,
@@ -97,7 +131,7 @@ pub(super) fn restore(
         Err(contradiction) => {
             drop(store);
             set_aside(state, "damaged", &contradiction, notices)?;
-            Ok(empty(opened_anew(&folder)?.store, policy))
+            Ok(empty(opened_anew(&folder)?.store, whose))
         }
     }
 }
@@ -124,8 +158,13 @@ fn tell_dropped(dropped: Dropped, state: &State, notices: &Notices) {
     notices.put("snapshot damaged", what, remedy.into());
 }
 
-fn from_state(state: State, epoch: Epoch, policy: Policy) -> Result<Core, Contradiction> {
-    let core = Core::restore(state, epoch, policy, clock::utc_now(), &mut Vec::new())?;
+fn from_state(state: State, epoch: Epoch, whose: Whose) -> Result<Core, Contradiction> {
+    let core = match whose {
+        Whose::Own(policy) => {
+            Core::restore(state, epoch, *policy, clock::utc_now(), &mut Vec::new())?
+        }
+        Whose::OfCluster { history } => cluster::resume(state, history)?,
+    };
     tracing::info!(
         sessions = core.totals().sessions,
         "the table of the last run is back"
@@ -133,7 +172,12 @@ fn from_state(state: State, epoch: Epoch, policy: Policy) -> Result<Core, Contra
     Ok(core)
 }
 
-fn empty(store: Store, policy: Policy) -> Restored {
+fn empty(store: Store, whose: Whose) -> Restored {
+    let policy = match whose {
+        Whose::Own(policy) => *policy,
+        // Another takes its place, that of the stream.
+        Whose::OfCluster { .. } => Policy::default(),
+    };
     Restored {
         core: Core::new(fresh_epoch(), policy),
         tokens: Vec::new(),
@@ -238,7 +282,8 @@ mod tests {
     /// A run over a folder, until `with` is done; whether it stops in order.
     async fn run(folder: &Path, clean: bool, with: impl AsyncFnOnce(&WriterParts, &Keeper)) {
         let state = Arc::new(StateDir::open(folder).expect("state"));
-        let restored = restore(&state, Policy::default(), &Notices::default()).expect("restored");
+        let restored =
+            restore(&state, Whose::Own(Box::default()), &Notices::default()).expect("restored");
         let (writer, parts) = Writer::new(restored.core, Reports::default());
         let (tasks, keeping, stop) = (Tasks::new(), Tasks::new(), CancellationToken::new());
         let ends = stop.clone();

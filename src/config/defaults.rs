@@ -28,6 +28,12 @@ pub const HISTORY_MAX_AGE: Duration = Duration::from_hours(30 * 24);
 /// Some ten million sessions.
 pub const HISTORY_MAX_SIZE: u64 = 1 << 30;
 
+/// Whoever looks at NATS finds it by this name.
+pub const CLUSTER_STREAM: &str = "JIMS";
+
+/// What a single NATS server can keep; three survive the loss of one.
+pub const CLUSTER_REPLICAS: u8 = 1;
+
 /// A group change reaches firewalls within half a minute, at the cost of one small search.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(30);
 

@@ -186,6 +186,7 @@ fn restart(old: &Config, new: &Config) -> Vec<&'static str> {
             old.collector.state_dir != new.collector.state_dir,
         ),
         ("dns.servers", old.dns != new.dns),
+        ("cluster", old.cluster != new.cluster),
         ("control.group", old.control.group != new.control.group),
         ("control.socket", old.control.socket != new.control.socket),
     ]

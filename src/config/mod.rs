@@ -6,6 +6,7 @@
 //! or knows how a room uses its part.
 
 mod clients;
+mod cluster;
 pub mod defaults;
 pub mod difference;
 mod file;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use self::clients::{Caller, FirewallPush};
+pub use self::cluster::{Cluster, NatsAccount};
 pub use self::difference::{Difference, difference};
 pub use self::history::History;
 pub use self::problem::{Problem, Problems};
@@ -85,6 +87,8 @@ pub struct Config {
     pub filter: Filter,
     /// `[dns]`
     pub dns: Dns,
+    /// `[cluster]`, present if `nats` names any
+    pub cluster: Option<Cluster>,
     /// `[control]`
     pub control: Control,
     /// `[history]`

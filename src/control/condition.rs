@@ -14,17 +14,16 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// What a word of the protocol means: of sources, firewalls, Collectors, pushes, sessions and names.
+    /// What a word of the protocol means: of sources, firewalls, Collectors, pushes, members, sessions and names.
     #[must_use]
     pub fn of(state: &str) -> Self {
         match state {
             "active" | "ready" | "following" | "connected" | "in-directory" | "told"
             | "logged-on" => Self::Good,
             "starting" | "degraded" | "waiting" | "connecting" | "refreshing"
-            | "resynchronising" | "pending" | "never" | "unconfirmed" | "behind" | "gone" => {
-                Self::Unsettled
-            }
-            "down" | "refused" | "failing" | "disconnected" => Self::Bad,
+            | "resynchronising" | "catching-up" | "pending" | "never" | "unconfirmed"
+            | "behind" | "gone" => Self::Unsettled,
+            "down" | "refused" | "failing" | "disconnected" | "cut-off" => Self::Bad,
             // Silence is not an outage, and an invitation that waits is as it should be.
             _ => Self::Neutral,
         }

@@ -5,6 +5,7 @@
 
 mod browse;
 pub mod client;
+pub mod cluster;
 pub mod collectors;
 pub mod condition;
 mod explain;

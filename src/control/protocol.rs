@@ -13,6 +13,9 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use super::cluster::{
+    CatchingUp, ClusterStatus, LeaseStatus, MemberStatus, NatsStatus, Resynchronising, StoredStatus,
+};
 pub use super::collectors::{
     CollectorChange, CollectorChanged, CollectorState, CollectorStatus, Invite, Invited, Kinds, Lag,
 };
@@ -249,7 +252,7 @@ pub struct Status {
     /// Everything that an operator should act on.
     pub attention: Vec<Attention>,
     /// State of the cluster; null if there is none.
-    pub cluster: Option<serde_json::Value>,
+    pub cluster: Option<ClusterStatus>,
 }
 
 /// This process.

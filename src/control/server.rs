@@ -21,9 +21,9 @@ use super::kept::KeptRequest;
 use super::lines::{self, LineError};
 use super::past::{self, Kept, PastWhom};
 use super::protocol::{
-    Answer, Attention, CollectorChange, CollectorChanged, CollectorStatus, Hello, Invite, Invited,
-    LogOff, MAX_REQUEST_BYTES, PointStatus, PointView, Probed, PushStatus, Query, Refreshed,
-    Refusal, Request, ServerStatus, Tail, Told, VERSION, timestamp,
+    Answer, Attention, ClusterStatus, CollectorChange, CollectorChanged, CollectorStatus, Hello,
+    Invite, Invited, LogOff, MAX_REQUEST_BYTES, PointStatus, PointView, Probed, PushStatus, Query,
+    Refreshed, Refusal, Request, ServerStatus, Tail, Told, VERSION, timestamp,
 };
 use super::{explain, list, query, status, unknown};
 use crate::config;
@@ -44,6 +44,9 @@ const MAX_CONNECTIONS: usize = 64;
 
 /// How long a connection may be silent between requests.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How long a log-off waits for the table; it happens all the same.
+const APPLIED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a line may take to leave.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -119,6 +122,8 @@ pub trait Site: Send + Sync + 'static {
     /// # Errors
     /// This process receives no Collectors.
     fn collectors(&self) -> Result<Vec<CollectorStatus>, Refusal>;
+    /// The cluster, if this process is a member of one.
+    fn cluster(&self) -> Option<ClusterStatus>;
     /// Servers that this Collector pushes to.
     fn pushes(&self) -> Vec<PushStatus>;
     /// Invites a Collector.
@@ -409,8 +414,16 @@ impl<S: Site> Connection<S> {
             Err(refusal) => return Answer::Error(refusal),
         };
         for target in query::log_off_targets(&before) {
-            if let Err(stopped) = self.desk.intake.apply(Batch::LogOff(target)).await {
-                return refuse(stopped.to_string(), "ask again when it has started");
+            let applied = self.desk.intake.apply(Batch::LogOff(target));
+            match tokio::time::timeout(APPLIED_WITHIN, applied).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(stopped)) => {
+                    return refuse(stopped.to_string(), "ask again when it has started");
+                }
+                Err(_late) => {
+                    let remedy = "it happens when it can; what hinders it is in `jims status`";
+                    return refuse("the table has not taken the log-off yet".into(), remedy);
+                }
             }
         }
         let ended = query::ended(&self.desk.reader.read(), &before.sessions);

@@ -88,7 +88,7 @@ pub(super) fn status<S: Site>(desk: &Desk<S>, now: UtcMillis) -> Status {
         collectors,
         strangers: strangers.iter().map(stranger).collect(),
         attention,
-        cluster: None,
+        cluster: desk.site.cluster(),
     }
 }
 

@@ -95,7 +95,7 @@ impl LdapSearch for Connection {
 impl Directory {
     /// Reads and follows the directory until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let key = format!("directory/{}", self.config.name);
+        let key = bookmark_key(self.config.name.as_str());
         let stored = self.reader.read().bookmark(&key).map(Box::from);
         if stored.is_some() {
             self.latch.open();
@@ -129,6 +129,12 @@ impl Directory {
             () = open_when_silent(watched, &self.latch) => {}
         }
     }
+}
+
+/// Where the table keeps how far a directory is read; there as soon as it was read once.
+#[must_use]
+pub fn bookmark_key(directory: &str) -> String {
+    format!("directory/{directory}")
 }
 
 /// Opens the latch after 30 s in which the directory gave nothing; never returns.

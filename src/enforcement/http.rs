@@ -18,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::limit::RequestBodyLimitLayer;
 
+use super::ahead;
 use super::oauth;
 use super::point::{Point, client_at};
 use super::query::{self, SingleAnswer};
@@ -385,26 +386,40 @@ async fn token(State(shared): State<Arc<Shared>>, request: Request) -> Response 
 
 async fn batch(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    answer(&shared, Kind::Batch, &parts, |call, point| {
-        let mut parameters = understood(call, call.parameters())?;
-        let request = understood(call, parameters.batch())?;
-        call.ready()?;
-        call.keep_unknown(&parameters);
-        if request.capped {
-            call.keep(&[], &format!("entry_count is capped at {MAX_ENTRIES}"));
+    let Some(call) = Call::new(&shared, Kind::Batch, &parts) else {
+        return StatusCode::FORBIDDEN.into_response();
+    };
+    match call.authorised() {
+        Ok(point) => {
+            let result = batch_answer(&call, &point).await;
+            call.end(Some(&point.name), result)
         }
-        let now = clock::utc_now();
-        let format = call.format();
-        let found = query::batch(&shared.reader, &point.filter, &request, format, now);
-        shared.states.stands(&point.name, &found, now);
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a gauge is a float; nobody is 2^52 changes behind"
-        )]
-        metrics::gauge!("jims_cursor_behind", "output" => point.name.to_string())
-            .set(found.behind as f64);
-        Ok((report(format, found.body), found.entries))
-    })
+        Err(refusal) => call.end(None, Err(refusal)),
+    }
+}
+
+async fn batch_answer(call: &Call<'_>, point: &Point) -> Result<(Response, usize), Refusal> {
+    let shared = call.shared;
+    let mut parameters = understood(call, call.parameters())?;
+    let request = understood(call, parameters.batch())?;
+    call.ready()?;
+    call.keep_unknown(&parameters);
+    if request.capped {
+        call.keep(&[], &format!("entry_count is capped at {MAX_ENTRIES}"));
+    }
+    if !ahead::caught_up(&shared.reader, request.cookie.as_deref()).await {
+        return Err(refusal(Outcome::NotReady, not_ready()));
+    }
+    let (format, now) = (call.format(), clock::utc_now());
+    let found = query::batch(&shared.reader, &point.filter, &request, format, now);
+    shared.states.stands(&point.name, &found, now);
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a gauge is a float; nobody is 2^52 changes behind"
+    )]
+    metrics::gauge!("jims_cursor_behind", "output" => point.name.to_string())
+        .set(found.behind as f64);
+    Ok((report(format, found.body), found.entries))
 }
 
 async fn ip(

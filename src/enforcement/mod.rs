@@ -17,6 +17,7 @@
 //!
 //! Who may ask is decided in [`crate::access`].
 
+mod ahead;
 pub mod cookie;
 pub mod entries;
 pub mod filter;

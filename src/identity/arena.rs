@@ -19,6 +19,11 @@ impl<T> Id<T> {
         self.0 as usize
     }
 
+    /// The id of a number that [`Id::number`] gave.
+    pub(super) fn of(number: u32) -> Self {
+        Self(number, PhantomData)
+    }
+
     /// The id as a number, to spread work by.
     pub(super) fn number(self) -> u32 {
         self.0

@@ -167,6 +167,11 @@ impl Core {
         self.waiting.site = true;
     }
 
+    /// Keeps what whoever gives the order has to remember beside what it changed.
+    pub fn keep(&mut self, key: CompactString, value: Box<[u8]>) {
+        self.keep_bookmark(key, value);
+    }
+
     /// Keeps how far a producer or directory is.
     pub(super) fn keep_bookmark(&mut self, key: CompactString, value: Box<[u8]>) {
         self.waiting.bookmarks.insert(key.clone());

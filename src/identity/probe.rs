@@ -25,6 +25,25 @@ use super::time::UtcMillis;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProbeTicket(Option<(Id<Subject>, UtcMillis, UtcMillis)>);
 
+impl ProbeTicket {
+    /// What it holds, as numbers: for whoever hands it on. They mean the same in every table of the same history.
+    #[must_use]
+    pub fn number(&self) -> Option<(u32, i64, i64)> {
+        let (user, at, received_at) = self.0?;
+        Some((user.number(), at.0, received_at.0))
+    }
+
+    /// The ticket of such numbers.
+    #[must_use]
+    pub fn of(number: Option<(u32, i64, i64)>) -> Self {
+        Self(
+            number.map(|(user, at, received_at)| {
+                (Id::of(user), UtcMillis(at), UtcMillis(received_at))
+            }),
+        )
+    }
+}
+
 /// A session in doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Doubt {

@@ -208,6 +208,18 @@ impl Core {
         self.bookmarks.get(key).map(|value| &**value)
     }
 
+    /// The positions stored under keys that begin so, each with the rest of its key, in order.
+    pub fn bookmarks_below<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        let from = self.bookmarks.range::<str, _>((
+            std::ops::Bound::Included(prefix),
+            std::ops::Bound::Unbounded,
+        ));
+        from.map_while(move |(key, value)| Some((key.strip_prefix(prefix)?, &**value)))
+    }
+
     /// The policy in force.
     #[must_use]
     pub fn policy(&self) -> &Policy {

@@ -421,7 +421,7 @@ fn client_verifier(
     })
 }
 
-fn read_pem(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+pub(super) fn read_pem(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     let read = || {
         let mut content = Vec::new();
         fs::File::open(path)?
@@ -436,7 +436,7 @@ fn read_pem(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     })
 }
 
-fn certificates(
+pub(super) fn certificates(
     what: &'static str,
     path: &Path,
     pem: &[u8],
@@ -454,7 +454,7 @@ fn certificates(
     Ok(list)
 }
 
-fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+pub(super) fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
         let encrypted = [&b"ENCRYPTED PRIVATE KEY"[..], b"Proc-Type: 4,ENCRYPTED"]
             .iter()

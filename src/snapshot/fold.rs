@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 
 use super::load::Link;
 use super::row::{Kind, Payload, Row, Rows};
@@ -21,9 +22,25 @@ type Place = (usize, u64);
 
 /// Folds a chain into its last segment, which replaces it; returns its bytes.
 pub(super) fn fold(chain: &[Link]) -> Result<Link, SnapshotError> {
-    let Some(last) = chain.last() else {
-        return Err(SnapshotError::Begun);
-    };
+    let last = chain.last().ok_or(SnapshotError::Begun)?;
+    let end = write(chain, &last.path, |_all| true)?;
+    Ok(Link {
+        end,
+        is_folded: true,
+        ..last.clone()
+    })
+}
+
+/// Writes the table of a chain as one segment in place of the file at `path`, without what is this process's own: the access
+/// tokens.
+pub(super) fn export(chain: &[Link], path: &Path) -> Result<(), SnapshotError> {
+    write(chain, path, |kind| kind != Kind::Tokens)?;
+    Ok(())
+}
+
+/// Writes the rows that count of the kinds that are wanted as one segment in place of the file at `path`; returns its bytes.
+fn write(chain: &[Link], path: &Path, wanted: impl Fn(Kind) -> bool) -> Result<u64, SnapshotError> {
+    let last = chain.last().ok_or(SnapshotError::Begun)?;
     let (base, changes) = match chain.split_first() {
         Some((base, changes)) if base.is_folded => (Some(base), changes),
         _ => (None, chain),
@@ -44,7 +61,7 @@ pub(super) fn fold(chain: &[Link]) -> Result<Link, SnapshotError> {
         mark: last.stands_for,
     };
     let mut out = Out {
-        writer: Writer::create(last.path.with_extension("new"), header)?,
+        writer: Writer::create(path.with_extension("new"), header)?,
         payload: Payload::default(),
         blocks: Vec::new(),
     };
@@ -55,7 +72,8 @@ pub(super) fn fold(chain: &[Link]) -> Result<Link, SnapshotError> {
                 keep_instant(&mut instant, row);
                 Ok(())
             }
-            _ if latest.place_of(row).is_some() || is_forgotten(row, now)? => Ok(()),
+            _ if latest.place_of(row).is_some() || !wanted(row.kind) => Ok(()),
+            _ if is_forgotten(row, now)? => Ok(()),
             _ => out.row(row),
         })?;
     }
@@ -66,11 +84,11 @@ pub(super) fn fold(chain: &[Link]) -> Result<Link, SnapshotError> {
                 Ok(())
             }
             _ if latest.place_of(row) != Some((number, at)) || row.value.is_none() => Ok(()),
-            _ if is_forgotten(row, now)? => Ok(()),
+            _ if !wanted(row.kind) || is_forgotten(row, now)? => Ok(()),
             _ => out.row(row),
         })?;
     }
-    out.end(instant, last)
+    out.end(instant, path)
 }
 
 /// Whether it is a line that the table remembers no more.
@@ -164,20 +182,16 @@ impl Out {
         Ok(())
     }
 
-    /// Ends the segment and puts it where the last one was.
-    fn end(mut self, instant: Payload, last: &Link) -> Result<Link, SnapshotError> {
+    /// Ends the segment and puts it where it belongs; returns its bytes.
+    fn end(mut self, instant: Payload, path: &Path) -> Result<u64, SnapshotError> {
         self.write()?;
         self.payload = instant;
         self.write()?;
         self.writer.sync()?;
-        std::fs::rename(self.writer.path(), &last.path)?;
-        if let Some(folder) = last.path.parent() {
+        std::fs::rename(self.writer.path(), path)?;
+        if let Some(folder) = path.parent() {
             std::fs::File::open(folder)?.sync_all()?;
         }
-        Ok(Link {
-            end: self.writer.end(),
-            is_folded: true,
-            ..last.clone()
-        })
+        Ok(self.writer.end())
     }
 }

@@ -3,13 +3,14 @@
 //! A disk that refuses is told to the operator and tried again with growing pauses; then all of the table is written
 //! anew, because what changed meanwhile is not known. Until that is done, what was safe before counts.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::SnapshotError;
-use super::store::{Folded, Store};
+use super::store::{Folded, Store, Synced};
 use crate::access::TokenRecord;
 use crate::runtime::backoff::Backoff;
 use crate::runtime::clock;
@@ -44,6 +45,8 @@ pub struct Keeper(mpsc::Sender<Command>);
 enum Command {
     /// These access tokens are in force; and it is time to see whether folding is worth it.
     Look(Vec<TokenRecord>),
+    /// The table as it is now, in one file.
+    Export(PathBuf, oneshot::Sender<Result<(), SnapshotError>>),
     /// The writer has ended: the last table, marked as that of a clean stop if it is.
     Finish(Vec<TokenRecord>, bool, oneshot::Sender<()>),
 }
@@ -58,7 +61,7 @@ pub struct KeeperParts {
     /// Where it says how it is.
     pub report: Arc<Report>,
     /// Where the files are, for what is said of them.
-    pub path: std::path::PathBuf,
+    pub path: PathBuf,
 }
 
 impl Keeper {
@@ -74,6 +77,10 @@ impl Keeper {
             asked,
             gathered: Gathered::default(),
             folding: None,
+            syncing: None,
+            written: None,
+            is_behind: false,
+            exporting: Arc::default(),
             tasks: tasks.clone(),
             backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
         };
@@ -87,6 +94,18 @@ impl Keeper {
         let _ended = self.0.send(Command::Look(tokens)).await;
     }
 
+    /// Writes the table, not older than this call, as one segment in place of the file at `path`.
+    ///
+    /// # Errors
+    /// The disk refuses, or there is no whole table on it at this moment.
+    pub async fn export(&self, path: PathBuf) -> Result<(), SnapshotError> {
+        let (done, exported) = oneshot::channel();
+        let ended = || std::io::Error::other("the table is kept no more");
+        let sent = self.0.send(Command::Export(path, done)).await;
+        sent.map_err(|_gone| ended())?;
+        exported.await.map_err(|_gone| ended())?
+    }
+
     /// Writes the last table, once the writer has ended; returns when it is safe, or cannot be. `clean`: nothing was lost, so
     /// the next start may go on as if nothing had happened.
     pub async fn finish(&self, tokens: Vec<TokenRecord>, clean: bool) {
@@ -97,6 +116,9 @@ impl Keeper {
         }
     }
 }
+
+/// Where the table is wanted in one file, and who wants it.
+type Export = (PathBuf, oneshot::Sender<Result<(), SnapshotError>>);
 
 /// How it ends.
 #[derive(Debug)]
@@ -112,13 +134,18 @@ struct Gathered {
     changes: usize,
     tokens: Option<Vec<TokenRecord>>,
     finish: Option<Finish>,
+    /// Who wants the table in one file.
+    exports: Vec<Export>,
     /// The writer has ended.
     ended: bool,
 }
 
 impl Gathered {
     fn is_empty(&self) -> bool {
-        self.taken.is_empty() && self.tokens.is_none() && self.finish.is_none()
+        self.taken.is_empty()
+            && self.tokens.is_none()
+            && self.finish.is_none()
+            && self.exports.is_empty()
     }
 
     fn add(&mut self, taken: Option<Taken>) {
@@ -134,6 +161,7 @@ impl Gathered {
     fn ask(&mut self, command: Command) {
         match command {
             Command::Look(tokens) => self.tokens = Some(tokens),
+            Command::Export(path, done) => self.exports.push((path, done)),
             Command::Finish(tokens, clean, done) => {
                 self.tokens = Some(tokens);
                 self.finish = Some(Finish { clean, done });
@@ -147,10 +175,17 @@ struct Task {
     store: Option<Store>,
     follower: Follower,
     report: Arc<Report>,
-    path: std::path::PathBuf,
+    path: PathBuf,
     asked: mpsc::Receiver<Command>,
     gathered: Gathered,
     folding: Option<oneshot::Receiver<Result<Folded, SnapshotError>>>,
+    syncing: Option<oneshot::Receiver<SyncResult>>,
+    /// The last of the writer's steps that is written whole.
+    written: Option<u64>,
+    /// Something is written that the disk was not asked to take.
+    is_behind: bool,
+    /// Held by whoever reads the segments to export them.
+    exporting: Arc<()>,
     tasks: Tasks,
     backoff: Backoff,
 }
@@ -159,28 +194,28 @@ impl Task {
     async fn run(mut self) {
         let mut earliest = clock::monotonic_now();
         loop {
-            self.gather(earliest).await;
+            let refused = self.gather(earliest).await.err();
             earliest = clock::monotonic_now() + WRITE_EVERY;
             let (looks, finish) = (self.gathered.tokens.is_some(), self.gathered.finish.take());
-            match self
-                .write(finish.as_ref().is_some_and(|finish| finish.clean))
-                .await
-            {
-                Some(Ok(())) => {
-                    self.backoff.reset();
-                    if looks && finish.is_none() {
-                        self.fold();
+            let exports = std::mem::take(&mut self.gathered.exports);
+            let written = match refused.filter(|_| finish.is_none()) {
+                Some(error) => Err(error),
+                None => match self.write(&finish).await {
+                    Some(written) => written,
+                    None => {
+                        tracing::error!("keeping the table panicked; it is kept no more");
+                        return;
                     }
-                }
-                Some(Err(error)) => {
-                    self.refused(error);
-                    if finish.is_none() {
-                        self.start_over().await;
-                    }
-                }
-                None => {
-                    tracing::error!("keeping the table panicked; it is kept no more");
-                    return;
+                },
+            };
+            let kept = match written {
+                Ok(()) => self.after_write(exports, looks && finish.is_none()).await,
+                refused @ Err(_) => refused,
+            };
+            if let Err(error) = kept {
+                self.refused(error);
+                if finish.is_none() {
+                    self.start_over().await;
                 }
             }
             if let Some(finish) = finish {
@@ -190,18 +225,30 @@ impl Task {
         }
     }
 
+    async fn after_write(&mut self, exports: Vec<Export>, looks: bool) -> std::io::Result<()> {
+        for (path, done) in exports {
+            self.export(path, done);
+        }
+        self.begin_sync();
+        if looks { self.fold().await } else { Ok(()) }
+    }
+
     /// Waits for something to write, then for what comes until `earliest`; of a writer that ended for all of it.
-    async fn gather(&mut self, earliest: Instant) {
+    ///
+    /// # Errors
+    /// The disk refused what was written before.
+    async fn gather(&mut self, earliest: Instant) -> std::io::Result<()> {
         loop {
             let has_some = !self.gathered.is_empty();
             let waits_for_rest = self.gathered.finish.is_some() && !self.gathered.ended;
             let is_full = self.gathered.changes >= MAX_GATHERED;
             if is_full || (has_some && !waits_for_rest && clock::monotonic_now() >= earliest) {
-                return;
+                return Ok(());
             }
             tokio::select! {
                 biased;
-                folded = folded(&mut self.folding) => self.folded(folded).await,
+                synced = ended(&mut self.syncing) => self.synced(synced)?,
+                folded = ended(&mut self.folding) => self.folded(folded).await,
                 Some(command) = self.asked.recv(), if self.gathered.finish.is_none() => {
                     self.gathered.ask(command);
                 }
@@ -211,14 +258,21 @@ impl Task {
         }
     }
 
-    /// Writes what was gathered; `None`: that panicked.
-    async fn write(&mut self, clean: bool) -> Option<std::io::Result<()>> {
+    /// Writes what was gathered, and the last time waits for the disk; `None`: that panicked.
+    async fn write(&mut self, finish: &Option<Finish>) -> Option<std::io::Result<()>> {
         let gathered = std::mem::take(&mut self.gathered);
         self.gathered.ended = gathered.ended;
+        let (is_last, clean) = (
+            finish.is_some(),
+            finish.as_ref().is_some_and(|finish| finish.clean),
+        );
         let mut store = self.store.take()?;
         let (store, written, step) = supervisor::blocking(move || {
             let mut step = None;
             for taken in &gathered.taken {
+                if taken.anew {
+                    store.start_over();
+                }
                 store.add(&taken.changes);
                 if taken.changes.instant.is_some() {
                     step = Some(taken.step);
@@ -230,18 +284,66 @@ impl Task {
             if clean {
                 store.add_instant(true);
             }
-            let written = store.write().and_then(|()| store.sync());
+            let written = store.write();
+            let written = if is_last {
+                written.and_then(|()| store.sync())
+            } else {
+                written
+            };
             (store, written, step)
         })
         .await?;
-        if written.is_ok() {
-            self.report.set_active(format!("{} bytes", store.bytes()));
-            if let Some(step) = step {
-                self.follower.safe.send_replace(Safe::UpTo(step));
-            }
-        }
+        self.written = step.or(self.written);
+        self.is_behind = !is_last;
         self.store = Some(store);
+        if is_last && written.is_ok() {
+            self.tell_safe(self.written);
+        }
         Some(written)
+    }
+
+    /// Has the disk take what was written while more is written: what is written outlives the process, whatever the disk
+    /// does, and a disk is slow now and then.
+    fn begin_sync(&mut self) {
+        if self.syncing.is_some() || !std::mem::take(&mut self.is_behind) {
+            return;
+        }
+        let Some(store) = &self.store else {
+            return;
+        };
+        let (done, synced) = oneshot::channel();
+        let (handle, step) = (store.syncing(), self.written);
+        self.syncing = Some(synced);
+        self.tasks.spawn("syncing the snapshot", async move {
+            let sync = || match handle? {
+                Some(syncing) => syncing.run().map(Some),
+                None => Ok(None),
+            };
+            if let Some(result) = supervisor::blocking(sync).await {
+                let _gone = done.send(result.map(|synced| (synced, step)));
+            }
+        });
+    }
+
+    fn synced(&mut self, result: Option<SyncResult>) -> std::io::Result<()> {
+        self.syncing = None;
+        let panicked = || Err(std::io::Error::other("waiting for the disk panicked"));
+        let (synced, step) = result.unwrap_or_else(panicked)?;
+        if let (Some(synced), Some(store)) = (synced, &mut self.store) {
+            store.synced(synced)?;
+        }
+        self.tell_safe(step);
+        self.begin_sync();
+        Ok(())
+    }
+
+    fn tell_safe(&mut self, step: Option<u64>) {
+        self.backoff.reset();
+        let bytes = self.store.as_ref().map_or(0, Store::bytes);
+        self.report.set_active(format!("{bytes} bytes"));
+        if let Some(step) = step {
+            self.follower.safe.send_replace(Safe::UpTo(step));
+        }
     }
 
     fn refused(&self, error: std::io::Error) {
@@ -259,6 +361,10 @@ impl Task {
 
     /// Lets the disk rest, then has all of the table come again.
     async fn start_over(&mut self) {
+        // What was being synced is of what is forgotten.
+        (self.syncing, self.written, self.is_behind) = (None, None, false);
+        self.gathered.taken.clear();
+        self.gathered.changes = 0;
         let until = clock::monotonic_now() + self.backoff.next_pause();
         let rest = tokio::time::sleep_until(until.into());
         tokio::pin!(rest);
@@ -283,16 +389,53 @@ impl Task {
         self.follower.start_over();
     }
 
-    fn fold(&mut self) {
-        if self.folding.is_some() {
-            return;
-        }
-        let Some(folding) = self
+    /// Has the table written in one file on a thread of its own; what is there stays as it is.
+    fn export(&mut self, path: PathBuf, done: oneshot::Sender<Result<(), SnapshotError>>) {
+        let Some(exporting) = self
             .store
-            .as_mut()
-            .and_then(|store| store.fold(MIN_FOLD_BYTES))
+            .as_ref()
+            .filter(|_| self.folding.is_none())
+            .and_then(Store::export)
         else {
+            let none = std::io::Error::other("there is no whole table on the disk");
+            let _gone = done.send(Err(none.into()));
             return;
+        };
+        let exporting_still = Arc::clone(&self.exporting);
+        self.tasks.spawn("exporting the table", async move {
+            let written = supervisor::blocking(move || exporting.run(&path)).await;
+            let panicked = || Err(std::io::Error::other("it panicked").into());
+            drop(exporting_still);
+            let _gone = done.send(written.unwrap_or_else(panicked));
+        });
+    }
+
+    /// Folds if that is worth it: then a segment ends, which the disk must have before another begins.
+    ///
+    /// # Errors
+    /// The disk refuses what was written.
+    async fn fold(&mut self) -> std::io::Result<()> {
+        let is_worth = (self.store.as_ref()).is_some_and(|s| s.is_worth_folding(MIN_FOLD_BYTES));
+        let is_free = self.folding.is_none() && Arc::strong_count(&self.exporting) == 1;
+        if !is_worth || !is_free {
+            return Ok(());
+        }
+        if self.syncing.is_some() {
+            let synced = ended(&mut self.syncing).await;
+            self.synced(synced)?;
+        }
+        let Some(mut store) = self.store.take() else {
+            return Ok(());
+        };
+        let fold = move || {
+            let folding = store.sync().map(|()| store.fold(MIN_FOLD_BYTES));
+            (store, folding)
+        };
+        let panicked = || std::io::Error::other("folding panicked");
+        let (store, folding) = supervisor::blocking(fold).await.ok_or_else(panicked)?;
+        self.store = Some(store);
+        let Some(folding) = folding? else {
+            return Ok(());
         };
         let (done, folded) = oneshot::channel();
         self.folding = Some(folded);
@@ -301,6 +444,7 @@ impl Task {
                 let _gone = done.send(result);
             }
         });
+        Ok(())
     }
 
     async fn folded(&mut self, result: Option<Result<Folded, SnapshotError>>) {
@@ -318,12 +462,13 @@ impl Task {
     }
 }
 
-/// Waits for the end of a folding, for ever if there is none; `None`: it panicked.
-async fn folded(
-    folding: &mut Option<oneshot::Receiver<Result<Folded, SnapshotError>>>,
-) -> Option<Result<Folded, SnapshotError>> {
-    match folding {
-        Some(folding) => folding.await.ok(),
+/// What the disk took, and up to which of the writer's steps.
+type SyncResult = std::io::Result<(Option<Synced>, Option<u64>)>;
+
+/// Waits for the end of what runs beside, for ever if there is nothing; `None`: it panicked.
+async fn ended<T>(running: &mut Option<oneshot::Receiver<T>>) -> Option<T> {
+    match running {
+        Some(running) => running.await.ok(),
         None => std::future::pending().await,
     }
 }

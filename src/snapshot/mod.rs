@@ -1,15 +1,15 @@
 //! The table on the disk: a log of what changed, folded from time to time, read at the start.
 //!
 //! The writer hands over what changed ([`crate::writer::Follower`]); the [`Keeper`]'s thread writes it at the end of a
-//! segment and has the disk take it every 20 ms, so that a crash loses what came in that time and one write. When the
+//! segment every 20 ms and has the disk take it meanwhile, so that a crash loses what came in that time. When the
 //! log has grown to half of what it belongs to, another thread folds it. The table is never held for any of this.
 //!
 //! # What a crash loses
 //!
-//! What somebody waited for ([`crate::writer::Durability`]) is never lost. What nobody answers, syslog, is lost if it came
-//! after the last write began. The next one begins 20 ms later, or when the disk has taken the one before: at 10,000 logons a
-//! second over TCP the oldest line that kill -9 lost had been sent 16 ms before (median), 20 ms at most on a disk that takes
-//! each write at once, and as long as it stalled on one that did. What was sent before it was there, always.
+//! What somebody waited for ([`crate::writer::Durability`]) is never lost: the disk has it. What nobody answers, syslog, is
+//! lost with the process if it came after the last write, and with the machine if the disk had not taken it. The next write
+//! begins 20 ms after the one before, whatever the disk does meanwhile: at 10,000 logons a second over TCP the oldest line that
+//! kill -9 lost had been sent 13 ms before (median), 20 ms at most. What was sent before it was there, always.
 //!
 //! # Files
 //!
@@ -65,7 +65,7 @@ use crate::identity::state::State;
 
 pub use self::keeper::{Keeper, KeeperParts};
 pub use self::load::Dropped;
-pub use self::store::{Folded, Folding, Opened, Store};
+pub use self::store::{Exporting, Folded, Folding, Opened, Store, Synced, Syncing};
 
 /// The version that is written and read.
 pub const VERSION: u16 = 5;

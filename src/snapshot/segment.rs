@@ -138,6 +138,11 @@ impl Writer {
     }
 
     /// Returns when the disk has all of it.
+    /// Another handle of the file, for whoever waits for the disk on another thread.
+    pub(super) fn handle(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }

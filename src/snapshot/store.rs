@@ -2,6 +2,7 @@
 //!
 //! Blocking.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,32 @@ pub struct Opened {
     pub dropped: Dropped,
 }
 
+/// What was written, to be taken by the disk.
+#[derive(Debug)]
+pub struct Syncing {
+    file: File,
+    synced: Synced,
+}
+
+/// What the disk has taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Synced {
+    /// The segment.
+    number: u64,
+    has_table: bool,
+}
+
+impl Syncing {
+    /// Returns when the disk has it.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn run(self) -> io::Result<Synced> {
+        self.file.sync_data()?;
+        Ok(self.synced)
+    }
+}
+
 /// Segments to be folded, on any thread.
 #[derive(Debug)]
 pub struct Folding(Vec<Link>);
@@ -68,6 +95,20 @@ impl Folding {
             link,
             replaced: self.0,
         })
+    }
+}
+
+/// A table to be written in one file, on any thread, while none of its segments is folded.
+#[derive(Debug)]
+pub struct Exporting(Vec<Link>);
+
+impl Exporting {
+    /// Writes it in place of the file at `path`.
+    ///
+    /// # Errors
+    /// What is there cannot be read, or the file not be written.
+    pub fn run(self, path: &Path) -> Result<(), SnapshotError> {
+        fold::export(&self.0, path)
     }
 }
 
@@ -193,11 +234,37 @@ impl Store {
     /// # Errors
     /// The disk refuses; [`Store::start_over`] is the way on.
     pub fn sync(&mut self) -> io::Result<()> {
+        match self.syncing()? {
+            Some(syncing) => self.synced(syncing.run()?),
+            None => Ok(()),
+        }
+    }
+
+    /// Has the disk take what was written so far, on any thread, while more is written; `None`: there is nothing. To be told
+    /// of with [`Store::synced`] before the segments are folded.
+    ///
+    /// # Errors
+    /// The system has no handle left.
+    pub fn syncing(&self) -> io::Result<Option<Syncing>> {
         let Some(open) = &self.open else {
-            return Ok(());
+            return Ok(None);
         };
-        open.writer.sync()?;
-        if self.fresh && open.table_end.is_some() {
+        Ok(Some(Syncing {
+            file: open.writer.handle()?,
+            synced: Synced {
+                number: open.number,
+                has_table: open.table_end.is_some(),
+            },
+        }))
+    }
+
+    /// Takes note of what the disk has.
+    ///
+    /// # Errors
+    /// What does not count any more cannot be deleted.
+    pub fn synced(&mut self, synced: Synced) -> io::Result<()> {
+        let is_open = self.open.as_ref().map(|open| open.number) == Some(synced.number);
+        if self.fresh && is_open && synced.has_table {
             self.fresh = false;
             // What is before a table of its own does not count any more.
             for link in self.chain.drain(..) {
@@ -214,21 +281,39 @@ impl Store {
         chain + open.map_or(0, |open| open.writer.end())
     }
 
+    /// Whether [`Store::fold`] would fold, given that the disk has what was written.
+    #[must_use]
+    pub fn is_worth_folding(&self, least: u64) -> bool {
+        let written = self.open.as_ref().map_or(0, |open| open.writer.end());
+        let of_changes: u64 = self.chain.iter().skip(1).map(|link| link.end).sum();
+        let base = self.chain.first().map_or(0, |link| link.end);
+        // A table that is not folded at all yet counts as changes to nothing.
+        of_changes + written >= least.max(base / 2)
+    }
+
     /// The segments to be folded, if they have at least `least` bytes beside a folded one, and half as much as it: the open
     /// one is ended.
     pub fn fold(&mut self, least: u64) -> Option<Folding> {
         let open = self.open.as_ref()?;
         let end = open.table_end?;
-        let written = open.writer.end();
-        let of_changes: u64 = self.chain.iter().skip(1).map(|link| link.end).sum();
-        let base = self.chain.first().map_or(0, |link| link.end);
-        // A table that is not folded at all yet counts as changes to nothing.
-        let worth = of_changes + written >= least.max(base / 2);
+        let (written, worth) = (open.writer.end(), self.is_worth_folding(least));
         if !worth || end != written || self.fresh {
             return None;
         }
-        self.chain.extend(self.open.take()?.link());
+        self.chain
+            .extend(self.open.take().as_ref().and_then(Open::link));
         Some(Folding(self.chain.clone()))
+    }
+
+    /// The table as it was written last; `None`: what is there is no whole table.
+    #[must_use]
+    pub fn export(&self) -> Option<Exporting> {
+        if self.fresh {
+            return None;
+        }
+        let open = self.open.as_ref().and_then(Open::link);
+        let chain: Vec<Link> = self.chain.iter().cloned().chain(open).collect();
+        (!chain.is_empty()).then_some(Exporting(chain))
     }
 
     /// Takes note of what was folded, and deletes what it stands for.
@@ -270,7 +355,7 @@ impl Store {
 
 impl Open {
     /// The segment as one that is complete, if it has a table.
-    fn link(self) -> Option<Link> {
+    fn link(&self) -> Option<Link> {
         let end = self.table_end?;
         Some(Link {
             number: self.number,

@@ -13,7 +13,8 @@ use super::theme::Theme;
 use super::update::update;
 use super::view::drawn;
 use crate::control::protocol::{
-    Answer, From, LogOff, NameKind, Probed, ProbedStep, SessionsPage, Sort, Tail,
+    Answer, ClusterStatus, From, LogOff, MemberStatus, NameKind, Probed, ProbedStep, SessionsPage,
+    Sort, Status, Tail,
 };
 
 pub(super) const SMALL: (u16, u16) = (80, 24);
@@ -632,4 +633,37 @@ fn colours_are_of_the_sixteen() {
             }
         }
     }
+}
+
+#[test]
+fn the_overview_has_a_line_of_the_cluster_if_there_is_one() {
+    let line = |cluster: Option<ClusterStatus>| {
+        let shown = with(
+            Status {
+                cluster,
+                ..status()
+            },
+            utf8(),
+            SMALL,
+        );
+        let screen = screen(&shown);
+        let lines: Vec<String> = screen.lines().map(str::to_owned).collect();
+        assert!(lines[8].contains("Health"), "{screen}");
+        lines[9].clone()
+    };
+    assert_eq!(line(None), "");
+    let member = |alive| MemberStatus {
+        alive,
+        ..MemberStatus::default()
+    };
+    let cluster = ClusterStatus {
+        state: "following".into(),
+        behind: 1,
+        members: vec![member(true), member(false), member(true)],
+        ..ClusterStatus::default()
+    };
+    assert_eq!(
+        line(Some(cluster)).trim(),
+        "Cluster     ● following · 2 of 3 members there · 1 message behind"
+    );
 }

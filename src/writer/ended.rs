@@ -58,6 +58,19 @@ impl EndedQueue {
         }
     }
 
+    /// Sessions ended in this time, and nobody knows which.
+    pub fn lose(&self, from: UtcMillis, until: UtcMillis) {
+        let mut waiting = self.0.lock();
+        let lost = waiting.lost.get_or_insert(Lost {
+            from,
+            until,
+            count: 0,
+        });
+        lost.from = lost.from.min(from);
+        lost.until = lost.until.max(until);
+        lost.count += 1;
+    }
+
     /// The oldest that wait, at most `most`, and how many were dropped since the last call.
     #[must_use]
     pub fn take(&self, most: usize) -> (Vec<Ended>, Option<Lost>) {

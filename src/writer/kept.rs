@@ -33,6 +33,8 @@ pub struct Taken {
     pub changes: Changes,
     /// The writer's step that it was taken after; with an instant, all of that step is in it.
     pub step: u64,
+    /// All that was taken before is of another table: this begins one.
+    pub anew: bool,
     /// The life of the follower that it is for.
     life: u64,
 }
@@ -44,6 +46,8 @@ pub(super) struct Handover {
     /// Which life of the follower is told.
     life: u64,
     wanted: Arc<AtomicU64>,
+    /// The next piece begins another table.
+    anew: bool,
     /// The table's time when all of it was handed over last.
     told: Option<UtcMillis>,
 }
@@ -146,6 +150,7 @@ pub(super) fn channel() -> (Handover, Following, Durability) {
         // What the first follower begins with is what nobody has changed yet.
         life: NOBODY + 1,
         wanted: Arc::clone(&wanted),
+        anew: false,
         told: None,
     };
     let follower = Follower {
@@ -171,6 +176,7 @@ impl Handover {
                 room.send(Taken {
                     changes,
                     step,
+                    anew: std::mem::take(&mut self.anew),
                     life,
                 });
                 left
@@ -178,6 +184,11 @@ impl Handover {
             Err(mpsc::error::TrySendError::Full(())) => true,
             Err(mpsc::error::TrySendError::Closed(())) => false,
         }
+    }
+
+    /// The table is another one from here on, and all of it has changed.
+    pub(super) fn begin_anew(&mut self) {
+        self.anew = true;
     }
 
     /// Whether the table's time is to be told, though nothing changed.

@@ -5,8 +5,10 @@
 //! What an event means is decided in `identity/`, never here.
 
 mod ended;
+mod hands;
 mod kept;
 mod metrics;
+mod ordered;
 mod pulse;
 mod task;
 
@@ -23,8 +25,9 @@ use crate::identity::{Applied, Batch, Core};
 
 pub use self::ended::{EndedQueue, Lost, MAX_WAITING};
 pub use self::kept::{Durability, Follower, Following, Safe, Taken};
+pub use self::ordered::{Ordered, OrderedWriter, Step};
 pub use self::pulse::{Pulse, PulseReading};
-pub use self::task::{Panicked, Writer, WriterParts};
+pub use self::task::{Asked, Panicked, Writer, WriterParts};
 
 /// How many batches may wait; a full queue pushes back on producers.
 pub const QUEUE_BATCHES: usize = 1024;
@@ -37,8 +40,20 @@ pub const OUTCOME_BATCHES: usize = 256;
 pub struct Delivery {
     /// What to apply.
     pub batch: Batch,
+    /// Under which lease its author speaks, if he has one.
+    pub fence: Option<Fence>,
     /// Who wants to know what became of it.
     pub done: Option<Done>,
+}
+
+/// A lease under which somebody speaks: what comes of an earlier holder counts no more. Of a process of its own, nothing
+/// needs one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The lease.
+    pub lease: Arc<str>,
+    /// Rises from holder to holder.
+    pub token: u64,
 }
 
 /// Where the answer to a [`Delivery`] goes.
@@ -55,6 +70,7 @@ pub enum Done {
 pub struct Intake {
     queue: mpsc::Sender<Delivery>,
     durability: Durability,
+    fence: Option<Fence>,
 }
 
 /// The writer is gone: the process is stopping.
@@ -76,7 +92,29 @@ impl Intake {
     #[must_use]
     pub fn channel(durability: Durability) -> (Self, mpsc::Receiver<Delivery>) {
         let (queue, receiver) = mpsc::channel(QUEUE_BATCHES);
-        (Self { queue, durability }, receiver)
+        let intake = Self {
+            queue,
+            durability,
+            fence: None,
+        };
+        (intake, receiver)
+    }
+
+    /// The same queue, for somebody who speaks under a lease.
+    #[must_use]
+    pub fn under(&self, fence: Fence) -> Self {
+        Self {
+            fence: Some(fence),
+            ..self.clone()
+        }
+    }
+
+    fn delivery(&self, batch: Batch, done: Option<Done>) -> Delivery {
+        Delivery {
+            batch,
+            fence: self.fence.clone(),
+            done,
+        }
     }
 
     /// How many batches wait.
@@ -92,7 +130,7 @@ impl Intake {
     /// [`Stopped`] when the process is stopping.
     pub async fn send(&self, batch: Batch) -> Result<(), Stopped> {
         self.queue
-            .send(Delivery { batch, done: None })
+            .send(self.delivery(batch, None))
             .await
             .map_err(|_| Stopped)
     }
@@ -103,7 +141,7 @@ impl Intake {
     /// The queue is full, or the process is stopping.
     pub fn try_send(&self, batch: Batch) -> Result<(), NotTaken> {
         self.queue
-            .try_send(Delivery { batch, done: None })
+            .try_send(self.delivery(batch, None))
             .map_err(|refused| match refused {
                 mpsc::error::TrySendError::Full(_) => NotTaken::Full,
                 mpsc::error::TrySendError::Closed(_) => NotTaken::Stopped,
@@ -131,10 +169,7 @@ impl Intake {
     async fn applied(&self, batch: Batch) -> Result<(Applied, u64), Stopped> {
         let (done, answer) = oneshot::channel();
         self.queue
-            .send(Delivery {
-                batch,
-                done: Some(Done::Counts(done)),
-            })
+            .send(self.delivery(batch, Some(Done::Counts(done))))
             .await
             .map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
@@ -154,13 +189,11 @@ impl Intake {
         let room = room.map_err(|_late| NotTaken::Full)?;
         let room = room.map_err(|_closed| NotTaken::Stopped)?;
         let (done, answer) = oneshot::channel();
-        room.send(Delivery {
-            batch: Batch::Events {
-                events,
-                bookmark: None,
-            },
-            done: Some(Done::Verdicts(done)),
-        });
+        let batch = Batch::Events {
+            events,
+            bookmark: None,
+        };
+        room.send(self.delivery(batch, Some(Done::Verdicts(done))));
         let (verdicts, step) = answer.await.map_err(|_| NotTaken::Stopped)?;
         self.durability.reached(step).await;
         Ok(verdicts)

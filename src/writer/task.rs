@@ -1,7 +1,5 @@
 //! The writer task: takes batches in order, applies them in short slices, wakes for deadlines.
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,15 +7,14 @@ use parking_lot::RwLock;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::kept::{self, Handover};
-use super::metrics::{EventMetrics, set_totals};
+use super::hands::Hands;
+use super::kept;
 use super::{
-    Delivery, Done, EndedQueue, Following, Intake, OUTCOME_BATCHES, Outcomes, PolicyGate, Pulse,
-    Reader,
+    Delivery, Done, Durability, EndedQueue, Following, Intake, OUTCOME_BATCHES, Outcomes,
+    PolicyGate, Pulse, Reader,
 };
 use crate::identity::collector::CollectorBatch;
 use crate::identity::event::Bookmark;
-use crate::identity::outcome::{Outcome, Verdict};
 use crate::identity::policy::Policy;
 use crate::identity::{Applied, Batch, Core};
 use crate::runtime::clock;
@@ -37,25 +34,19 @@ const RETRY: Duration = Duration::from_millis(2);
 
 /// The task that owns the core.
 pub struct Writer {
-    core: Arc<RwLock<Core>>,
-    deliveries: mpsc::Receiver<Delivery>,
-    policies: mpsc::Receiver<(Policy, oneshot::Sender<()>)>,
-    outcomes: broadcast::Sender<Arc<[Outcome]>>,
-    /// Holds of the lock so far.
-    step: u64,
-    /// Changes are left that could not be handed over.
-    left: bool,
+    hands: Hands,
+    asked: Asked,
     /// More is due than was ended so far.
     ending: bool,
-    /// The last step that changed something: once it is safe, all that was applied is.
-    changed_at: u64,
-    handover: Handover,
-    changes: watch::Sender<()>,
-    metrics: EventMetrics,
-    pulse: Pulse,
-    ended: EndedQueue,
-    reports: Reports,
-    written: Vec<Outcome>,
+}
+
+/// What the process wants of the table.
+#[derive(Debug)]
+pub struct Asked {
+    /// Batches.
+    pub deliveries: mpsc::Receiver<Delivery>,
+    /// Policies; each is answered when the table obeys it.
+    pub policies: mpsc::Receiver<(Policy, oneshot::Sender<()>)>,
 }
 
 /// What the rest of the process holds of the writer.
@@ -88,51 +79,48 @@ pub struct Panicked {
     pub what: String,
 }
 
+/// What every writer works with, and the handles of everybody else; `durability` as the intake waits for it.
+pub(super) fn prepare(
+    core: Core,
+    reports: Reports,
+    durability: impl FnOnce(Durability) -> Durability,
+) -> (Hands, Asked, WriterParts) {
+    let core = Arc::new(RwLock::new(core));
+    let (handover, following, on_disk) = kept::channel();
+    let (intake, deliveries) = Intake::channel(durability(on_disk));
+    let (policy, policies) = mpsc::channel(1);
+    let (outcomes, _) = broadcast::channel(OUTCOME_BATCHES);
+    let (wake, changes) = watch::channel(());
+    let parts = WriterParts {
+        intake,
+        reader: Reader::new(Arc::clone(&core)),
+        reports: reports.clone(),
+        outcomes: Outcomes(outcomes.clone()),
+        pulse: Pulse::default(),
+        ended: EndedQueue::default(),
+        policy: PolicyGate(policy),
+        following,
+        changes,
+    };
+    let hands = Hands::new(core, (handover, reports), (outcomes, wake), &parts);
+    let asked = Asked {
+        deliveries,
+        policies,
+    };
+    (hands, asked, parts)
+}
+
 impl Writer {
     /// A writer over a core, and the handles for everybody else; `reports` hear what the table ignored of whom.
     #[must_use]
     pub fn new(core: Core, reports: Reports) -> (Self, WriterParts) {
-        let core = Arc::new(RwLock::new(core));
-        let (handover, following, durability) = kept::channel();
-        let (intake, deliveries) = Intake::channel(durability);
-        let (policy, policies) = mpsc::channel(1);
-        let (outcomes, _) = broadcast::channel(OUTCOME_BATCHES);
-        let (wake, changes) = watch::channel(());
-        let parts = WriterParts {
-            intake,
-            reader: Reader::new(Arc::clone(&core)),
-            reports: reports.clone(),
-            outcomes: Outcomes(outcomes.clone()),
-            pulse: Pulse::default(),
-            ended: EndedQueue::default(),
-            policy: PolicyGate(policy),
-            following,
-            changes,
+        let (hands, asked, parts) = prepare(core, reports, |durability| durability);
+        let writer = Self {
+            hands,
+            asked,
+            ending: false,
         };
-        let (metrics, pulse) = (EventMetrics::default(), parts.pulse.clone());
-        let ended = parts.ended.clone();
-        // What ended because the table was restored.
-        ended.push(core.write().take_ended());
-        (
-            Self {
-                core,
-                deliveries,
-                policies,
-                outcomes,
-                step: 0,
-                left: false,
-                ending: false,
-                changed_at: 0,
-                handover,
-                changes: wake,
-                metrics,
-                pulse,
-                ended,
-                reports,
-                written: Vec::new(),
-            },
-            parts,
-        )
+        (writer, parts)
     }
 
     /// Applies batches until `stop`, then what is queued, then ends.
@@ -148,27 +136,27 @@ impl Writer {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some((policy, done)) = self.policies.recv() => {
+                Some((policy, done)) = self.asked.policies.recv() => {
                     self.replace_policy(policy)?;
                     let _gone = done.send(());
                 }
-                delivery = self.deliveries.recv() => match delivery {
+                delivery = self.asked.deliveries.recv() => match delivery {
                     Some(delivery) => self.deliver(delivery).await?,
                     None => break,
                 },
                 () = tokio::time::sleep(sleep) => self.advance()?,
             }
         }
-        self.deliveries.close();
-        while let Some(delivery) = self.deliveries.recv().await {
+        self.asked.deliveries.close();
+        while let Some(delivery) = self.asked.deliveries.recv().await {
             self.deliver(delivery).await?;
         }
-        self.handover.finish(&self.core, self.step).await;
+        self.hands.finish().await;
         Ok(())
     }
 
     async fn deliver(&mut self, delivery: Delivery) -> Result<(), Panicked> {
-        let Delivery { batch, done } = delivery;
+        let Delivery { batch, done, .. } = delivery;
         let mut total = Applied::default();
         let mut verdicts = Vec::new();
         for slice in slices(batch) {
@@ -178,16 +166,21 @@ impl Writer {
             total.full_read_wanted |= applied.full_read_wanted;
             if let Some(Done::Verdicts(_)) = done {
                 // An event has exactly one outcome.
-                verdicts.extend(self.written.iter().map(|outcome| outcome.verdict.clone()));
+                verdicts.extend(
+                    self.hands
+                        .written
+                        .iter()
+                        .map(|outcome| outcome.verdict.clone()),
+                );
             }
             tokio::task::yield_now().await;
         }
         match done {
             Some(Done::Counts(done)) => {
-                let _gone = done.send((total, self.changed_at));
+                let _gone = done.send((total, self.hands.changed_at));
             }
             Some(Done::Verdicts(done)) => {
-                let _gone = done.send((verdicts, self.changed_at));
+                let _gone = done.send((verdicts, self.hands.changed_at));
             }
             None => {}
         }
@@ -196,96 +189,45 @@ impl Writer {
 
     fn apply(&mut self, batch: Batch) -> Result<Applied, Panicked> {
         let what = describe(&batch);
-        let applied = self.write(what, |core, outcomes| {
+        let applied = self.hands.write(what, |core, outcomes| {
             core.apply(batch, clock::utc_now(), outcomes)
         })?;
-        self.changed();
+        self.hands.changed();
         Ok(applied)
     }
 
     fn advance(&mut self) -> Result<(), Panicked> {
         let what = || "deadlines".to_owned();
         let (now, ending) = (clock::utc_now(), self.ending);
-        self.ending = self.write(what, |core, outcomes| {
+        self.ending = self.hands.write(what, |core, outcomes| {
             // Whoever is in the middle of ending what is due has prepared for it.
             let begins = !ending && core.prepare(now, SLICE_DEADLINES);
             !begins && core.advance(now, SLICE_DEADLINES, outcomes)
         })?;
         // Most wake-ups end nothing; tombstones that go are let go at a restart as well.
-        if !self.written.is_empty() {
-            self.changed();
+        if !self.hands.written.is_empty() {
+            self.hands.changed();
         }
-        set_totals(&self.core.read().totals());
+        self.hands.show_totals();
         Ok(())
     }
 
     fn replace_policy(&mut self, policy: Policy) -> Result<(), Panicked> {
         let what = || "a new policy".to_owned();
-        self.write(what, |core, outcomes| {
+        self.hands.write(what, |core, outcomes| {
             core.set_policy(policy, clock::utc_now(), outcomes)
         })?;
-        self.changed();
+        self.hands.changed();
         Ok(())
     }
 
-    /// Followers have something to look for.
-    fn changed(&self) {
-        self.changes.send_replace(());
-    }
-
-    /// One hold of the lock; then counts and tells what came of it.
-    fn write<T>(
-        &mut self,
-        what: impl FnOnce() -> String,
-        work: impl FnOnce(&mut Core, &mut Vec<Outcome>) -> T,
-    ) -> Result<T, Panicked> {
-        self.written.clear();
-        let outcomes = &mut self.written;
-        self.step += 1;
-        let (core, ended) = (&self.core, &self.ended);
-        let (handover, step) = (&mut self.handover, self.step);
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            let mut core = core.write();
-            let value = work(&mut core, outcomes);
-            // In the same hold: whoever does not find a session in the table finds it there.
-            ended.push(core.take_ended());
-            let changed = core.has_changes();
-            let left = handover.hand_over(&mut core, step);
-            (value, changed, left)
-        }));
-        let (value, changed, left) = result.map_err(|_| Panicked { what: what() })?;
-        self.left = left;
-        if changed {
-            self.changed_at = step;
-        }
-        let now = clock::utc_now();
-        self.metrics.count(&self.written, now);
-        self.pulse.count(&self.written, now);
-        self.report_ignored();
-        if !self.written.is_empty() && self.outcomes.receiver_count() > 0 {
-            let _nobody = self.outcomes.send(Arc::from(self.written.as_slice()));
-        }
-        Ok(value)
-    }
-
-    /// Adds what the table ignored to its producers' reports.
-    fn report_ignored(&self) {
-        let mut counts: BTreeMap<(&str, &'static str), u64> = BTreeMap::new();
-        for outcome in &self.written {
-            if let Verdict::Ignored(reason) = outcome.verdict {
-                *counts
-                    .entry((&outcome.producer, reason.as_str()))
-                    .or_default() += 1;
-            }
-        }
-        for ((producer, reason), records) in counts {
-            self.reports.count_ignored(producer, reason, records);
-        }
-    }
-
     fn sleep_for(&self) -> Duration {
-        let longest = if self.left { RETRY } else { LONGEST_SLEEP };
-        let due = self.core.read().poll_timeout();
+        let longest = if self.hands.left {
+            RETRY
+        } else {
+            LONGEST_SLEEP
+        };
+        let due = self.hands.core.read().poll_timeout();
         due.map_or(longest, |(at, _)| at.since(clock::utc_now()).min(longest))
     }
 }
@@ -332,7 +274,7 @@ fn cut<T>(
 }
 
 /// What a batch is, in a few words that are cheap to keep until it is applied.
-fn describe(batch: &Batch) -> impl FnOnce() -> String + use<> {
+pub(super) fn describe(batch: &Batch) -> impl FnOnce() -> String + use<> {
     let (kind, first) = match batch {
         Batch::Events { events, .. } => (
             "events",

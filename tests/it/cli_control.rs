@@ -13,9 +13,9 @@ use jims::control::junos::Junos;
 use jims::control::kept::KeptRequest;
 use jims::control::past::{Kept, PastWhom};
 use jims::control::protocol::{
-    Attention, CollectorChange, CollectorChanged, CollectorState, CollectorStatus, Invite, Invited,
-    Kinds, Lag, PointStatus, Probed, ProbedStep, PushState, PushStatus, Refreshed, Refusal,
-    ServerStatus, Told, WebApiStatus, timestamp,
+    Attention, ClusterStatus, CollectorChange, CollectorChanged, CollectorState, CollectorStatus,
+    Invite, Invited, Kinds, Lag, PointStatus, Probed, ProbedStep, PushState, PushStatus, Refreshed,
+    Refusal, ServerStatus, Told, WebApiStatus, timestamp,
 };
 use jims::control::server::Unparsed;
 use jims::control::{ControlServer, Desk, Site, Unheeded};
@@ -55,6 +55,9 @@ impl Site for Fake {
             behind: Some(1),
             last: None,
         }]
+    }
+    fn cluster(&self) -> Option<ClusterStatus> {
+        None
     }
     fn server(&self) -> Option<ServerStatus> {
         Some(ServerStatus {

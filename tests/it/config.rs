@@ -36,14 +36,22 @@ fn site() -> TempDir {
         "clearpass",
         "clearpass.next",
         "headquarters.toml",
+        "nats",
     ] {
         write(&format!("secrets/{secret}"), 0o640, "a secret\n");
     }
     write("secrets/world", 0o644, "a secret\n");
     write("secrets/empty", 0o600, "\n");
-    for file in ["tls/syslog.crt", "tls/senders-ca.crt", "tls/server.crt"] {
+    for file in [
+        "tls/syslog.crt",
+        "tls/senders-ca.crt",
+        "tls/server.crt",
+        "tls/nats-ca.crt",
+        "tls/nats.crt",
+    ] {
         write(file, 0o644, certificate);
     }
+    write("tls/nats.key", 0o600, key);
     write("tls/syslog.key", 0o600, key);
     write("tls/server.key", 0o600, key);
     write("tls/open.key", 0o644, key);

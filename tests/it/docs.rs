@@ -168,12 +168,15 @@ fn the_readmes_configurations_can_be_used() {
             "probe.secret",
             "srx-branch-1.secret",
             "clearpass.secret",
+            "nats.secret",
         ] {
             let path = folder.path().join(name);
             fs::write(&path, "secret").expect("secret");
             let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             fs::set_permissions(&path, private).expect("mode");
         }
+        let certificate = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";
+        fs::write(folder.path().join("nats-ca.pem"), certificate).expect("a certificate");
         let loaded = jims::config::Config::from_toml(&here, &folder.path().join("config.toml"));
         if let Err(problems) = loaded {
             panic!("{problems}");

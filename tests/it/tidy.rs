@@ -17,6 +17,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
+    // A member keeps and stores whole tables.
+    (
+        "cluster",
+        &["config", "identity", "net", "runtime", "snapshot", "writer"],
+    ),
     // Templates of the file are checked by the room that runs them.
     ("config", &["identity", "producer"]),
     (

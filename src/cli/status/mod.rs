@@ -1,9 +1,10 @@
 //! `jims status`: how everything is, and what needs attention.
 //!
 //! What needs an operator comes first, each thing with its remedy; then everything else, one file a group: `head`,
-//! `sources`, `firewalls`, `apart`. The other pages of the command are beside this folder.
+//! `cluster`, `sources`, `firewalls`, `apart`. The other pages of the command are beside this folder.
 
 mod apart;
+mod cluster;
 mod firewalls;
 mod head;
 mod sources;
@@ -103,6 +104,9 @@ fn render(status: &Status) -> String {
     text.push('\n');
     text.push_str(&head::site(status));
     let groups = [
+        ("Cluster", cluster::cluster(status)),
+        ("Members", cluster::members(status)),
+        ("Leases", cluster::leases(status)),
         ("Directories", sources::directories(status)),
         ("Producers", sources::producers(status)),
         ("Event sources", sources::event_sources(status)),

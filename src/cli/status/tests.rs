@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::control::protocol::{
-    Attention, CollectorState, CollectorStatus, DirectoryTotals, EventTotals, FaultStatus, Kinds,
-    Lag, PointStatus, PushState, PushStatus, ServerStatus, SourceStatus, StrangerStatus,
-    ThisCollector, Totals, WebApiStatus, timestamp,
+    Attention, CatchingUp, ClusterStatus, CollectorState, CollectorStatus, DirectoryTotals,
+    EventTotals, FaultStatus, Kinds, Lag, LeaseStatus, MemberStatus, NatsStatus, PointStatus,
+    PushState, PushStatus, ServerStatus, SourceStatus, StoredStatus, StrangerStatus, ThisCollector,
+    Totals, WebApiStatus, timestamp,
 };
 use crate::identity::time::UtcMillis;
 use std::collections::BTreeMap;
@@ -138,6 +139,65 @@ fn push() -> PushStatus {
     }
 }
 
+fn member(name: &str, roles: &[&str], state: &str, heard_s: u64) -> MemberStatus {
+    MemberStatus {
+        name: name.into(),
+        version: "0.1.0".into(),
+        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        state: state.into(),
+        applied: 1_234_567,
+        behind: 0,
+        heard_s,
+        alive: state != "gone",
+        started: at(0),
+    }
+}
+
+fn lease(name: &str, holder: Option<&str>, alive: bool) -> LeaseStatus {
+    LeaseStatus {
+        name: name.into(),
+        holder: holder.map(str::to_owned),
+        since: holder.map(|_| at(1_000)),
+        alive,
+    }
+}
+
+fn cluster() -> ClusterStatus {
+    ClusterStatus {
+        stream: "jims".into(),
+        state: "following".into(),
+        nats: NatsStatus {
+            connected: true,
+            server: Some("nats-1.example.com:4222".into()),
+        },
+        epoch: "00000000000000ab".into(),
+        applied: 1_234_567,
+        applied_at: Some(at(3_599)),
+        behind: 12,
+        lag_ms: 1_000,
+        stored: Some(StoredStatus {
+            at: at(3_500),
+            seq: 1_230_000,
+        }),
+        members: vec![
+            member("hq", &["collector", "server"], "following", 0),
+            member("branch\u{202e}-2", &["collector"], "resynchronising", 2),
+            member(
+                "a-member-with-a-name-that-is-quite-long",
+                &["server"],
+                "gone",
+                90_000,
+            ),
+        ],
+        leases: vec![
+            lease("clock", Some("hq"), true),
+            lease("directory/corp", Some("branch-2"), false),
+            lease("event-source/dc1", None, false),
+        ],
+        ..ClusterStatus::default()
+    }
+}
+
 fn server() -> ServerStatus {
     ServerStatus {
         listen: vec!["[::]:443".into()],
@@ -214,7 +274,7 @@ fn status() -> Status {
             remedy: "[[syslog_source]]\nname = \"sender-10-0-0-5\"".into(),
             since: Some(at(3_000)),
         }],
-        cluster: None,
+        cluster: Some(cluster()),
     }
 }
 
@@ -231,10 +291,33 @@ fn a_quiet_site_says_that_all_is_well() {
     let mut status = status();
     status.attention.clear();
     status.producers.clear();
+    status.cluster = None;
     let text = anstream::adapter::strip_str(&render(&status)).to_string();
     assert!(
         text.starts_with("all is well\n\njims 0.1.0 on hq"),
         "{text}"
     );
     assert!(!text.contains("Producers"));
+    assert!(!text.contains("Cluster") && !text.contains("Leases"));
+}
+
+#[test]
+fn a_member_that_begins_says_how_far_it_is() {
+    let mut status = status();
+    status.cluster = Some(ClusterStatus {
+        state: "catching-up".into(),
+        applied: 7,
+        catching_up: Some(CatchingUp { left: 1 }),
+        nats: NatsStatus::default(),
+        stored: None,
+        members: Vec::new(),
+        leases: Vec::new(),
+        ..cluster()
+    });
+    let text = super::cluster::cluster(&status);
+    assert_eq!(
+        text,
+        "  here    catching-up, at message 7, 1 message behind (1,000 ms)\n  stream  jims, not connected to NATS\n"
+    );
+    assert_eq!(super::cluster::leases(&status), "");
 }

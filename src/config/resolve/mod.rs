@@ -5,6 +5,7 @@
 
 mod account;
 mod basics;
+mod cluster;
 mod directory;
 mod events;
 mod probe;
@@ -124,6 +125,7 @@ fn resolve(root: &Table<'_>, environment: &Environment) -> Option<Config> {
     let pushes = push::pushes(root);
     let filter = basics::filter(root);
     let dns = basics::dns(root);
+    let cluster = cluster::cluster(root);
     let history = basics::history(root);
     let metrics = basics::metrics(root);
     let control = basics::control(root, environment, &collector);
@@ -146,6 +148,7 @@ fn resolve(root: &Table<'_>, environment: &Environment) -> Option<Config> {
         pushes,
         filter,
         dns,
+        cluster,
         control,
         history,
         metrics,

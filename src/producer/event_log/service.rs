@@ -72,15 +72,16 @@ impl EventLogs {
         }
     }
 
-    /// Runs a source until `stop`.
-    pub fn start(&self, configured: &EventSource, stop: CancellationToken) {
+    /// Runs a source until `stop`; what it says goes to `intake`.
+    pub fn start(&self, configured: &EventSource, intake: &Intake, stop: CancellationToken) {
         let name = format!("event source {}", configured.name);
         let report = Report::new(Kind::EventLog, configured.name.as_str());
         let surroundings = &self.shared.surroundings;
         surroundings.reports.add(&report);
         // Tasks of its own, so that a reload can wait for this source alone.
         let tasks = Tasks::new();
-        let (shared, configured_again) = (self.shared.clone(), configured.clone());
+        let (mut shared, configured_again) = (self.shared.clone(), configured.clone());
+        shared.surroundings.intake = intake.clone();
         let (own, ends) = (tasks.clone(), stop.clone());
         tasks.spawn_restarting(name.clone(), stop.clone(), move || {
             let source = Source::new(

@@ -31,6 +31,9 @@ use crate::writer::NotTaken;
 pub const MAX_BODY_BYTES: usize = 1 << 20;
 /// How long a document waits for its turn to be read, and then for room in the queue.
 const ROOM_WITHIN: Duration = Duration::from_secs(2);
+/// How long the table may take to judge a document: longer than an order from elsewhere takes while its leader changes.
+/// After that the sender is told to come again, though the table may have taken it; told twice it is the same.
+const JUDGED_WITHIN: Duration = Duration::from_secs(20);
 /// How much a sender that is refused may finish sending, and how long that may take.
 const FINISH_BYTES: usize = 64 * 1024;
 const FINISH_WITHIN: Duration = Duration::from_millis(250);
@@ -219,18 +222,16 @@ async fn judged(
         return Ok(answer);
     }
     let understood = events.len() as u64;
-    let verdicts = pushes
-        .0
-        .surroundings
-        .intake
-        .judge(events, ROOM_WITHIN)
-        .await;
-    let verdicts = verdicts.map_err(|not_taken| {
-        if not_taken == NotTaken::Full {
-            sender.report.count_dropped("queue-full", understood);
-        }
-        busy()
-    })?;
+    let judging = pushes.0.surroundings.intake.judge(events, ROOM_WITHIN);
+    let verdicts = tokio::time::timeout(JUDGED_WITHIN, judging).await;
+    let verdicts = verdicts
+        .unwrap_or(Err(NotTaken::Full))
+        .map_err(|not_taken| {
+            if not_taken == NotTaken::Full {
+                sender.report.count_dropped("queue-full", understood);
+            }
+            busy()
+        })?;
     sender.report.count_interpreted(understood);
     for ((number, address), verdict) in numbers.into_iter().zip(&verdicts) {
         // The writer has counted what it ignored.

@@ -97,13 +97,14 @@ impl PcProbes {
     }
 
     /// Probes until `stop`.
-    pub fn start(&self, configured: &PcProbe, stop: CancellationToken) {
+    pub fn start(&self, configured: &PcProbe, intake: &Intake, stop: CancellationToken) {
         let report = Report::new(Kind::PcProbe, PRODUCER);
         self.surroundings.reports.add(&report);
         // Tasks of its own, so that a reload can wait for them alone.
         let tasks = Tasks::new();
         let configured = Arc::new(configured.clone());
-        let (surroundings, known) = (self.surroundings.clone(), self.known.clone());
+        let (mut surroundings, known) = (self.surroundings.clone(), self.known.clone());
+        surroundings.intake = intake.clone();
         let (own, ends) = (tasks.clone(), stop.clone());
         tasks.spawn_restarting("PC probe", stop.clone(), move || {
             let service = Service::new(

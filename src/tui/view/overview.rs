@@ -7,7 +7,7 @@
 //!  Events    10,012 /s   ▁▂▃▄▅▆▇█▇▆▅▄▃▂▁   2 % changed nothing · 0 batches wait
 //!  Lag          84 ms    ▁▁▁▁▂▁▁▁▁▁▁▁▁▁▁   from the event to the answer, longest of 10 s
 //!  Health   ▲ 2 things need attention · producers 1 of 4, points 1 of 1 not well
-//!
+//!  Cluster  ● following · 3 of 4 members there · 0 messages behind
 //!  Attention (2)
 //!  ▲ syslog `vpn` is down: port 514 is in use                          12 min ago
 //!    try free it, or name another port
@@ -29,11 +29,14 @@ use super::super::theme::{Role, role_of};
 use super::paint::{Paint, Spans, cut, width};
 use super::spark;
 use super::words::{clock, many, short};
-use crate::control::protocol::{Attention, EventTotals, Status};
+use crate::control::protocol::{Attention, ClusterStatus, EventTotals, Status};
 use crate::text::{count, millis, thousands};
 
 /// The line that says how things are.
 const HEALTH: u16 = 5;
+
+/// The line of the cluster, blank without one.
+const CLUSTER: u16 = 6;
 
 /// Columns of the labels.
 const LABELS: usize = 9;
@@ -52,6 +55,9 @@ pub(super) fn draw(model: &Model, paint: &mut Paint<'_>, area: Rect) {
     flow(model, &status.events, paint, area);
     if !model.is_stale() {
         paint.line(area, HEALTH, health(model, status, usize::from(area.width)));
+        if let Some(cluster) = &status.cluster {
+            paint.line(area, CLUSTER, cluster_line(model, cluster));
+        }
     }
     attention(model, status, paint, area);
     if layout::overview_has_end(area.height) {
@@ -193,6 +199,27 @@ fn health(model: &Model, status: &Status, columns: usize) -> Spans {
     let fits = lines.iter().position(|line| width(line) <= columns);
     let chosen = fits.unwrap_or(lines.len() - 1);
     lines.into_iter().nth(chosen).unwrap_or_default()
+}
+
+/// What this member is at, and how many there are.
+fn cluster_line(model: &Model, cluster: &ClusterStatus) -> Spans {
+    let theme = model.theme;
+    let dot = theme.marks().dot;
+    let role = role_of(&cluster.state);
+    let (alive, all) = cluster.present();
+    let left = cluster.catching_up.map(|catching_up| catching_up.left);
+    let rest = format!(
+        " {dot} {} of {} there {dot} {} behind",
+        many(alive),
+        count(wide(all), "member"),
+        count(left.unwrap_or(cluster.behind), "message"),
+    );
+    let said = format!("{} {}", theme.mark(role), cluster.state);
+    vec![
+        theme.say(&format!("{:<LABELS$}   ", "Cluster"), Role::Dim),
+        theme.say(&theme.clean(&said), role),
+        theme.say(&rest, Role::Plain),
+    ]
 }
 
 fn attention(model: &Model, status: &Status, paint: &mut Paint<'_>, area: Rect) {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use jims::control::junos::{Junos, JunosCertificate};
 use jims::control::kept::KeptRequest;
 use jims::control::protocol::{
-    Attention, CollectorState, CollectorStatus, DirectoryTotals, EventTotals, FaultStatus, Kinds,
-    Lag, PointStatus, PushState, PushStatus, RefusedStatus, ServerStatus, SourceStatus, Status,
-    StrangerStatus, ThisCollector, Totals, WebApiStatus,
+    Attention, CatchingUp, ClusterStatus, CollectorState, CollectorStatus, DirectoryTotals,
+    EventTotals, FaultStatus, Kinds, Lag, LeaseStatus, MemberStatus, NatsStatus, PointStatus,
+    PushState, PushStatus, RefusedStatus, Resynchronising, ServerStatus, SourceStatus, Status,
+    StoredStatus, StrangerStatus, ThisCollector, Totals, WebApiStatus,
 };
 use serde_json::{Value, json};
 
@@ -160,6 +161,55 @@ fn server() -> ServerStatus {
     }
 }
 
+fn cluster() -> ClusterStatus {
+    ClusterStatus {
+        stream: "jims".into(),
+        state: "catching-up".into(),
+        nats: NatsStatus {
+            connected: true,
+            server: Some("192.0.2.9:4222".into()),
+        },
+        epoch: "00000000000000ab".into(),
+        applied: 100,
+        applied_at: Some(at()),
+        behind: 7,
+        lag_ms: 1_200,
+        policy_differs: true,
+        stored: Some(StoredStatus { at: at(), seq: 90 }),
+        catching_up: Some(CatchingUp { left: 7 }),
+        resynchronising: Some(Resynchronising { bytes: 10, of: 20 }),
+        members: vec![MemberStatus {
+            name: "hq".into(),
+            version: "0.1.0".into(),
+            roles: vec!["collector".into(), "server".into()],
+            state: "following".into(),
+            applied: 107,
+            behind: 0,
+            heard_s: 1,
+            alive: true,
+            started: at(),
+        }],
+        leases: vec![
+            LeaseStatus {
+                name: "clock".into(),
+                holder: Some("hq".into()),
+                since: Some(at()),
+                alive: true,
+            },
+            LeaseStatus::default(),
+        ],
+    }
+}
+
+/// A cluster that nobody has reached yet.
+fn unreached() -> ClusterStatus {
+    ClusterStatus {
+        stream: "jims".into(),
+        state: "connecting".into(),
+        ..ClusterStatus::default()
+    }
+}
+
 fn this_collector() -> ThisCollector {
     ThisCollector {
         name: "hq".into(),
@@ -218,7 +268,7 @@ fn full() -> Status {
                 since: None,
             },
         ],
-        cluster: Some(json!({})),
+        cluster: Some(cluster()),
     }
 }
 
@@ -243,7 +293,11 @@ fn empty() -> Status {
 
 #[test]
 fn status_is_as_its_schema_says() {
-    check_both_ways("status", &[value(full()), value(empty())]);
+    let begun = Status {
+        cluster: Some(unreached()),
+        ..empty()
+    };
+    check_both_ways("status", &[value(full()), value(empty()), value(begun)]);
 }
 
 #[test]
