@@ -1,8 +1,8 @@
 //! Lab tests: the `jims` binary against real peers.
 //!
 //! `tests/run` installs the peers, starts two Samba domain controllers, each of a forest of its own, fills them and sets
-//! `JIMS_LAB` to their folder; only then is this target built. The peers are Samba, rsyslog, `logger`, curl, impacket and
-//! a peer that impacket proves; everything binds loopback addresses in 127.77.0.0/16, and the tests run one at a time.
+//! `JIMS_LAB` to their folder; only then is this target built. The peers are Samba, rsyslog, NATS, `logger`, curl, impacket
+//! and a peer that impacket proves; everything binds loopback addresses in 127.77.0.0/16, and the tests run one at a time.
 
 #![expect(
     clippy::disallowed_methods,
@@ -12,6 +12,7 @@
 
 mod support;
 
+mod cluster;
 mod collectors;
 mod directory;
 mod directory_auth;

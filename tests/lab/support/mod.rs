@@ -63,6 +63,21 @@ pub(crate) fn wait_at_most<T>(
     }
 }
 
+/// The binary under test; `JIMS_BIN` names another, such as one that was built for release.
+fn binary() -> PathBuf {
+    let own = || env!("CARGO_BIN_EXE_jims").into();
+    std::env::var_os("JIMS_BIN").map_or_else(own, PathBuf::from)
+}
+
+/// Sends a signal by name.
+pub(crate) fn send_signal(pid: u32, name: &str) {
+    succeed(
+        Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(pid.to_string()),
+    );
+}
+
 /// Runs a command and returns what it printed; it must succeed.
 #[track_caller]
 pub(crate) fn succeed(command: &mut Command) -> String {
@@ -221,7 +236,7 @@ networks = ["10.0.0.0/8"]
 
     /// The binary with this site's configuration.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_jims"));
+        let mut command = Command::new(binary());
         command
             .arg("--config")
             .arg(self.path("jims.toml"))
@@ -262,7 +277,7 @@ networks = ["10.0.0.0/8"]
     }
 
     #[track_caller]
-    fn assert_running(&mut self) {
+    pub(crate) fn assert_running(&mut self) {
         let child = self.child.as_mut().expect("jims was started");
         if let Some(status) = child.try_wait().expect("status") {
             panic!("jims ended with {status}: {}", self.log());
@@ -297,11 +312,7 @@ networks = ["10.0.0.0/8"]
 
     /// Sends a signal by name.
     pub(crate) fn signal(&self, name: &str) {
-        succeed(
-            Command::new("kill")
-                .arg(format!("-{name}"))
-                .arg(self.pid().to_string()),
-        );
+        send_signal(self.pid(), name);
     }
 
     /// Ends the process by SIGTERM; it must end well.
