@@ -135,6 +135,11 @@ impl Roster {
                 };
                 self.members.insert(seen.value.name.clone(), seen);
             }
+        } else if key.starts_with(LEASE) && value.is_none() {
+            let mut leases = self.leases.iter_mut();
+            if let Some((_, seen)) = leases.find(|(name, _)| lease_key(name) == key) {
+                (seen.value.holder, seen.revision) = (String::new(), revision);
+            }
         } else if key.starts_with(LEASE) {
             let value = value.and_then(|value| serde_json::from_slice::<LeaseValue>(value).ok());
             if let Some(value) = value.filter(|value| lease_key(&value.lease) == key) {
@@ -253,6 +258,8 @@ mod tests {
         assert_eq!(stopped.free("dc1", at(8)), Some(5), "it stopped in order");
         let nobody = note(lease("dc1", "", 0), 7, 8);
         assert_eq!(nobody.free("dc1", at(8)), Some(7));
+        roster.note(&lease_key("dc1"), None, 9, at(8));
+        assert_eq!(roster.free("dc1", at(8)), Some(9), "an operator deleted it");
     }
 
     #[test]

@@ -321,10 +321,18 @@ impl Member {
         let (name, replicas) = (&config.stream, config.replicas);
         let logoff_time = Duration::from_millis(self.shared.own_policy.load().logoff_ms());
         let keep = (replicas, tables::kept_for(logoff_time));
+        let (subject, members) = (subject(name), super::bucket(name));
+        let tables = format!("{name}_tables");
+        // At once: while NATS elects leaders, each of them may take as long as it may.
+        let (stream, bucket, objects) = tokio::try_join!(
+            nats.stream(name, &subject, keep),
+            nats.bucket(&members, replicas),
+            nats.objects(&tables, replicas),
+        )?;
         Ok(Stores {
-            stream: nats.stream(name, &subject(name), keep).await?,
-            bucket: nats.bucket(&super::bucket(name), replicas).await?,
-            objects: nats.objects(&format!("{name}_tables"), replicas).await?,
+            stream,
+            bucket,
+            objects,
         })
     }
 

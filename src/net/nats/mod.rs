@@ -32,8 +32,11 @@ pub use self::stream::{Following, Message, Publishing, Stream, StreamFacts};
 /// How long connecting to one server may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long NATS may take for an answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long NATS may take for an answer: while it has no leader there comes none, and asking again is what helps.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long it may take to store what is published.
+const STORED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often a quiet connection is looked at: a dead one is noticed after twice this.
 const PING_EVERY: Duration = Duration::from_secs(2);
@@ -162,7 +165,7 @@ impl Nats {
             .map_err(|error| refused_connection(&error))?;
         let context = jetstream::context::ContextBuilder::new()
             .timeout(ANSWER_WITHIN)
-            .ack_timeout(ANSWER_WITHIN)
+            .ack_timeout(STORED_WITHIN)
             .max_ack_inflight(MAX_UNANSWERED)
             .build(client);
         Ok(Self { context, lost })
