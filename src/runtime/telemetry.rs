@@ -128,11 +128,18 @@ impl Telemetry {
 /// # Errors
 /// Says which part is not understood.
 pub fn parse(level: &str) -> Result<EnvFilter, TelemetryError> {
-    EnvFilter::try_new(level).map_err(|error| TelemetryError::Level {
+    let refused = |error: tracing_subscriber::filter::ParseError| TelemetryError::Level {
         level: level.to_owned(),
         reason: error.to_string(),
-    })
+    };
+    // By itself, so that what is refused is what was written.
+    EnvFilter::try_new(level).map_err(refused)?;
+    EnvFilter::try_new(format!("{QUIET},{level}")).map_err(refused)
 }
+
+/// Libraries whose words count only if a level names them: each of their tries to connect is a line, and what comes of it is
+/// told by whoever uses them.
+const QUIET: &str = "async_nats=off";
 
 /// Libraries that write keys and passwords into their spans and events, and at the level of errors whole messages of an
 /// ordinary refusal. Whatever they have to say comes back as an error value.
@@ -248,6 +255,20 @@ mod tests {
             if level == "trace" {
                 assert_eq!(text, "<4>jims::runtime::telemetry::tests: ours\n");
             }
+        }
+    }
+
+    #[test]
+    fn a_library_that_repeats_itself_is_heard_only_if_asked() {
+        for (level, heard) in [("trace", false), ("warn,async_nats=info", true)] {
+            let buffer = Buffer::default();
+            let layer = tracing_subscriber::fmt::layer().with_writer(buffer.clone());
+            let filter = parse(level).expect("directives");
+            let subscriber = tracing_subscriber::registry().with(filter).with(layer);
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::info!(target: "async_nats", "again");
+            });
+            assert_eq!(!buffer.0.lock().is_empty(), heard, "{level}");
         }
     }
 
