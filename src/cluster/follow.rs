@@ -18,6 +18,11 @@ pub(super) enum FollowError {
     /// A message cannot be understood.
     #[error(transparent)]
     Shape(#[from] ShapeError),
+    /// The stream lost its end, and what came after it has the numbers of what was lost.
+    #[error(
+        "message {0} of the stream is not the one that this table holds: the stream lost its end"
+    )]
+    Rewritten(u64),
     /// The table takes nothing more.
     #[error("the table takes no more: jims is stopping")]
     Stopping,
@@ -53,7 +58,13 @@ pub(super) struct Follower {
 impl Follower {
     /// Takes the next message and has it applied.
     pub(super) async fn take(&mut self, message: Message) -> Result<(), FollowError> {
-        let taken = self.order.take(message.seq, &message.payload)?;
+        if !self
+            .order
+            .is_as_applied(message.seq, message.at, &message.payload)
+        {
+            return Err(FollowError::Rewritten(message.seq));
+        }
+        let taken = self.order.take(message.seq, message.at, &message.payload)?;
         let waits = taken
             .author
             .as_ref()

@@ -83,6 +83,8 @@ struct Member {
     says: mpsc::Sender<Say>,
     /// The rest of taking part runs.
     begun: bool,
+    /// The table holds what the stream lost.
+    rewritten: bool,
     tasks: Tasks,
     /// Cancelled when all that was asked for is published.
     published: CancellationToken,
@@ -188,6 +190,7 @@ impl Cluster {
             published,
             stop,
             begun: false,
+            rewritten: false,
         };
         tasks.spawn_vital("cluster", member.run());
         Self(shared)
@@ -251,7 +254,10 @@ impl Member {
             };
             match broken {
                 Broken::Follow(FollowError::Stopping) => return,
-                broken => self.tell(&broken),
+                broken => {
+                    self.rewritten |= matches!(broken, Broken::Follow(FollowError::Rewritten(_)));
+                    self.tell(&broken);
+                }
             }
             tokio::time::sleep(backoff.next_pause()).await;
         }
@@ -283,7 +289,7 @@ impl Member {
                 "if the stream was restored from a backup, delete it and restart all members: the tables fill from their sources".into()
             }
             Broken::Follow(FollowError::Shape(_)) => "update jims on this machine".into(),
-            Broken::Follow(FollowError::Stopping) | Broken::Stalled | Broken::AnotherStream => {
+            Broken::Follow(FollowError::Stopping | FollowError::Rewritten(_)) | Broken::Stalled | Broken::AnotherStream => {
                 String::new()
             }
         };
@@ -352,8 +358,9 @@ impl Member {
         let facts = stores.stream.facts().await?;
         let epoch = epoch_of(&self.parts.config.stream, &facts);
         let is_own = self.parts.reader.read().epoch() == epoch;
-        let reaches = self.follower.order.from() >= facts.first;
-        if !is_own || !reaches {
+        let reaches = self.follower.order.needs() >= facts.first;
+        let is_behind = self.follower.order.applied() > facts.last;
+        if !is_own || !reaches || is_behind || std::mem::take(&mut self.rewritten) {
             self.start_over(stores, (epoch, facts.first)).await?;
         }
         let applied = self.follower.order.applied();
@@ -361,7 +368,7 @@ impl Member {
             let last = facts.last;
             return Err(Broken::Behind { last, applied });
         }
-        let from = self.follower.order.from();
+        let from = self.follower.order.from().max(facts.first);
         let mut following = stores.stream.follow(from).await?;
         self.catch_up(stores, &mut following, (from, facts)).await?;
         backoff.reset();

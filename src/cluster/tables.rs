@@ -103,7 +103,7 @@ pub(super) async fn fetch(
         };
         let _left = std::fs::remove_file(&file);
         let core = core?;
-        if core.epoch() == epoch && Order::of(&core).from() >= first {
+        if core.epoch() == epoch && Order::of(&core).needs() >= first {
             return Ok(core);
         }
     }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::shape::{self, Body, Frame, PolicyShape, ShapeError};
 use crate::identity::Core;
 use crate::identity::state::State;
+use crate::identity::time::UtcMillis;
 
 /// Where the stream's position is kept.
 const POSITION: &str = "cluster/stream";
@@ -45,6 +46,8 @@ struct Position {
     applied: u64,
     /// Where whoever goes on has to begin, to have all pieces of what is not complete.
     from: u64,
+    /// Which message that was: a stream that lost its end may give its number to another.
+    digest: u64,
 }
 
 /// What was said before and still counts.
@@ -156,6 +159,7 @@ impl Order {
         let position = Position {
             applied: seq,
             from: seq + 1,
+            digest: 0,
         };
         (POSITION.into(), pack(&position))
     }
@@ -173,10 +177,22 @@ impl Order {
         position.unwrap_or_default().applied
     }
 
-    /// Where following begins: what is not behind [`Order::applied`] is only looked at.
+    /// Where following begins: what is not behind [`Order::applied`] is only looked at, and the last of it is compared.
     #[must_use]
     pub fn from(&self) -> u64 {
+        self.position.from.min(self.position.applied).max(1)
+    }
+
+    /// The first message that is needed to go on.
+    #[must_use]
+    pub fn needs(&self) -> u64 {
         self.position.from.max(1)
+    }
+
+    /// Whether a message is the one that was applied at its place, as far as that is known.
+    #[must_use]
+    pub fn is_as_applied(&self, seq: u64, at: UtcMillis, payload: &Bytes) -> bool {
+        seq != self.position.applied || digest(at, payload) == self.position.digest
     }
 
     /// The policy that all obey, if one was published.
@@ -195,7 +211,8 @@ impl Order {
     ///
     /// # Errors
     /// A newer jims wrote it: it counts, and we do not know for what.
-    pub fn take(&mut self, seq: u64, payload: &Bytes) -> Result<Taken, ShapeError> {
+    pub fn take(&mut self, seq: u64, at: UtcMillis, payload: &Bytes) -> Result<Taken, ShapeError> {
+        let mark = digest(at, payload);
         let frame = match Frame::decode(payload) {
             Ok(frame) => frame,
             Err(newer @ ShapeError::Newer { .. }) => return Err(newer),
@@ -204,7 +221,7 @@ impl Order {
                     seq,
                     "a message of the stream counts for nothing: {malformed}"
                 );
-                return Ok(self.nothing(seq));
+                return Ok(self.nothing(seq, mark));
             }
         };
         if seq <= self.position.applied {
@@ -226,7 +243,7 @@ impl Order {
         if refused.is_some() {
             return Ok(Taken {
                 author: Some(author),
-                ..self.nothing(seq)
+                ..self.nothing(seq, mark)
             });
         }
         let content = self.gather(seq, &frame);
@@ -241,7 +258,7 @@ impl Order {
         if let Some(content) = content {
             bodies = self.parts(seq, &content, &mut keep)?;
         }
-        keep.push(self.move_to(seq));
+        keep.push(self.move_to(seq, mark));
         Ok(Taken {
             author: Some(author),
             bodies,
@@ -249,21 +266,22 @@ impl Order {
         })
     }
 
-    fn nothing(&mut self, seq: u64) -> Taken {
+    fn nothing(&mut self, seq: u64, digest: u64) -> Taken {
         if seq <= self.position.applied {
             return Taken::default();
         }
         Taken {
-            keep: vec![self.move_to(seq)],
+            keep: vec![self.move_to(seq, digest)],
             ..Taken::default()
         }
     }
 
-    fn move_to(&mut self, seq: u64) -> (CompactString, Box<[u8]>) {
+    fn move_to(&mut self, seq: u64, digest: u64) -> (CompactString, Box<[u8]>) {
         let oldest = self.partial.values().map(|partial| partial.seq).min();
         self.position = Position {
             applied: seq,
             from: oldest.unwrap_or(seq + 1),
+            digest,
         };
         (POSITION.into(), pack(&self.position))
     }
@@ -338,6 +356,14 @@ impl Order {
         let whole = self.partial.remove(&frame.member)?;
         Some(whole.pieces.concat().into())
     }
+}
+
+/// What tells a message from any other that may come to its place.
+fn digest(at: UtcMillis, payload: &Bytes) -> u64 {
+    let mut hash = crc32fast::Hasher::new();
+    hash.update(&at.0.to_be_bytes());
+    hash.update(payload);
+    u64::from(hash.finalize())
 }
 
 /// Whether a message counts, by its number alone.

@@ -11,6 +11,9 @@ use crate::identity::name::Name;
 use crate::identity::policy::Policy;
 use crate::identity::view::Epoch;
 
+/// When all of it was said.
+const AT: UtcMillis = UtcMillis(1_800_000_000_000);
+
 fn part(what: &str, fence: Option<(&str, u64)>) -> Part {
     let name = Name::new(what).expect("a name");
     let batch = crate::identity::Batch::LogOff(LogOffTarget::User { name, domain: None });
@@ -53,7 +56,7 @@ fn core() -> Core {
 
 /// Takes a message, keeps what is to be kept, and tells what counted.
 fn take(order: &mut Order, core: &mut Core, seq: u64, message: &Bytes) -> Vec<String> {
-    let taken = order.take(seq, message).expect("not newer");
+    let taken = order.take(seq, AT, message).expect("not newer");
     for (key, value) in taken.keep {
         core.keep(key, value);
     }
@@ -85,7 +88,7 @@ fn a_holder_that_lost_its_lease_does_not_count() {
     assert_eq!(take(2, &new[0]), ["2"]);
     assert_eq!(take(3, &old[1]), ["fenced"]);
     let order = Order::of(&core);
-    assert_eq!((order.applied(), order.from()), (3, 4));
+    assert_eq!((order.applied(), order.from()), (3, 3));
     assert_eq!(order.fences, [("dc1".to_owned(), 8)].into());
     assert_eq!(order.life("a"), Life { life: 1, number: 2 });
 }
@@ -113,8 +116,12 @@ fn what_is_no_message_moves_only_the_position() {
     assert_eq!(take(&mut order, &mut core, 1, &none), [""; 0]);
     assert_eq!(Order::of(&core).applied(), 1);
     let newer = Bytes::from_static(b"JIMS\xff");
-    assert!(order.take(2, &newer).is_err());
+    assert!(order.take(2, AT, &newer).is_err());
     assert_eq!(order.applied(), 1);
+    assert!(order.is_as_applied(1, AT, &none));
+    assert!(!order.is_as_applied(1, AT, &newer));
+    assert!(order.is_as_applied(2, AT, &newer), "nothing is known of it");
+    assert_eq!(order.from(), 1, "the last is compared");
 }
 
 /// Two members that publish through a stream that loses and repeats messages, as a publisher does: all again from the first
@@ -140,7 +147,7 @@ fn publish(losses: &[(bool, bool, bool)], piece: usize) -> Vec<Bytes> {
                 for _ in 0..times {
                     stream.push(message.clone());
                     let seq = stream.len() as u64;
-                    let taken = order.take(seq, &message).expect("not newer");
+                    let taken = order.take(seq, AT, &message).expect("not newer");
                     let author = taken.author.expect("a message of a member");
                     if author.refused.is_none() {
                         heard[member] = author.number;
@@ -182,7 +189,7 @@ proptest! {
                 prop_assert_eq!(order.applied(), seq as u64 - 1);
                 for again in order.from()..seq as u64 {
                     let message = &stream[again as usize - 1];
-                    prop_assert_eq!(order.take(again, message), Ok(Taken::default()));
+                    prop_assert_eq!(order.take(again, AT, message), Ok(Taken::default()));
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
 use async_nats::jetstream::context::PublishAckFuture;
@@ -192,7 +193,12 @@ impl Stream {
         match self.stream.get_raw_message(seq).await {
             Ok(_) => Ok(true),
             Err(error) => match error.kind() {
-                RawMessageErrorKind::JetStream(_) => Ok(false),
+                // Any other refusal (no leader at this moment) says nothing of the message.
+                RawMessageErrorKind::JetStream(error)
+                    if error.error_code() == ErrorCode::NO_MESSAGE_FOUND =>
+                {
+                    Ok(false)
+                }
                 _ => Err(NatsError::refused("asking for a message", error)),
             },
         }
