@@ -127,6 +127,23 @@ impl<T> Arena<T> {
         self.places.reserve(more);
     }
 
+    /// So many places without values, to be filled with [`Arena::fill`].
+    pub(super) fn with_room(places: usize) -> Self {
+        let mut arena = Self::default();
+        arena.places.resize_with(places, || None);
+        arena
+    }
+
+    /// Puts values back to their places, in any order and on any threads: `fill` gets all places. It does not count as a
+    /// change.
+    pub(super) fn fill<R>(&mut self, fill: impl FnOnce(&mut [Option<T>]) -> R) -> R {
+        let filled = fill(&mut self.places);
+        let free = (0u32..).zip(&self.places);
+        let free = free.filter(|(_, value)| value.is_none());
+        self.free = free.map(|(place, _)| Reverse(place)).collect();
+        filled
+    }
+
     /// Puts a value back to its place; places rise from call to call. It does not count as a change.
     pub(super) fn restore(&mut self, place: u32, value: T) -> Id<T> {
         let free = self.places.len()..place as usize;
@@ -203,14 +220,6 @@ impl<T> Arena<T> {
         self.contains(id).then_some(id)
     }
 
-    /// Which places have a value, for a thread that may not see the values.
-    pub(super) fn taken(&self) -> Taken<T> {
-        Taken(
-            self.places.iter().map(Option::is_some).collect(),
-            PhantomData,
-        )
-    }
-
     /// How many values there are.
     pub(super) fn len(&self) -> usize {
         self.places.len() - self.free.len()
@@ -248,18 +257,6 @@ impl<T> Arena<T> {
     /// The ids of all values, for loops that change the arena.
     pub(super) fn ids(&self) -> Vec<Id<T>> {
         self.iter().map(|(id, _)| id).collect()
-    }
-}
-
-/// Which places of an arena have a value.
-#[derive(Debug)]
-pub(super) struct Taken<T>(Vec<bool>, PhantomData<fn() -> T>);
-
-impl<T> Taken<T> {
-    /// As [`Arena::at`].
-    pub(super) fn at(&self, place: u32) -> Option<Id<T>> {
-        let is_taken = self.0.get(place as usize).copied().unwrap_or(false);
-        is_taken.then_some(Id(place, PhantomData))
     }
 }
 

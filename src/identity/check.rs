@@ -85,7 +85,8 @@ impl Core {
         if let Some(due) = due {
             assert!(self.deadlines.sessions.contains(&(due, id, kind)));
             let up = self.comes_up(id, kind);
-            let in_time = up.is_some_and(|up| due <= up) || self.deadline(id, kind) == Some(NEVER);
+            let in_time = up.is_some_and(|up| due <= up)
+                || self.deadline(&self.table.arena[id], kind) == Some(NEVER);
             assert!(
                 in_time || self.deadlines.review.is_some(),
                 "no place is later than the end"

@@ -206,9 +206,10 @@ impl Core {
     /// When something is to be done about the session in a slot: it is doubted, or ends. Of one that does not end by the
     /// clock, when to look again.
     pub(super) fn comes_up(&self, id: Id<Entry>, kind: SubjectKind) -> Option<UtcMillis> {
-        let deadline = self.deadline(id, kind)?;
+        let entry = &self.table.arena[id];
+        let deadline = self.deadline(entry, kind)?;
         if deadline == NEVER {
-            return self.next_look(id, kind);
+            return self.next_look(entry, kind);
         }
         if self.is_to_be_doubted(id, kind) {
             return Some(deadline);

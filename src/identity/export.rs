@@ -1,15 +1,10 @@
 //! To [`State`] and back.
 
-use std::net::IpAddr;
-use std::sync::{Arc, mpsc};
-use std::thread;
-use std::vec::IntoIter;
+use std::sync::Arc;
 
 use compact_str::CompactString;
-use parking_lot::Mutex;
 
-use super::arena::{Id, Taken};
-use super::conflict::{self, FactKind};
+use super::arena::{Arena, Id};
 use super::core::Core;
 use super::deadline::Clock;
 use super::domain::Domains;
@@ -20,25 +15,17 @@ use super::name::{Name, NameKey};
 use super::objects::{Object, foreign_name};
 use super::outcome::Outcome;
 use super::policy::{Filter, Policy};
-use super::session::{Extra, Fact, MAX_FACTS_OF_ALL, Slot};
+use super::restore::both;
+use super::session::{Fact, Slot};
 use super::spans::Spans;
 use super::state::{
     AddressState, Contradiction, FactState, MAX_PLACE, ObjectState, ReadingState, SlotState, State,
     SubjectState,
 };
-use super::subject::{Subject, SubjectKind};
-use super::table::{Entry, TOMBSTONE};
+use super::subject::Subject;
+use super::table::{Entry, Table};
 use super::time::UtcMillis;
-use super::view::{Epoch, Seq};
-
-/// Entries that are made at once, so that threads meet rarely.
-const PIECE: usize = 1024;
-
-/// Pieces that may be made ahead.
-const MADE_AHEAD: usize = 4;
-
-/// A piece of the table.
-type Made = Result<Vec<(u32, Entry)>, Contradiction>;
+use super::view::Epoch;
 
 impl Core {
     /// The core as plain data, in one piece. What is kept on disk follows [`Core::take_changes`] instead.
@@ -108,10 +95,16 @@ impl Core {
         for name in &state.producers {
             core.producers.number(&Arc::from(name.as_str()));
         }
-        core.restore_subjects(&state.subjects);
-        core.restore_objects(state.objects, &state.subjects)?;
+        let places = state.addresses.last();
+        let places = places.map_or(0, |(last, _)| *last as usize + 1);
+        let index = || Table::index(&state.addresses);
+        let (index, room) = both(index, || {
+            core.restore_subjects(&state.subjects);
+            core.restore_objects(state.objects, &state.subjects)?;
+            Ok(Arena::with_room(places))
+        });
         core.restore_readings(state.readings);
-        core.restore_addresses(state.addresses, state.producers.len())?;
+        core.restore_addresses(Table::restore(room?, index?), state.addresses)?;
         for id in core.subjects.arena.ids() {
             core.subjects.arena.quietly(id).excluded = core.is_excluded(id);
         }
@@ -214,93 +207,6 @@ impl Core {
         }
         Ok(())
     }
-
-    fn restore_addresses(
-        &mut self,
-        states: Vec<(u32, AddressState)>,
-        producers: usize,
-    ) -> Result<(), Contradiction> {
-        self.table.reserve(states.len());
-        let mut orders = Orders::default();
-        let making = Making {
-            subjects: self.subjects.arena.taken(),
-            producers,
-            last: self.journal.last(),
-        };
-        // One thread makes entries and this one puts them in their places: of a million sessions a third of the time.
-        let states = Mutex::new(states.into_iter());
-        thread::scope(|scope| {
-            let (to, made) = mpsc::sync_channel(MADE_AHEAD);
-            let maker = thread::Builder::new().name("making the table".to_owned());
-            let pieces = || std::iter::from_fn(|| making.next(&states));
-            // An error says that what came before contradicts itself.
-            let make = move || drop(pieces().try_for_each(|piece| to.send(piece)));
-            // Without another thread all pieces are left for this one.
-            let _started = maker.spawn_scoped(scope, make);
-            for piece in made.into_iter().chain(pieces()) {
-                for (place, entry) in piece? {
-                    self.restore_address(place, entry, &mut orders)?;
-                }
-            }
-            Ok(())
-        })?;
-        self.journal.restore_keys(orders.journal);
-        self.feed.restore_addresses(orders.feed);
-        self.deadlines.sessions = orders.sessions.into_iter().collect();
-        self.deadlines.tombstones = orders.tombstones.into_iter().collect();
-        self.deadlines.doubts = orders.doubts.into_iter().collect();
-        Ok(())
-    }
-
-    fn restore_address(
-        &mut self,
-        place: u32,
-        entry: Entry,
-        orders: &mut Orders,
-    ) -> Result<(), Contradiction> {
-        if self.table.find(entry.address).is_some() {
-            return Err(Contradiction {
-                what: "an address occurs twice",
-            });
-        }
-        let (address, told, doubted_since) = (entry.address, entry.told, entry.doubted_since);
-        let id = self.table.restore(place, entry);
-        let doubt = doubted_since.map(|since| (since, address));
-        orders.doubts.extend(doubt);
-        if told > Seq(0) {
-            orders.feed.push((told, id));
-        }
-        self.index_address(id, orders);
-        Ok(())
-    }
-
-    /// Puts a restored address into everything that refers to it.
-    fn index_address(&mut self, id: Id<Entry>, orders: &mut Orders) {
-        let entry = &self.table.arena[id];
-        let (changed, empty_since) = (entry.changed, entry.empty_since);
-        let holders = [entry.user.subject(), entry.device.subject()];
-        let facts = entry.user.facts().iter().chain(entry.device.facts());
-        for subject in facts.filter_map(|fact| fact.subject) {
-            self.subjects.arena.quietly(subject).places.insert(id);
-        }
-        if changed > Seq(0) {
-            orders.journal.push((changed, id));
-            self.tombstones += usize::from(empty_since.is_some());
-        }
-        if let Some(since) = empty_since {
-            let ends = since.after(TOMBSTONE);
-            orders.tombstones.push((ends, id));
-        }
-        for (kind, holder) in [SubjectKind::User, SubjectKind::Device]
-            .into_iter()
-            .zip(holders)
-        {
-            self.moved(kind, None, holder);
-            let due = self.next_look(id, kind);
-            *self.table.arena.quietly(id).due_mut(kind) = due;
-            orders.sessions.extend(due.map(|due| (due, id, kind)));
-        }
-    }
 }
 
 /// What a restart takes for the policy of then, which is not saved: directories and domains that are still configured are
@@ -320,107 +226,6 @@ fn policy_of_then(policy: &Policy, feed: bool) -> Policy {
             ..Filter::default()
         },
         ..Policy::default()
-    }
-}
-
-/// Where restored addresses stand in each order. A tree made of all keys at once costs a fraction of one that they are put
-/// into one by one, in random order: at a million sessions a second less.
-#[derive(Default)]
-struct Orders {
-    journal: Vec<(Seq, Id<Entry>)>,
-    feed: Vec<(Seq, Id<Entry>)>,
-    sessions: Vec<(UtcMillis, Id<Entry>, SubjectKind)>,
-    tombstones: Vec<(UtcMillis, Id<Entry>)>,
-    doubts: Vec<(UtcMillis, IpAddr)>,
-}
-
-/// What an entry is made of beside its state.
-struct Making {
-    /// Whom facts may speak of.
-    subjects: Taken<Subject>,
-    /// How many producers there are.
-    producers: usize,
-    /// The last change.
-    last: Seq,
-}
-
-impl Making {
-    /// Makes the next entries; `None`: there are no more.
-    fn next(&self, states: &Mutex<IntoIter<(u32, AddressState)>>) -> Option<Made> {
-        let piece: Vec<_> = states.lock().by_ref().take(PIECE).collect();
-        let made = |(place, state)| Ok((place, self.entry(state)?));
-        (!piece.is_empty()).then(|| piece.into_iter().map(made).collect())
-    }
-
-    fn entry(&self, state: AddressState) -> Result<Entry, Contradiction> {
-        if state.changed > self.last {
-            return Err(Contradiction {
-                what: "a change after the last one",
-            });
-        }
-        let entry = Entry {
-            changed: state.changed,
-            told: state.told,
-            empty_since: state.empty_since,
-            reports_user: state.reports_user,
-            user_ended_at: state.user_ended_at,
-            doubted_since: state.doubted_since,
-            last_ended: state.last_ended,
-            user: self.slot(state.user)?,
-            device: self.slot(state.device)?,
-            ..Entry::new(state.address)
-        };
-        if entry.has_session() == entry.empty_since.is_some() {
-            return Err(Contradiction {
-                what: "an address that ended and has a session",
-            });
-        }
-        if entry.doubted_since.is_some() && entry.user.hold().is_none() {
-            return Err(Contradiction {
-                what: "a doubt about nobody",
-            });
-        }
-        Ok(entry)
-    }
-
-    fn slot(&self, state: SlotState) -> Result<Slot, Contradiction> {
-        let mut facts = Vec::with_capacity(state.facts.len().min(MAX_FACTS_OF_ALL));
-        if state.facts.len() > MAX_FACTS_OF_ALL {
-            return Err(Contradiction {
-                what: "too many facts",
-            });
-        }
-        for fact in state.facts {
-            let anonymous = matches!(fact.kind, FactKind::AllLeft | FactKind::Closed);
-            let subject = fact.subject.and_then(|place| self.subjects.at(place));
-            if anonymous == subject.is_some() || usize::from(fact.producer) >= self.producers {
-                return Err(Contradiction {
-                    what: "a fact about nobody, or by nobody",
-                });
-            }
-            let extra = (fact.groups.is_some() || fact.logon.is_some()).then(|| {
-                let groups = fact
-                    .groups
-                    .map(|(at, groups)| (at, groups.into_boxed_slice()));
-                let logon = fact.logon;
-                Box::new(Extra { groups, logon })
-            });
-            facts.push(Fact {
-                at: fact.at,
-                received_at: fact.received_at,
-                record: fact.record,
-                subject,
-                producer: fact.producer,
-                kind: fact.kind,
-                extra,
-            });
-        }
-        if !facts.is_sorted_by_key(|fact| (fact.at, conflict::rank(fact.kind))) {
-            return Err(Contradiction {
-                what: "facts out of order",
-            });
-        }
-        Ok(Slot::restore(facts, state.since))
     }
 }
 
@@ -471,8 +276,6 @@ fn slot(slot: &Slot) -> SlotState {
 }
 
 fn fact(fact: &Fact) -> FactState {
-    let extra = fact.extra.as_deref();
-    let groups = extra.and_then(|extra| extra.groups.as_ref());
     FactState {
         kind: fact.kind,
         at: fact.at,
@@ -480,8 +283,7 @@ fn fact(fact: &Fact) -> FactState {
         record: fact.record.clone(),
         producer: fact.producer,
         subject: fact.subject.map(Id::number),
-        groups: groups.map(|(at, groups)| (*at, groups.to_vec())),
-        logon: extra.and_then(|extra| extra.logon.clone()),
+        extra: fact.extra.clone().filter(|extra| !extra.is_empty()),
     }
 }
 

@@ -51,10 +51,10 @@ impl Core {
         self.domains.facts.retain(|domain, _| {
             kept.iter().any(|(_, kept)| kept == domain) || told.contains(domain)
         });
-        self.policy = policy;
+        let then = std::mem::replace(&mut self.policy, policy);
         self.keep_feed();
         self.rebuild_domains(now, outcomes);
-        self.refilter_addresses(now, outcomes);
+        self.refilter_addresses(&then, now, outcomes);
         self.refilter_subjects(now, outcomes);
         self.review_doubts(now);
     }
@@ -184,9 +184,13 @@ impl Core {
         }
     }
 
-    fn refilter_addresses(&mut self, now: UtcMillis, outcomes: &mut Vec<Outcome>) {
-        // Every place is looked at here.
-        self.deadlines.review = None;
+    fn refilter_addresses(&mut self, then: &Policy, now: UtcMillis, outcomes: &mut Vec<Outcome>) {
+        let times = |policy: &Policy| (policy.logoff_time, policy.grace);
+        let reschedules = times(then) != times(&self.policy);
+        if reschedules {
+            // Every place is looked at here.
+            self.deadlines.review = None;
+        }
         let source = self.own_name.clone();
         for id in self.table.arena.ids() {
             let entry = &self.table.arena[id];
@@ -205,8 +209,10 @@ impl Core {
             if entry.user.hold().is_some() && entry.reports_user == shared {
                 self.touch(id, now);
             }
-            self.schedule(id, SubjectKind::User);
-            self.schedule(id, SubjectKind::Device);
+            if reschedules {
+                self.schedule(id, SubjectKind::User);
+                self.schedule(id, SubjectKind::Device);
+            }
         }
     }
 

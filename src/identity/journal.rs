@@ -47,8 +47,8 @@ impl Journal {
     }
 
     /// Puts back all exported keys.
-    pub(super) fn restore_keys(&mut self, keys: Vec<(Seq, Id<Entry>)>) {
-        self.order = keys.into_iter().collect();
+    pub(super) fn restore_keys(&mut self, keys: BTreeMap<Seq, Id<Entry>>) {
+        self.order = keys;
     }
 
     /// Moves a key to the end; `before` is where it stood.

@@ -77,6 +77,7 @@ pub mod policy;
 pub mod probe;
 mod producer;
 mod read;
+mod restore;
 mod session;
 mod settle;
 mod spans;

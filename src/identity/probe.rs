@@ -197,7 +197,7 @@ impl Core {
         let Some(since) = entry.doubted_since else {
             return;
         };
-        let ends = self.support_ends(id, SubjectKind::User);
+        let ends = self.support_ends(entry, SubjectKind::User);
         let goes_on = ends.is_some_and(|ends| ends <= now) && self.can_be_asked(entry);
         if !goes_on {
             let address = entry.address;
@@ -214,7 +214,7 @@ impl Core {
         for address in doubted {
             if let Some(id) = self.table.find(address) {
                 self.end_doubt(id, now);
-                if let Some(look) = self.next_look(id, SubjectKind::User) {
+                if let Some(look) = self.next_look(&self.table.arena[id], SubjectKind::User) {
                     self.reschedule(id, SubjectKind::User, look);
                 }
             }

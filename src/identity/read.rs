@@ -72,8 +72,8 @@ impl Core {
             address: entry.address,
             changed: entry.changed,
             shared: self.policy.shared_addresses.contains(entry.address),
-            user: self.user_session(id, entry),
-            device: self.device_session(id, entry),
+            user: self.user_session(entry),
+            device: self.device_session(entry),
             user_ended_at: entry.user_ended_at,
             last_ended: entry.last_ended.as_deref(),
         })
@@ -239,29 +239,29 @@ impl Core {
         addresses
     }
 
-    fn user_session(&self, id: Id<Entry>, entry: &Entry) -> Option<UserSession<'_>> {
-        let slot = &self.table.arena[id].user;
+    fn user_session<'a>(&'a self, entry: &'a Entry) -> Option<UserSession<'a>> {
+        let slot = &entry.user;
         let hold = slot.hold()?;
         Some(UserSession {
             user: self.user_view(hold.subject, asserted(slot)),
             since: hold.since,
             evidence: self.evidence_view(slot.last()?),
             deadline: self
-                .next_look(id, SubjectKind::User)
+                .next_look(entry, SubjectKind::User)
                 .unwrap_or(entry.user_due?),
             doubted_since: entry.doubted_since,
         })
     }
 
-    fn device_session(&self, id: Id<Entry>, entry: &Entry) -> Option<DeviceSession<'_>> {
-        let slot = &self.table.arena[id].device;
+    fn device_session<'a>(&'a self, entry: &'a Entry) -> Option<DeviceSession<'a>> {
+        let slot = &entry.device;
         let hold = slot.hold()?;
         Some(DeviceSession {
             device: self.device_view(hold.subject),
             since: hold.since,
             evidence: self.evidence_view(slot.last()?),
             deadline: self
-                .next_look(id, SubjectKind::Device)
+                .next_look(entry, SubjectKind::Device)
                 .unwrap_or(entry.device_due?),
         })
     }

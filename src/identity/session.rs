@@ -42,12 +42,20 @@ pub(super) struct Fact {
 
 /// What few facts carry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Extra {
+pub struct Extra {
     /// Groups that the source asserts, sorted, and when it did; they stay with the session through later evidence
     /// that asserts none.
-    pub(super) groups: Option<(UtcMillis, Box<[CompactString]>)>,
+    pub groups: Option<(UtcMillis, Box<[CompactString]>)>,
     /// The Windows logon.
-    pub(super) logon: Option<LogonId>,
+    pub logon: Option<LogonId>,
+}
+
+impl Extra {
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_none() && self.logon.is_none()
+    }
 }
 
 /// Who is in a slot.

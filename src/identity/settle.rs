@@ -333,7 +333,7 @@ impl Core {
     /// Puts a slot's session in the order of deadlines, no later than it ends. A place that is too early stays: it is put
     /// right when it comes up, and a renewal costs nothing.
     pub(super) fn schedule(&mut self, id: Id<Entry>, kind: SubjectKind) {
-        let wanted = self.next_look(id, kind);
+        let wanted = self.next_look(&self.table.arena[id], kind);
         let due = self.table.arena.quietly(id).due_mut(kind);
         let place = match (*due, wanted) {
             (Some(place), Some(wanted)) if place <= wanted => return,
@@ -359,11 +359,11 @@ impl Core {
     }
 
     /// When the session in a slot ends without new evidence; of a session in doubt without an answer.
-    pub(super) fn deadline(&self, id: Id<Entry>, kind: SubjectKind) -> Option<UtcMillis> {
-        if let (SubjectKind::User, Some(since)) = (kind, self.table.arena[id].doubted_since) {
+    pub(super) fn deadline(&self, entry: &Entry, kind: SubjectKind) -> Option<UtcMillis> {
+        if let (SubjectKind::User, Some(since)) = (kind, entry.doubted_since) {
             return Some(since.after(self.policy.grace));
         }
-        self.support_ends(id, kind)
+        self.support_ends(entry, kind)
     }
 
     /// Takes an address out, with what was kept of it.

@@ -9,12 +9,12 @@ use std::net::IpAddr;
 use compact_str::CompactString;
 
 use super::directory::{DirectoryObject, DomainFacts, ObjectId};
-use super::event::LogonId;
 use super::heard::{Hearer, LineId};
 use super::time::UtcMillis;
 use super::view::{Epoch, LastEnded, Seq};
 
 pub use super::conflict::FactKind;
+pub use super::session::Extra;
 pub use super::subject::SubjectKind;
 
 /// The highest place that is believed: far beyond what fits in memory as sessions.
@@ -176,7 +176,7 @@ pub struct SlotState {
     pub facts: Vec<FactState>,
 }
 
-/// A fact.
+/// A fact. It is as large as the one that the table makes of it, so that a list of them becomes the table's in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FactState {
     /// What it says.
@@ -191,10 +191,8 @@ pub struct FactState {
     pub producer: u16,
     /// Place among [`State::subjects`].
     pub subject: Option<u32>,
-    /// Asserted groups, and when.
-    pub groups: Option<(UtcMillis, Vec<CompactString>)>,
-    /// The Windows logon.
-    pub logon: Option<LogonId>,
+    /// What few facts carry; `None`: nothing.
+    pub extra: Option<Box<Extra>>,
 }
 
 /// Why a state is not one that a core exported.

@@ -61,6 +61,14 @@ pub(super) enum Places {
 }
 
 impl Places {
+    /// The set of these, each of which comes once.
+    pub(super) fn of(mut ids: impl ExactSizeIterator<Item = Id<Entry>>) -> Self {
+        match ids.len() {
+            0 | 1 => ids.next().map_or(Self::None, Self::One),
+            _ => Self::Many(Box::new(ids.collect())),
+        }
+    }
+
     pub(super) fn insert(&mut self, id: Id<Entry>) {
         match self {
             Self::None => *self = Self::One(id),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::arena::{Arena, Id};
 use super::session::Slot;
+use super::state::{AddressState, Contradiction};
 use super::subject::SubjectKind;
 use super::time::UtcMillis;
 use super::view::{LastEnded, Seq};
@@ -105,18 +106,24 @@ impl Table {
             .or_insert_with(|| self.arena.insert(Entry::new(address)))
     }
 
-    /// Makes room for so many more.
-    pub(super) fn reserve(&mut self, more: usize) {
-        self.arena.reserve(more);
-        self.by_address.reserve(more);
+    /// A table with these entries, of these addresses.
+    pub(super) fn restore(arena: Arena<Entry>, by_address: HashMap<IpAddr, Id<Entry>>) -> Self {
+        Self { arena, by_address }
     }
 
-    /// Puts an address back to its place.
-    pub(super) fn restore(&mut self, place: u32, entry: Entry) -> Id<Entry> {
-        let address = entry.address;
-        let id = self.arena.restore(place, entry);
-        self.by_address.insert(address, id);
-        id
+    /// The places of exported addresses.
+    pub(super) fn index(
+        addresses: &[(u32, AddressState)],
+    ) -> Result<HashMap<IpAddr, Id<Entry>>, Contradiction> {
+        let mut by_address = HashMap::with_capacity(addresses.len());
+        for (place, state) in addresses {
+            if by_address.insert(state.address, Id::of(*place)).is_some() {
+                return Err(Contradiction {
+                    what: "an address occurs twice",
+                });
+            }
+        }
+        Ok(by_address)
     }
 
     pub(super) fn remove(&mut self, id: Id<Entry>) -> Option<Entry> {

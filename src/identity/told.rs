@@ -48,19 +48,18 @@ pub(super) fn support_ends(
 
 impl Core {
     /// As [`support_ends`], of an address.
-    pub(super) fn support_ends(&self, id: Id<Entry>, kind: SubjectKind) -> Option<UtcMillis> {
-        let slot = self.table.arena[id].slot(kind);
-        support_ends(slot, &self.producers, self.policy.logoff_time)
+    pub(super) fn support_ends(&self, entry: &Entry, kind: SubjectKind) -> Option<UtcMillis> {
+        support_ends(entry.slot(kind), &self.producers, self.policy.logoff_time)
     }
 
     /// When a session is to be looked at next. A Collector may fall silent at any time, and then the logoff time runs
     /// from there: its sessions are looked at again then ([`super::deadline::Review`]).
-    pub(super) fn next_look(&self, id: Id<Entry>, kind: SubjectKind) -> Option<UtcMillis> {
-        let deadline = self.deadline(id, kind)?;
+    pub(super) fn next_look(&self, entry: &Entry, kind: SubjectKind) -> Option<UtcMillis> {
+        let deadline = self.deadline(entry, kind)?;
         if deadline < NEVER {
             return Some(deadline);
         }
-        let last = self.table.arena[id].slot(kind).last()?;
+        let last = entry.slot(kind).last()?;
         let heard = last.at.max(self.clock.now().unwrap_or(last.at));
         Some(heard.after(self.policy.logoff_time.max(JUMP)))
     }

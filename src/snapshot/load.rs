@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::segment::{self, Extent};
+use super::segment::{self, Care, Extent};
 use super::{Contents, SnapshotError, gather};
 
 /// What was found in a folder.
@@ -44,8 +44,18 @@ pub(super) struct Link {
 
 /// Reads the table of a folder.
 pub(super) fn load(folder: &Path) -> Result<Found, SnapshotError> {
+    match load_with(folder, Care::Little) {
+        // What is damaged may lie behind a table that counts.
+        Err(SnapshotError::Content { .. } | SnapshotError::Gap { .. }) => {
+            load_with(folder, Care::All)
+        }
+        done => done,
+    }
+}
+
+fn load_with(folder: &Path, care: Care) -> Result<Found, SnapshotError> {
     let numbers = segment::list(folder)?;
-    let (chain, dropped) = chain(folder, &numbers)?;
+    let (chain, dropped) = chain(folder, &numbers, care)?;
     let contents = if chain.is_empty() {
         None
     } else {
@@ -63,12 +73,16 @@ pub(super) fn load(folder: &Path) -> Result<Found, SnapshotError> {
 }
 
 /// The segments from the last fresh one that has a table, each going on where the table before ends.
-fn chain(folder: &Path, numbers: &[u64]) -> Result<(Vec<Link>, Dropped), SnapshotError> {
+fn chain(
+    folder: &Path,
+    numbers: &[u64],
+    care: Care,
+) -> Result<(Vec<Link>, Dropped), SnapshotError> {
     let mut chain: Vec<Link> = Vec::new();
     let mut dropped = Dropped::default();
     for &number in numbers {
         let path = segment::path(folder, number);
-        let extent = match segment::look(&path) {
+        let extent = match segment::look(&path, care) {
             Ok(extent) => extent,
             Err(SnapshotError::Begun) => continue,
             Err(error) => return Err(error),

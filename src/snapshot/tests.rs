@@ -160,6 +160,62 @@ fn rule_22_damage_is_never_half_a_table() {
 }
 
 #[test]
+fn rule_22_damage_before_a_whole_end_leaves_a_table_that_was() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut store = open(folder.path()).store;
+    for (place, name) in [(0, "ada"), (1, "bob"), (2, "cleo")] {
+        add(&mut store, vec![named(place, name)], Some(i64::from(place)));
+    }
+    drop(store);
+    let path = segment::path(folder.path(), 1);
+    let whole = fs::read(&path).expect("bytes");
+    assert_eq!(open(folder.path()).dropped.bytes, 0);
+    let mut seen = Vec::new();
+    for place in segment::HEADER_BYTES..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 0x40;
+        fs::write(&path, &damaged).expect("damaged");
+        let opened = open(folder.path());
+        assert!(opened.dropped.bytes > 0, "flipped at {place}");
+        seen.push(opened.contents.map(|contents| {
+            let names = names(&contents.state).len();
+            assert_eq!(contents.state.now, Some(UtcMillis(names as i64 - 1)));
+            names
+        }));
+    }
+    seen.dedup();
+    assert_eq!(seen, [None, Some(1), Some(2)]);
+}
+
+#[test]
+fn the_last_row_of_a_key_counts_wherever_it_stands() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut store = open(folder.path()).store;
+    let bookmark = |value: u8| Change::Bookmark("dc1".into(), Box::from([value]));
+    let mark = |seq: Option<u64>| Change::Mark(UtcMillis(5), seq.map(Seq));
+    let first = vec![named(0, "ada"), bookmark(1), mark(Some(1)), named(0, "bob")];
+    add(&mut store, first, Some(1));
+    let second = vec![
+        bookmark(2),
+        mark(None),
+        Change::Subject(1, None),
+        bookmark(3),
+    ];
+    add(&mut store, second, Some(2));
+    add(&mut store, vec![named(1, "cleo")], Some(3));
+    add(
+        &mut store,
+        vec![named(1, "dan"), Change::Subject(1, None)],
+        Some(4),
+    );
+    drop(store);
+    let state = table(folder.path());
+    assert_eq!(names(&state), [(0, "bob".into())]);
+    assert_eq!(state.bookmarks, [("dc1".into(), Box::from([3]))]);
+    assert_eq!((state.marks, state.now), (Vec::new(), Some(UtcMillis(4))));
+}
+
+#[test]
 fn rule_22_a_newer_version_and_a_gap_are_refused_by_their_own_errors() {
     let folder = tempfile::tempdir().expect("folder");
     drop(three(folder.path()));

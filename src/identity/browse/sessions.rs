@@ -157,9 +157,9 @@ impl SessionScan {
     fn look_at_addresses(&mut self, core: &Core, from: usize, places: usize) {
         let producers = self.producers(core);
         let named = producers.iter().fold(0, |all, one| all | one.words);
-        for (id, entry) in core.table.arena.slice_with_ids(from, places) {
+        for entry in core.table.arena.slice(from, places) {
             if entry.has_session() && self.is_meant(core, entry, (&producers, named)) {
-                self.select.offer(place(core, id, entry, self.order), || ());
+                self.select.offer(place(core, entry, self.order), || ());
             }
         }
     }
@@ -235,7 +235,7 @@ fn usual(entry: &Entry) -> Place {
     }
 }
 
-fn place(core: &Core, id: Id<Entry>, entry: &Entry, order: Order) -> Place {
+fn place(core: &Core, entry: &Entry, order: Order) -> Place {
     let numbered = |number: i64| Place {
         number,
         address: Some(entry.address),
@@ -256,7 +256,7 @@ fn place(core: &Core, id: Id<Entry>, entry: &Entry, order: Order) -> Place {
             numbered(-since)
         }
         Order::Deadline => {
-            let deadline = core.next_look(id, kind).unwrap_or(UtcMillis(i64::MAX));
+            let deadline = core.next_look(entry, kind).unwrap_or(UtcMillis(i64::MAX));
             numbered(deadline.0)
         }
     }

@@ -7,7 +7,6 @@ mod address;
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 
 use self::address::AddressRow;
 use super::SnapshotError;
@@ -24,7 +23,7 @@ use crate::identity::time::UtcMillis;
 use crate::identity::view::{Epoch, Seq};
 
 type Bytes16 = [u8; 16];
-type Text<'a> = Cow<'a, str>;
+type Text<'a> = &'a str;
 
 /// The rows of what the core told.
 pub(super) fn write(payload: &mut Payload, changes: &Changes) {
@@ -88,7 +87,7 @@ pub(super) fn write_instant(payload: &mut Payload, instant: &Instant, clean: boo
 /// The row of all access tokens.
 pub(super) fn write_tokens(payload: &mut Payload, tokens: &[TokenRecord]) {
     let row: Vec<_> = (tokens.iter())
-        .map(|token| (token.hash, Text::from(&token.client), token.expires.0))
+        .map(|token| (token.hash, token.client.as_str(), token.expires.0))
         .collect();
     payload.put(Kind::Tokens, &[], Some(&row));
 }
