@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, watch};
 
 use super::order::{Author, Order, Refused, Said, Taken};
-use super::publish::{Heard, Waiting, Waits};
+use super::outbox::{Waiting, Waits};
+use super::publish::Heard;
 use super::shape::{Body, PolicyShape, ShapeError};
 use crate::identity::time::UtcMillis;
 use crate::net::nats::Message;
@@ -51,6 +52,8 @@ pub(super) struct Follower {
     pub(super) member: Arc<str>,
     /// Of this process; 0: it has not begun to speak.
     pub(super) life: u64,
+    /// The life before, whose last words may still come.
+    pub(super) life_before: u64,
     /// Whether this process keeps a history.
     pub(super) history: Arc<AtomicBool>,
 }
@@ -97,23 +100,27 @@ impl Follower {
         if author.life > self.life {
             self.heard.send_modify(|heard| heard.superseded = true);
         }
-        if author.life != self.life {
-            return Vec::new();
-        }
+        let (is_now, is_before) = (author.life == self.life, author.life == self.life_before);
         match author.refused {
-            None => {
-                self.heard.send_modify(|heard| heard.number = author.number);
+            None if is_now || is_before => {
+                self.heard.send_modify(|heard| {
+                    *(if is_now {
+                        &mut heard.number
+                    } else {
+                        &mut heard.before
+                    }) = author.number;
+                });
                 self.waiting.take(author.number)
             }
-            Some(Refused::Gap) => {
+            Some(Refused::Gap) if is_now => {
                 self.heard.send_modify(|heard| heard.gaps += 1);
                 Vec::new()
             }
-            Some(Refused::Superseded) => {
+            Some(Refused::Superseded) if is_now => {
                 self.heard.send_modify(|heard| heard.superseded = true);
                 Vec::new()
             }
-            Some(Refused::Repeated) => Vec::new(),
+            None | Some(_) => Vec::new(),
         }
     }
 

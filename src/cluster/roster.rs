@@ -100,8 +100,13 @@ pub struct Roster {
 
 /// The key of a member or lease: names may hold characters that keys may not.
 fn key(kind: &str, name: &str) -> String {
-    let encoded = data_encoding::BASE32HEX_NOPAD.encode(name.as_bytes());
-    format!("{kind}{encoded}")
+    format!("{kind}{}", token(name))
+}
+
+/// A name as one part of a subject or key: RFC 4648, base 32 with the extended hex alphabet, without padding.
+#[must_use]
+pub fn token(name: &str) -> String {
+    data_encoding::BASE32HEX_NOPAD.encode(name.as_bytes())
 }
 
 /// The key of a member.

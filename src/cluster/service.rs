@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::follow::{FollowError, Follower, Place};
 use super::lease::{Held, Leases};
 use super::order::Order;
-use super::publish::{Heard, Publisher, PublisherParts, Say, Session, Waiting};
-use super::roster::{MemberValue, Roster};
+use super::outbox::Waiting;
+use super::publish::{Heard, Publisher, PublisherParts, Say, Session};
+use super::roster::{self, MemberValue, Roster};
 use super::shape::{self, PolicyShape};
 use super::tables::{self, Storing, TableError};
 use super::{Cluster, Shared, State, clock as ticking};
@@ -85,6 +86,8 @@ struct Member {
     begun: bool,
     /// The table holds what the stream lost.
     rewritten: bool,
+    /// This life is of the table that is there.
+    speaks: bool,
     tasks: Tasks,
     /// Cancelled when all that was asked for is published.
     published: CancellationToken,
@@ -153,6 +156,7 @@ impl Cluster {
             waiting: waiting.clone(),
             member: parts.member.as_str().into(),
             life: 0,
+            life_before: 0,
             history: Arc::new(AtomicBool::new(parts.history)),
         };
         let shared = Arc::new(shared(&follower, &parts.config.stream, &parts.policy));
@@ -191,6 +195,7 @@ impl Cluster {
             stop,
             begun: false,
             rewritten: false,
+            speaks: false,
         };
         tasks.spawn_vital("cluster", member.run());
         Self(shared)
@@ -374,7 +379,7 @@ impl Member {
         backoff.reset();
         self.shared.state.lock().follows();
         self.parts.latch.open();
-        if !self.begun || !is_own {
+        if !std::mem::replace(&mut self.speaks, true) {
             self.begin(stores);
         }
         let mut next = self.follower.order.applied() + 1;
@@ -455,6 +460,8 @@ impl Member {
         (epoch, first): (Epoch, u64),
     ) -> Result<(), Broken> {
         tracing::info!("the table does not reach up to the stream: the cluster's is read");
+        // What was said may be lost with the table that it was said to.
+        self.speaks = false;
         let shared = Arc::clone(&self.shared);
         shared.state.lock().resynchronises(0, 0);
         let core = tables::fetch(
@@ -483,15 +490,24 @@ impl Member {
         let known = self.follower.order.life(&self.parts.member).life;
         let now = u64::try_from(clock::utc_now().0).unwrap_or(0);
         let life = now.max(known + 1);
-        self.follower.life = life;
+        self.follower.life_before = std::mem::replace(&mut self.follower.life, life);
         self.shared.state.lock().life = life;
-        // Before the session: what was heard of another life must not be taken for this one's.
-        self.follower.heard.send_replace(Heard::default());
+        self.follower.heard.send_modify(|heard| {
+            *heard = Heard {
+                life,
+                before: heard.number,
+                ..Heard::default()
+            };
+        });
         let own = || PolicyShape::clone(&self.shared.own_policy.load());
         let has_policy = self.follower.order.policy().is_some();
         self.session.send_replace(Some(Session {
             stream: stores.stream.clone(),
-            subject: format!("{}.{life}", subject(&self.parts.config.stream)),
+            subject: format!(
+                "{}.{}",
+                subject(&self.parts.config.stream),
+                roster::token(&self.parts.member)
+            ),
             member: Arc::clone(&self.parts.member),
             life,
             policy: (!has_policy).then(own),

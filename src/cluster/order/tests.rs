@@ -125,8 +125,9 @@ fn what_is_no_message_moves_only_the_position() {
 }
 
 /// Two members that publish through a stream that loses and repeats messages, as a publisher does: all again from the first
-/// that did not count.
-fn publish(losses: &[(bool, bool, bool)], piece: usize) -> Vec<Bytes> {
+/// that did not count. When all losses have happened, nothing is lost any more: a loss that comes again with the period of
+/// what is sent would keep the same message away for ever.
+fn publish(losses: &[(bool, bool)], piece: usize) -> Vec<Bytes> {
     let say = |member: &str| -> Vec<Part> {
         let numbers = 0..6;
         numbers
@@ -137,12 +138,12 @@ fn publish(losses: &[(bool, bool, bool)], piece: usize) -> Vec<Bytes> {
         .map(|member| messages(member, 1, &say(member), piece).into())
         .into();
     let (mut stream, mut order, mut heard) = (Vec::new(), Order::default(), [0u64; 2]);
-    let mut losses = losses.iter().cycle();
+    let mut losses = losses.iter().copied();
     while left.iter().any(|left| !left.is_empty()) {
         for member in 0..2 {
             // A window of three messages, some of them lost, some of them twice.
             for message in left[member].clone().into_iter().take(3) {
-                let &(is_lost, is_twice, _) = losses.next().expect("a cycle");
+                let (is_lost, is_twice) = losses.next().unwrap_or_default();
                 let times = usize::from(!is_lost) + usize::from(is_twice && !is_lost);
                 for _ in 0..times {
                     stream.push(message.clone());
@@ -169,12 +170,10 @@ proptest! {
 
     #[test]
     fn everything_counts_once_and_in_order_whatever_is_lost_and_wherever_one_resumes(
-        losses in prop::collection::vec((prop::bool::weighted(0.3), prop::bool::weighted(0.2), any::<bool>()), 7..60),
+        losses in prop::collection::vec((prop::bool::weighted(0.3), prop::bool::weighted(0.2)), 7..200),
         piece in 8usize..80,
         resumes in prop::collection::vec(any::<bool>(), 1..40),
     ) {
-        // At least one of a window gets through now and then.
-        prop_assume!(losses.iter().any(|(is_lost, ..)| !is_lost));
         let stream = publish(&losses, piece);
         let (mut order, mut core) = (Order::default(), core());
         let mut all = Vec::new();

@@ -49,7 +49,11 @@ pub struct Message {
 }
 
 /// Messages in order.
-pub struct Following(Ordered);
+pub struct Following {
+    messages: Ordered,
+    /// Who delivers: the library makes another when it lost one, and nobody has compared what came before then.
+    consumer: Option<String>,
+}
 
 impl std::fmt::Debug for Following {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -181,7 +185,10 @@ impl Stream {
         let consumer = consumer.map_err(|error| NatsError::refused(doing, error))?;
         let messages = consumer.messages().await;
         let messages = messages.map_err(|error| NatsError::refused(doing, error))?;
-        Ok(Following(messages))
+        Ok(Following {
+            messages,
+            consumer: None,
+        })
     }
 
     /// Whether the stream has a message of this sequence.
@@ -229,11 +236,17 @@ impl Following {
     /// The following has ended and is to be begun anew.
     pub async fn next(&mut self) -> Result<Message, NatsError> {
         let doing = "following the stream";
-        let next = self.0.next().await;
+        let next = self.messages.next().await;
         let next = next.ok_or_else(|| NatsError::refused(doing, "it ended"))?;
         let message = next.map_err(|error| NatsError::refused(doing, error))?;
         let info = message.info();
         let info = info.map_err(|error| NatsError::refused(doing, error))?;
+        let known = self
+            .consumer
+            .get_or_insert_with(|| info.consumer.to_owned());
+        if *known != info.consumer {
+            return Err(NatsError::refused(doing, "it was begun anew"));
+        }
         let millis = info.published.unix_timestamp_nanos().div_euclid(1_000_000);
         Ok(Message {
             seq: info.stream_sequence,
