@@ -12,21 +12,25 @@
 //!                                                         tables (whole tables, for those who start)
 //! ```
 //!
-//! * `shape/`: what a message holds. `order`: which messages count. `outbox`: what was not heard. `roster`: who is there. All pure.
+//! * `shape/`: what a message holds. `order`: which messages count. `outbox`: what was not heard. `roster`: who is there.
+//!   `trail`: what was applied lately. All pure.
+//! * `check`: whether that is what the stream has.
 //! * `service`: how a member gets the table that belongs to the stream, and follows.
 //!
 //! While NATS does not answer, tables stay as they are and queries are answered; nothing that changes a table is taken. What
 //! is stored in NATS: the stream, a bucket `STREAM_members`, an object store `STREAM_tables`.
 //!
-//! # What rests on NATS
+//! # A stream that loses its end
 //!
-//! That a message which was delivered keeps its place. nats-server 2.9.10, with nodes killed and paused at random, was seen to
-//! break it: one member was given 160 messages under numbers that others got one place further on. A member compares the last
-//! message that it applied with the stream whenever following begins anew, and starts over from a stored table if it is
-//! another; what changed only in the middle it does not see. Members say where their journals stand, and status compares them.
+//! nats-server 2.9.10, with nodes killed and paused at random, was seen to deliver 160 messages to one member and then to store
+//! them again under other sequences. So nobody believes for ever what was delivered: members say a digest of all that they have
+//! applied (`trail`), and where two differ the stream is read again (`check`). Whoever is wrong starts over from a stored
+//! table; a table is stored only when the stream was found to have what it holds. Then a message begins another epoch of
+//! cookies, because those that a wrong Server gave mean other places.
 //!
 //! Which sources there are, and what starts with a lease, is not known here.
 
+mod check;
 mod clock;
 mod follow;
 mod lease;
@@ -37,6 +41,7 @@ pub mod roster;
 mod service;
 pub mod shape;
 mod tables;
+mod trail;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -84,6 +89,8 @@ struct Shared {
     publishing: watch::Sender<Option<String>>,
     leasing: watch::Sender<Option<String>>,
     stored: watch::Sender<Option<Stored>>,
+    /// How often this member's table was found not to be the stream's.
+    wrong: watch::Sender<u64>,
     nats: Mutex<Option<Nats>>,
     /// Whether this process keeps a history.
     history: Arc<AtomicBool>,
@@ -196,6 +203,8 @@ pub struct Reading {
     pub behind: u64,
     /// Whether this process's configuration says otherwise than what the tables obey.
     pub policy_differs: bool,
+    /// How often since the start this member's table was found not to be the stream's, and replaced.
+    pub wrong: u64,
     /// The table that this member stored last for others.
     pub stored: Option<Stored>,
     /// Leases that this member would hold.
@@ -304,6 +313,7 @@ impl Cluster {
             applied_at: place.at,
             behind: place.behind,
             policy_differs,
+            wrong: *shared.wrong.borrow(),
             stored: *shared.stored.borrow(),
             wanted: shared.wanted.borrow().clone(),
             held: shared.held.borrow().len(),

@@ -59,6 +59,8 @@ pub(super) struct Session {
     pub(super) life: u64,
     /// To be published before anything else, where there is none.
     pub(super) policy: Option<PolicyShape>,
+    /// A life of ours whose table was not the stream's.
+    pub(super) doubted: Option<u64>,
 }
 
 /// What the cluster itself says; answered when it is applied, and not at all if it does not count.
@@ -219,7 +221,12 @@ impl Publisher {
         };
         let mut first = vec![unfenced(Body::Hello(env!("CARGO_PKG_VERSION").to_owned()))];
         let policy = session.policy.map(|policy| Body::Policy(Box::new(policy)));
-        first.extend(policy.map(unfenced));
+        let member = session.member.as_ref();
+        let doubt = session.doubted.map(|life| Body::Doubt {
+            member: member.into(),
+            life,
+        });
+        first.extend(policy.into_iter().chain(doubt).map(unfenced));
         let frame = Frame {
             member: session.member.to_string(),
             life: session.life,
@@ -246,10 +253,10 @@ impl Publisher {
             return;
         }
         if heard.number > 0 && self.hello.take().is_some() {
-            self.outbox.begin_anew(heard.before);
+            self.outbox.begin_anew(heard.before, clock::monotonic_now());
             self.came_back();
             self.send_again().await;
-        } else if self.outbox.heard(heard.number) {
+        } else if self.outbox.heard(heard.number, clock::monotonic_now()) {
             self.came_back();
         } else if self.again.elapsed() >= AGAIN_AT_MOST {
             // Something of ours came that did not count: what is before it was lost.

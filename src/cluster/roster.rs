@@ -42,6 +42,12 @@ pub struct MemberValue {
     /// Messages behind it, when it came.
     #[serde(default)]
     pub behind: u64,
+    /// Of all messages up to that ([`super::order::Mark`]): another if one of them was another.
+    #[serde(default)]
+    pub digest: u64,
+    /// Which stream that is ([`super::order::Order::stream`]).
+    #[serde(default)]
+    pub stream: u64,
     /// The last sequence of its table's journal after that message: the same in every member.
     #[serde(default)]
     pub journal: u64,

@@ -12,7 +12,7 @@ use crate::identity::policy::Policy;
 use crate::identity::view::Epoch;
 
 /// When all of it was said.
-const AT: UtcMillis = UtcMillis(1_800_000_000_000);
+const AT: u64 = 1_800_000_000_000_000_000;
 
 fn part(what: &str, fence: Option<(&str, u64)>) -> Part {
     let name = Name::new(what).expect("a name");
@@ -65,7 +65,8 @@ fn take(order: &mut Order, core: &mut Core, seq: u64, message: &Bytes) -> Vec<St
 
 fn said(said: &Said) -> String {
     match said {
-        Said::Fenced => "fenced".to_owned(),
+        Said::Void => "void".to_owned(),
+        Said::Renew(epoch) => format!("{epoch:?}"),
         Said::Body(body) => match &**body {
             Body::LogOffUser { name, .. } => name.to_string(),
             other => format!("{other:?}"),
@@ -86,7 +87,7 @@ fn a_holder_that_lost_its_lease_does_not_count() {
     let mut take = |seq, message| take(&mut order, &mut core, seq, message);
     assert_eq!(take(1, &old[0]), ["1"]);
     assert_eq!(take(2, &new[0]), ["2"]);
-    assert_eq!(take(3, &old[1]), ["fenced"]);
+    assert_eq!(take(3, &old[1]), ["void"]);
     let order = Order::of(&core);
     assert_eq!((order.applied(), order.from()), (3, 3));
     assert_eq!(order.fences, [("dc1".to_owned(), 8)].into());
@@ -110,6 +111,43 @@ fn an_earlier_life_counts_no_more() {
 }
 
 #[test]
+fn a_life_is_doubted_once_and_that_begins_another_epoch() {
+    let (mut order, mut core) = (Order::default(), core());
+    let (key, beginning) = Order::beginning(7);
+    core.keep(key, beginning);
+    order.clone_from(&Order::of(&core));
+    let doubt = |life| Part {
+        fence: None,
+        body: Body::Doubt {
+            member: "b".into(),
+            life,
+        },
+    };
+    let said = messages("a", 1, &[doubt(3), doubt(3), doubt(2), doubt(4)], 1 << 20);
+    let mut epochs = Vec::new();
+    for (seq, message) in (1..).zip(&said) {
+        let taken = order.take(seq, AT, message).expect("not newer");
+        for (key, value) in taken.keep {
+            core.keep(key, value);
+        }
+        epochs.extend(taken.bodies);
+    }
+    let [
+        Said::Renew(first),
+        Said::Void,
+        Said::Void,
+        Said::Renew(second),
+    ] = &epochs[..]
+    else {
+        panic!("{epochs:?}");
+    };
+    assert_ne!(first, second);
+    let order = Order::of(&core);
+    assert_eq!((order.doubted("b"), order.doubted("a")), (4, 0));
+    assert_eq!((order.stream(), order.applied()), (7, 4));
+}
+
+#[test]
 fn what_is_no_message_moves_only_the_position() {
     let (mut order, mut core) = (Order::default(), core());
     let none = Bytes::from_static(b"hello");
@@ -118,9 +156,9 @@ fn what_is_no_message_moves_only_the_position() {
     let newer = Bytes::from_static(b"JIMS\xff");
     assert!(order.take(2, AT, &newer).is_err());
     assert_eq!(order.applied(), 1);
-    assert!(order.is_as_applied(1, AT, &none));
-    assert!(!order.is_as_applied(1, AT, &newer));
-    assert!(order.is_as_applied(2, AT, &newer), "nothing is known of it");
+    assert!(order.is_as_applied(1, AT));
+    assert!(!order.is_as_applied(1, AT + 1));
+    assert!(order.is_as_applied(2, AT + 1), "nothing is known of it");
     assert_eq!(order.from(), 1, "the last is compared");
 }
 
