@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use super::order::{Author, Order, Refused, Said, Taken};
-use super::publish::{Heard, Waiting, Waits};
+use super::outbox::{Waiting, Waits};
+use super::publish::Heard;
 use super::shape::{Body, PolicyShape, ShapeError};
+use super::trail::Trail;
 use crate::identity::time::UtcMillis;
 use crate::net::nats::Message;
 use crate::writer::{Ordered, Step};
@@ -23,6 +26,11 @@ pub(super) enum FollowError {
         "message {0} of the stream is not the one that this table holds: the stream lost its end"
     )]
     Rewritten(u64),
+    /// A message before came otherwise than the stream keeps it.
+    #[error(
+        "this table is not the stream's any more: it was given a message that the stream does not have"
+    )]
+    Wrong,
     /// The table takes nothing more.
     #[error("the table takes no more: jims is stopping")]
     Stopping,
@@ -51,6 +59,11 @@ pub(super) struct Follower {
     pub(super) member: Arc<str>,
     /// Of this process; 0: it has not begun to speak.
     pub(super) life: u64,
+    /// The life before, whose last words may still come.
+    pub(super) life_before: u64,
+    /// This life is of the table that is there.
+    pub(super) speaks: bool,
+    pub(super) trail: Arc<Mutex<Trail>>,
     /// Whether this process keeps a history.
     pub(super) history: Arc<AtomicBool>,
 }
@@ -58,13 +71,13 @@ pub(super) struct Follower {
 impl Follower {
     /// Takes the next message and has it applied.
     pub(super) async fn take(&mut self, message: Message) -> Result<(), FollowError> {
-        if !self
-            .order
-            .is_as_applied(message.seq, message.at, &message.payload)
-        {
+        if !self.order.is_as_applied(message.seq, message.stamp) {
             return Err(FollowError::Rewritten(message.seq));
         }
-        let taken = self.order.take(message.seq, message.at, &message.payload)?;
+        let taken = (self.order).take(message.seq, message.stamp, &message.payload)?;
+        if self.speaks && self.order.doubted(&self.member) >= self.life {
+            return Err(FollowError::Wrong);
+        }
         let waits = taken
             .author
             .as_ref()
@@ -74,6 +87,7 @@ impl Follower {
             return Ok(());
         }
         let steps = self.steps(bodies, waits);
+        self.trail.lock().push(self.order.mark());
         let order = Ordered::Steps {
             now: message.at,
             steps,
@@ -97,23 +111,27 @@ impl Follower {
         if author.life > self.life {
             self.heard.send_modify(|heard| heard.superseded = true);
         }
-        if author.life != self.life {
-            return Vec::new();
-        }
+        let (is_now, is_before) = (author.life == self.life, author.life == self.life_before);
         match author.refused {
-            None => {
-                self.heard.send_modify(|heard| heard.number = author.number);
+            None if is_now || is_before => {
+                self.heard.send_modify(|heard| {
+                    *(if is_now {
+                        &mut heard.number
+                    } else {
+                        &mut heard.before
+                    }) = author.number;
+                });
                 self.waiting.take(author.number)
             }
-            Some(Refused::Gap) => {
+            Some(Refused::Gap) if is_now => {
                 self.heard.send_modify(|heard| heard.gaps += 1);
                 Vec::new()
             }
-            Some(Refused::Superseded) => {
+            Some(Refused::Superseded) if is_now => {
                 self.heard.send_modify(|heard| heard.superseded = true);
                 Vec::new()
             }
-            Some(Refused::Repeated) => Vec::new(),
+            None | Some(_) => Vec::new(),
         }
     }
 
@@ -125,7 +143,13 @@ impl Follower {
             match said {
                 Said::Body(body) => self.step(*body, waits, &mut steps),
                 // Whoever waits hears that it came to nothing.
-                Said::Fenced => drop(waits),
+                Said::Void => drop(waits),
+                Said::Renew(epoch) => {
+                    steps.push(Step::Renew(epoch));
+                    if let Some(Waits::Told(told)) = waits {
+                        steps.push(Step::Tell(told));
+                    }
+                }
             }
         }
         steps
@@ -142,7 +166,8 @@ impl Follower {
             None => None,
         };
         match body {
-            Body::Hello(_) | Body::Claim => {}
+            // What doubts say, the order has made of them.
+            Body::Hello(_) | Body::Claim | Body::Doubt { .. } => {}
             Body::Advance => steps.push(Step::Advance),
             Body::Policy(shape) => match shape.policy(self.history.load(Ordering::Relaxed)) {
                 Ok(policy) => {

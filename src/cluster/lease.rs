@@ -12,7 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::publish::Say;
-use super::roster::{LeaseValue, MemberValue, Roster, SPEAK_EVERY, lease_key, member_key};
+use super::roster::{
+    LeaseValue, MemberValue, Roster, SPEAK_EVERY, SeenLease, lease_key, member_key,
+};
 use super::shape::{Body, FenceShape, Part};
 use crate::net::nats::{Bucket, NatsError, Watching};
 use crate::runtime::clock;
@@ -92,8 +94,7 @@ impl Leases {
     ) -> Result<(), NatsError> {
         let begun = clock::monotonic_now();
         let mut heard_self = begun;
-        let own = (self.own)();
-        let own_key = member_key(&own.name);
+        let own_key = member_key(&(self.own)().name);
         let mut speak = tokio::time::interval(SPEAK_EVERY);
         speak.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut look = tokio::time::interval(LOOK_EVERY);
@@ -120,6 +121,8 @@ impl Leases {
                         return Err(NatsError::silent("watching the keys"));
                     }
                     self.note_claims(claims, now);
+                    // Our life may be another one since.
+                    let own = (self.own)();
                     self.drop_lost(&own);
                     let knows = now.saturating_duration_since(begun) > KNOWS_AFTER;
                     let wanted = self.wanted.borrow().clone();
@@ -147,20 +150,16 @@ impl Leases {
         });
     }
 
-    /// Forgets what somebody else took.
+    /// Forgets what somebody else took, and what an earlier life of ours held: its table is not this one.
     fn drop_lost(&self, own: &MemberValue) {
         let roster = self.roster.lock();
-        let is_lost = |lease: &str| {
-            roster.lease(lease).is_some_and(|seen| {
-                (seen.value.holder.as_str(), seen.value.life) != (own.name.as_str(), own.life)
-            })
-        };
+        let is_lost = |lease: &str| roster.lease(lease).is_some_and(|seen| !is_of(seen, own));
         self.held.send_if_modified(|held| {
             let before = held.len();
             held.retain(|lease, _| {
                 let lost = is_lost(lease);
                 if lost {
-                    tracing::warn!(lease = &**lease, "another member has taken the lease");
+                    tracing::warn!(lease = &**lease, "the lease is not ours any more");
                 }
                 !lost
             });
@@ -180,15 +179,19 @@ impl Leases {
             if claims.contains_key(&lease) || self.held.borrow().contains_key(&lease) {
                 continue;
             }
-            let now = clock::monotonic_now();
-            let (free, is_ours) = {
+            let (seen, free) = {
                 let roster = self.roster.lock();
-                let seen = roster.lease(&lease).map(|seen| seen.value.clone());
-                let was_ours =
-                    seen.is_none_or(|value| value.holder == own.name || value.holder.is_empty());
-                (roster.free(&lease, now), was_ours)
+                let free = roster.free(&lease, clock::monotonic_now());
+                (roster.lease(&lease).cloned(), free)
             };
-            let Some(revision) = free.filter(|_| knows || is_ours) else {
+            // Written, and the answer was lost, or the claim's.
+            if let Some(seen) = seen.as_ref().filter(|seen| is_of(seen, own)) {
+                self.claim(lease, seen.revision, claims).await;
+                continue;
+            }
+            let holder = seen.map_or_else(String::new, |seen| seen.value.holder);
+            let at_once = holder.is_empty() || holder == own.name;
+            let Some(revision) = free.filter(|_| knows || at_once) else {
                 continue;
             };
             match self.write(&lease, own, revision).await {
@@ -250,10 +253,7 @@ impl Leases {
 
     async fn free(&self, lease: &str, own: &MemberValue) -> Result<(), NatsError> {
         let seen = self.roster.lock().lease(lease).cloned();
-        let ours = seen.filter(|seen| {
-            (seen.value.holder.as_str(), seen.value.life) == (own.name.as_str(), own.life)
-        });
-        let Some(seen) = ours else {
+        let Some(seen) = seen.filter(|seen| is_of(seen, own)) else {
             return Ok(());
         };
         match self
@@ -281,4 +281,9 @@ impl Leases {
         let value = serde_json::to_vec(&own).unwrap_or_default();
         let _gone = self.bucket.put(&member_key(&own.name), value).await;
     }
+}
+
+/// Whether a lease is that of a member's life.
+fn is_of(lease: &SeenLease, member: &MemberValue) -> bool {
+    (lease.value.holder.as_str(), lease.value.life) == (member.name.as_str(), member.life)
 }

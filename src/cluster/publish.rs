@@ -4,28 +4,21 @@
 //! all that came after it: numbers without a gap are what counts ([`super::order`]). While nothing comes back nothing more
 //! is taken, so that whoever asks waits, and sources hold back.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::outbox::{Outbox, Waiting, Waits};
 use super::shape::{self, Body, Frame, Part, PolicyShape};
 use crate::identity::Batch;
 use crate::net::nats::{NatsError, Stream};
 use crate::runtime::clock;
-use crate::writer::{Asked, Delivery, Done};
-
-/// Messages on their way; more is gathered meanwhile, so that under load messages grow instead of waiting.
-const MAX_UNHEARD: usize = 32;
-
-/// Bytes on their way.
-const MAX_UNHEARD_BYTES: usize = 16 << 20;
+use crate::writer::{Asked, Delivery};
 
 /// Events after which a message is full: one hold of the table's lock.
 const FULL_EVENTS: usize = 256;
@@ -45,8 +38,12 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How far this member's own messages were heard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Heard {
+    /// The life that is meant.
+    pub(super) life: u64,
     /// The last number that counts.
     pub(super) number: u64,
+    /// That of the life before.
+    pub(super) before: u64,
     /// Messages of ours that came after a loss.
     pub(super) gaps: u64,
     /// Another process has our name and began after us.
@@ -62,50 +59,8 @@ pub(super) struct Session {
     pub(super) life: u64,
     /// To be published before anything else, where there is none.
     pub(super) policy: Option<PolicyShape>,
-}
-
-/// Who waits for a part to be applied.
-#[derive(Debug)]
-pub(super) enum Waits {
-    /// For what became of a batch.
-    Done(Done),
-    /// For nothing but that.
-    Told(oneshot::Sender<()>),
-}
-
-/// A message's number, and who waits for each of its parts.
-type Awaited = (u64, Vec<Option<Waits>>);
-
-/// Who waits, by rising numbers.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Waiting(Arc<Mutex<VecDeque<Awaited>>>);
-
-impl Waiting {
-    fn add(&self, number: u64, waits: Vec<Option<Waits>>) {
-        self.0.lock().push_back((number, waits));
-    }
-
-    /// Who waits for the parts of a message.
-    pub(super) fn take(&self, number: u64) -> Vec<Option<Waits>> {
-        let mut waiting = self.0.lock();
-        while let Some((first, _)) = waiting.front() {
-            if *first > number {
-                break;
-            }
-            let taken = waiting.pop_front();
-            if let Some((_, waits)) = taken.filter(|(first, _)| *first == number) {
-                return waits;
-            }
-        }
-        Vec::new()
-    }
-
-    /// The numbers have changed: by what is added to each.
-    fn renumber(&self, new: impl Fn(u64) -> u64) {
-        for (number, _) in self.0.lock().iter_mut() {
-            *number = new(*number);
-        }
-    }
+    /// A life of ours whose table was not the stream's.
+    pub(super) doubted: Option<u64>,
 }
 
 /// What the cluster itself says; answered when it is applied, and not at all if it does not count.
@@ -113,15 +68,6 @@ impl Waiting {
 pub(super) struct Say {
     pub(super) part: Part,
     pub(super) done: oneshot::Sender<()>,
-}
-
-/// A piece on its way.
-#[derive(Debug)]
-struct Unheard {
-    number: u64,
-    piece: u32,
-    of: u32,
-    bytes: Bytes,
 }
 
 type Answering = Pin<Box<dyn Future<Output = Result<(), NatsError>> + Send>>;
@@ -132,12 +78,13 @@ pub(super) struct Publisher {
     says: mpsc::Receiver<Say>,
     session: watch::Receiver<Option<Session>>,
     heard: watch::Receiver<Heard>,
-    waiting: Waiting,
     /// What NATS said last of what does not come back; `None`: it comes back.
     trouble: watch::Sender<Option<String>>,
-    unheard: VecDeque<Unheard>,
-    bytes: usize,
-    next: u64,
+    outbox: Outbox,
+    /// The first message of this life, until it came back: before that nothing else is said.
+    hello: Option<Bytes>,
+    /// What did not go together with what was gathered before it.
+    held_over: Option<Delivery>,
     /// When something of ours came back, or was sent while nothing was on its way.
     progress: Instant,
     again: Instant,
@@ -174,11 +121,10 @@ impl Publisher {
             says: parts.says,
             session: parts.session,
             heard: parts.heard,
-            waiting: parts.waiting,
             trouble: parts.trouble,
-            unheard: VecDeque::new(),
-            bytes: 0,
-            next: 1,
+            outbox: Outbox::new(parts.waiting),
+            hello: None,
+            held_over: None,
             progress: now,
             again: now,
             answering: None,
@@ -200,10 +146,17 @@ impl Publisher {
         }
         self.asked.deliveries.close();
         let last = async {
-            while let Some(delivery) = self.asked.deliveries.recv().await {
+            loop {
+                let delivery = match self.held_over.take() {
+                    Some(delivery) => Some(delivery),
+                    None => self.asked.deliveries.recv().await,
+                };
+                let Some(delivery) = delivery else {
+                    break;
+                };
                 self.deliver(delivery).await;
             }
-            while !self.unheard.is_empty() {
+            while !self.outbox.is_empty() {
                 let next = self.next().await;
                 self.handle(next).await;
             }
@@ -215,11 +168,13 @@ impl Publisher {
 
     /// Waits for what happens next; safe to be dropped.
     async fn next(&mut self) -> Next {
-        let has_room = self.session.borrow().is_some()
-            && self.unheard.len() < MAX_UNHEARD
-            && self.bytes < MAX_UNHEARD_BYTES;
+        let speaks = self.session.borrow().is_some() && self.hello.is_none();
+        let has_room = speaks && self.outbox.has_room();
         let again = (self.progress + AGAIN_AFTER).max(self.again + AGAIN_AFTER);
-        let is_waiting = !self.unheard.is_empty();
+        let is_waiting = !self.outbox.is_empty() || self.hello.is_some();
+        if has_room && let Some(delivery) = self.held_over.take() {
+            return Next::Delivery(delivery);
+        }
         tokio::select! {
             biased;
             Ok(()) = self.session.changed() => Next::Session,
@@ -259,58 +214,59 @@ impl Publisher {
         }
     }
 
-    /// A new session: we introduce ourselves, and what was not heard gets the numbers after that.
+    /// A new session: we introduce ourselves.
     async fn begin(&mut self) {
         let Some(session) = self.session.borrow_and_update().clone() else {
             return;
         };
         let mut first = vec![unfenced(Body::Hello(env!("CARGO_PKG_VERSION").to_owned()))];
-        first.extend(
-            session
-                .policy
-                .map(|policy| unfenced(Body::Policy(Box::new(policy)))),
-        );
-        let old = self.unheard.front().map_or(self.next, |first| first.number);
-        let hello = Unheard {
+        let policy = session.policy.map(|policy| Body::Policy(Box::new(policy)));
+        let member = session.member.as_ref();
+        let doubt = session.doubted.map(|life| Body::Doubt {
+            member: member.into(),
+            life,
+        });
+        first.extend(policy.into_iter().chain(doubt).map(unfenced));
+        let frame = Frame {
+            member: session.member.to_string(),
+            life: session.life,
             number: 1,
             piece: 0,
             of: 1,
             bytes: shape::encode(&first).into(),
         };
-        let new = move |number: u64| number - old + 2;
-        for unheard in &mut self.unheard {
-            unheard.number = new(unheard.number);
-        }
-        self.waiting.renumber(new);
-        self.next = new(self.next);
-        self.bytes += hello.bytes.len();
-        self.unheard.push_front(hello);
+        self.hello = Some(frame.encode().into());
         self.send_again().await;
     }
 
     /// Forgets what came back.
     async fn heard(&mut self) {
         let heard = *self.heard.borrow_and_update();
+        let life = self.session.borrow().as_ref().map(|session| session.life);
+        if life != Some(heard.life) {
+            return;
+        }
         if heard.superseded {
             self.tell(Some(
                 "another process is a member of this name, and began later".to_owned(),
             ));
             return;
         }
-        let before = self.unheard.len();
-        while let Some(first) = self.unheard.front()
-            && first.number <= heard.number
-        {
-            self.bytes = self.bytes.saturating_sub(first.bytes.len());
-            self.unheard.pop_front();
-        }
-        if self.unheard.len() < before {
-            self.progress = clock::monotonic_now();
-            self.tell(None);
+        if heard.number > 0 && self.hello.take().is_some() {
+            self.outbox.begin_anew(heard.before, clock::monotonic_now());
+            self.came_back();
+            self.send_again().await;
+        } else if self.outbox.heard(heard.number, clock::monotonic_now()) {
+            self.came_back();
         } else if self.again.elapsed() >= AGAIN_AT_MOST {
             // Something of ours came that did not count: what is before it was lost.
             self.send_again().await;
         }
+    }
+
+    fn came_back(&mut self) {
+        self.progress = clock::monotonic_now();
+        self.tell(None);
     }
 
     fn tell(&self, trouble: Option<String>) {
@@ -331,15 +287,15 @@ impl Publisher {
             self.tell(Some("there is no connection to NATS".to_owned()));
             return;
         }
+        let mut messages = match &self.hello {
+            Some(hello) => vec![hello.clone()],
+            None => self.messages(&session, 0),
+        }
+        .into_iter();
         if self.answering.is_none()
-            && let Some(first) = self.unheard.front()
+            && let Some(first) = messages.next()
         {
-            let payload = frame(&session, first).into();
-            match session
-                .stream
-                .publish(session.subject.clone(), payload)
-                .await
-            {
+            match session.stream.publish(session.subject.clone(), first).await {
                 Ok(publishing) => self.answering = Some(Box::pin(publishing.answered())),
                 Err(error) => {
                     self.tell(Some(error.to_string()));
@@ -347,21 +303,32 @@ impl Publisher {
                 }
             }
         }
-        let skip = usize::from(self.answering.is_some());
-        for unheard in self.unheard.iter().skip(skip) {
-            let payload = frame(&session, unheard).into();
-            if let Err(error) = session.stream.send(session.subject.clone(), payload).await {
+        self.send(&session, messages).await;
+    }
+
+    /// What was not heard, without the first so many.
+    fn messages(&self, session: &Session, skip: usize) -> Vec<Bytes> {
+        let messages = self.outbox.messages(&session.member, session.life, skip);
+        messages.into_iter().map(Bytes::from).collect()
+    }
+
+    async fn send(&mut self, session: &Session, messages: impl IntoIterator<Item = Bytes>) {
+        for message in messages {
+            let sent = session.stream.send(session.subject.clone(), message).await;
+            if let Err(error) = sent {
                 self.tell(Some(error.to_string()));
                 return;
             }
         }
     }
 
-    /// Publishes a batch, with those that are there already as far as they fit.
+    /// Publishes a batch, with those that are there already as far as they go together: some speak under a lease, and may have
+    /// to be read again.
     async fn deliver(&mut self, first: Delivery) {
         let (mut parts, mut waits, mut events) = (Vec::new(), Vec::new(), 0);
+        let is_fenced = first.fence.is_some();
         let mut next = Some(first);
-        while let Some(delivery) = next {
+        while let Some(delivery) = next.take() {
             events += weight(&delivery.batch);
             match Body::of(&delivery.batch) {
                 Some(body) => {
@@ -371,10 +338,16 @@ impl Publisher {
                 }
                 None => tracing::error!("what Collectors push over HTTPS is not for a cluster"),
             }
-            let is_full = events >= FULL_EVENTS || parts.len() >= FULL_PARTS;
-            next = (!is_full)
-                .then(|| self.asked.deliveries.try_recv().ok())
-                .flatten();
+            if events >= FULL_EVENTS || parts.len() >= FULL_PARTS {
+                break;
+            }
+            match self.asked.deliveries.try_recv() {
+                Ok(delivery) if delivery.fence.is_some() == is_fenced => next = Some(delivery),
+                other => {
+                    self.held_over = other.ok();
+                    break;
+                }
+            }
         }
         self.publish(&parts, waits).await;
     }
@@ -383,33 +356,15 @@ impl Publisher {
         if parts.is_empty() {
             return;
         }
-        let pieces = shape::cut(shape::encode(parts));
-        let of = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
-        if self.unheard.is_empty() {
+        if self.outbox.is_empty() {
             self.progress = clock::monotonic_now();
         }
-        let last = self.next + u64::from(of) - 1;
-        // Before it is sent: it may come back at once.
-        self.waiting.add(last, waits);
-        let session = self.session.borrow().clone();
-        for (piece, bytes) in (0..).zip(pieces) {
-            let unheard = Unheard {
-                number: self.next,
-                piece,
-                of,
-                bytes,
-            };
-            self.next += 1;
-            self.bytes += unheard.bytes.len();
-            if let Some(session) = &session {
-                let payload = frame(session, &unheard).into();
-                let sent = session.stream.send(session.subject.clone(), payload).await;
-                if let Err(error) = sent {
-                    self.tell(Some(error.to_string()));
-                }
-            }
-            self.unheard.push_back(unheard);
-        }
+        let pieces = self.outbox.add(parts, waits);
+        let Some(session) = self.session.borrow().clone() else {
+            return;
+        };
+        let new = self.messages(&session, self.outbox.len().saturating_sub(pieces));
+        self.send(&session, new).await;
     }
 }
 
@@ -422,18 +377,6 @@ async fn answered(answering: &mut Option<Answering>) -> Result<(), NatsError> {
 
 fn unfenced(body: Body) -> Part {
     Part { fence: None, body }
-}
-
-fn frame(session: &Session, unheard: &Unheard) -> Vec<u8> {
-    Frame {
-        member: session.member.to_string(),
-        life: session.life,
-        number: unheard.number,
-        piece: unheard.piece,
-        of: unheard.of,
-        bytes: unheard.bytes.clone(),
-    }
-    .encode()
 }
 
 /// How much work a batch is, in events.

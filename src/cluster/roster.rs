@@ -42,6 +42,12 @@ pub struct MemberValue {
     /// Messages behind it, when it came.
     #[serde(default)]
     pub behind: u64,
+    /// Of all messages up to that ([`super::order::Mark`]): another if one of them was another.
+    #[serde(default)]
+    pub digest: u64,
+    /// Which stream that is ([`super::order::Order::stream`]).
+    #[serde(default)]
+    pub stream: u64,
     /// The last sequence of its table's journal after that message: the same in every member.
     #[serde(default)]
     pub journal: u64,
@@ -100,8 +106,13 @@ pub struct Roster {
 
 /// The key of a member or lease: names may hold characters that keys may not.
 fn key(kind: &str, name: &str) -> String {
-    let encoded = data_encoding::BASE32HEX_NOPAD.encode(name.as_bytes());
-    format!("{kind}{encoded}")
+    format!("{kind}{}", token(name))
+}
+
+/// A name as one part of a subject or key: RFC 4648, base 32 with the extended hex alphabet, without padding.
+#[must_use]
+pub fn token(name: &str) -> String {
+    data_encoding::BASE32HEX_NOPAD.encode(name.as_bytes())
 }
 
 /// The key of a member.

@@ -11,13 +11,14 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::check::{Checking, Verdict};
 use super::lease::Held;
-use super::order::Order;
+use super::order::{Digest, Mark, Order};
 use crate::identity::Core;
 use crate::identity::policy::Policy;
 use crate::identity::state::Contradiction;
 use crate::identity::view::Epoch;
-use crate::net::nats::{NatsError, Objects, Stream};
+use crate::net::nats::{NatsError, Objects};
 use crate::runtime::clock;
 use crate::runtime::supervisor;
 use crate::snapshot::{Keeper, SnapshotError, Store};
@@ -29,8 +30,14 @@ pub(super) const LEASE: &str = "tables";
 /// Name of the object.
 const OBJECT: &str = "table";
 
-/// The label that says of which order it is.
-const EPOCH: &str = "epoch";
+/// The label that says of which stream it is.
+const STREAM: &str = "stream";
+
+/// The label of a place in the stream that it has passed, and the digest there: the stream's own, as it was then.
+const PLACE: &str = "place";
+
+/// How long what was delivered may still turn out not to be kept: a stream that lost its leader has another by then.
+const SETTLES_WITHIN: Duration = Duration::from_secs(5);
 
 /// The folder in the state folder.
 const FOLDER: &str = "cluster";
@@ -64,6 +71,9 @@ pub(super) enum TableError {
         /// The first message that is kept.
         first: u64,
     },
+    /// This member's own is not to be stored.
+    #[error("this member's table is {0}")]
+    Doubtful(&'static str),
     /// A defect.
     #[error("reading the stored table panicked")]
     Panicked,
@@ -78,17 +88,43 @@ pub(super) fn kept_for(logoff_time: Duration) -> Duration {
     logoff_time + KEPT_BEYOND
 }
 
+/// A place in the stream, and its digest there, as they were when the table was stored; `None`: there is no such table.
+pub(super) async fn mark(objects: &Objects, stream: u64) -> Result<Option<Mark>, NatsError> {
+    let stored = objects.find(OBJECT).await?;
+    Ok(stored.and_then(|(labels, _)| mark_in(&labels, stream)))
+}
+
+fn mark_in(labels: &HashMap<String, String>, stream: u64) -> Option<Mark> {
+    let is_of = labels.get(STREAM) == Some(&hex(stream));
+    let (seq, digest) = labels.get(PLACE)?.split_once('/').filter(|_| is_of)?;
+    Some(Mark {
+        seq: seq.parse().ok()?,
+        digest: Digest(u64::from_str_radix(digest, 16).ok()?),
+    })
+}
+
+fn labels(mark: Mark, stream: u64) -> HashMap<String, String> {
+    let place = format!("{}/{}", mark.seq, hex(mark.digest.0));
+    let labels = [(STREAM, hex(stream)), (PLACE, place)];
+    let labels: BTreeMap<_, _> = labels.map(|(key, value)| (key.to_owned(), value)).into();
+    labels.into_iter().collect()
+}
+
+fn hex(number: u64) -> String {
+    format!("{number:016x}")
+}
+
 /// The table to start from: the stored one, or an empty one if the stream still has its beginning.
 pub(super) async fn fetch(
     objects: &Objects,
     state_dir: &Path,
-    (epoch, first): (Epoch, u64),
+    (stream, first): (u64, u64),
     history: bool,
     progress: impl Fn(usize, usize),
 ) -> Result<Core, TableError> {
     let stored = objects.find(OBJECT).await?;
-    let of_epoch = stored.filter(|(labels, _)| labels.get(EPOCH) == Some(&label(epoch)));
-    if let Some((_, size)) = of_epoch {
+    let of_stream = stored.filter(|(labels, _)| mark_in(labels, stream).is_some());
+    if let Some((_, size)) = of_stream {
         let folder = state_dir.join(FOLDER);
         std::fs::create_dir_all(&folder)?;
         let file = folder.join(SEGMENT);
@@ -103,24 +139,25 @@ pub(super) async fn fetch(
         };
         let _left = std::fs::remove_file(&file);
         let core = core?;
-        if core.epoch() == epoch && Order::of(&core).needs() >= first {
+        let order = Order::of(&core);
+        if order.stream() == stream && order.needs() >= first {
             return Ok(core);
         }
     }
     if first > 1 {
         return Err(TableError::None { first });
     }
-    Ok(empty(epoch, history))
+    Ok(empty(stream, history))
 }
 
 /// An empty table before the first message.
-fn empty(epoch: Epoch, history: bool) -> Core {
+fn empty(stream: u64, history: bool) -> Core {
     let policy = Policy {
         history,
         ..Policy::default()
     };
-    let mut core = Core::new(epoch, policy);
-    let (key, value) = Order::position_at(0);
+    let mut core = Core::new(Epoch(stream), policy);
+    let (key, value) = Order::beginning(stream);
     core.keep(key, value);
     core
 }
@@ -129,10 +166,6 @@ fn open(folder: &Path, history: bool) -> Result<Core, TableError> {
     let opened = Store::open(folder)?;
     let contents = opened.contents.ok_or(SnapshotError::Begun)?;
     Ok(super::resume(contents.state, history)?)
-}
-
-fn label(epoch: Epoch) -> String {
-    format!("{:016x}", epoch.0)
 }
 
 /// A table that was stored.
@@ -146,8 +179,7 @@ pub struct Stored {
 
 /// What storing works with.
 pub(super) struct Storing {
-    pub(super) objects: Objects,
-    pub(super) stream: Stream,
+    pub(super) checking: Checking,
     pub(super) reader: Reader,
     pub(super) keeper: Keeper,
     pub(super) state_dir: PathBuf,
@@ -182,29 +214,54 @@ impl Storing {
     }
 
     async fn store(&self) -> Result<(), TableError> {
-        let (epoch, seq, logoff_time) = {
+        let (place, logoff_time) = {
             let core = self.reader.read();
-            (
-                core.epoch(),
-                Order::of(&core).applied(),
-                core.policy().logoff_time,
-            )
+            (Order::place_of(&core), core.policy().logoff_time)
         };
         let folder = self.state_dir.join(FOLDER);
         std::fs::create_dir_all(&folder)?;
         let file = folder.join("stored");
         self.keeper.export(file.clone()).await?;
-        let labels = BTreeMap::from([(EPOCH.to_owned(), label(epoch))]);
-        let labels: HashMap<_, _> = labels.into_iter().collect();
-        let put = self.objects.put(OBJECT, labels, &file).await;
+        let put = self.put(place, &file).await;
         let _left = std::fs::remove_file(&file);
         put?;
-        let at = clock::utc_now();
+        let (at, seq) = (clock::utc_now(), place.1.seq);
         self.stored.send_replace(Some(Stored { at, seq }));
         tracing::debug!(seq, "the table is stored for the cluster");
-        self.stream
-            .keep((self.replicas, kept_for(logoff_time)))
-            .await?;
+        let keep = (self.replicas, kept_for(logoff_time));
+        self.checking.stream.keep(keep).await?;
         Ok(())
+    }
+
+    /// Stores what was exported, if it is the stream's: whoever starts over believes it.
+    async fn put(&self, (stream, mark): (u64, Mark), file: &Path) -> Result<(), TableError> {
+        let exported = Order::place_of(&self.reader.read()).1.seq;
+        tokio::time::sleep(SETTLES_WITHIN).await;
+        match self.checking.judge(exported).await? {
+            Verdict::Right => {}
+            Verdict::Wrong => {
+                self.checking.wrong.send_modify(|count| *count += 1);
+                return Err(TableError::Doubtful("not the stream's"));
+            }
+            Verdict::Unknown => {
+                return Err(TableError::Doubtful("not known to be the stream's"));
+            }
+        }
+        let labels = labels(mark, stream);
+        Ok(self.checking.objects.put(OBJECT, labels, file).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_comes_back_from_its_labels_for_its_stream_alone() {
+        let mark = Mark::default().then(7, 1_800_000_000_000_000_000);
+        let labels = labels(mark, 0xab);
+        assert_eq!(mark_in(&labels, 0xab), Some(mark));
+        assert_eq!(mark_in(&labels, 0xac), None);
+        assert_eq!(mark_in(&HashMap::new(), 0xab), None);
     }
 }

@@ -242,6 +242,12 @@ impl Core {
         self.obey(policy, now, outcomes);
     }
 
+    /// Begins another epoch of the same journal: cookies of before count no more.
+    pub fn begin_epoch(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+        self.note_site();
+    }
+
     fn log_off(
         &mut self,
         target: &LogOffTarget,

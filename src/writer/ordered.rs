@@ -14,6 +14,7 @@ use super::{Done, Durability};
 use crate::identity::outcome::{Outcome, Verdict};
 use crate::identity::policy::Policy;
 use crate::identity::time::UtcMillis;
+use crate::identity::view::Epoch;
 use crate::identity::{Applied, Batch, Core};
 use crate::runtime::report::Reports;
 
@@ -51,6 +52,8 @@ pub enum Step {
     Advance,
     /// Another policy.
     Policy(Box<Policy>),
+    /// Another epoch: whoever shows a cookie of before is told everything.
+    Renew(Epoch),
     /// Somebody wants to know when the steps are applied.
     Tell(oneshot::Sender<()>),
 }
@@ -187,6 +190,10 @@ fn apply(
             core.set_policy(*policy, now, outcomes);
             None
         }
+        Step::Renew(epoch) => {
+            core.begin_epoch(epoch);
+            None
+        }
         Step::Tell(done) => Some(Answer::Told(done)),
     }
 }
@@ -197,6 +204,7 @@ fn describe(steps: &[Step]) -> impl FnOnce() -> String + use<> {
         Step::Batch(batch, _) => task::describe(batch)(),
         Step::Advance => "deadlines".to_owned(),
         Step::Policy(_) => "a new policy".to_owned(),
+        Step::Renew(_) => "a new epoch".to_owned(),
         Step::Tell(_) => "nothing".to_owned(),
     });
     let count = steps.len();

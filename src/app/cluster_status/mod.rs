@@ -166,6 +166,7 @@ pub(super) fn gauges(reading: &Reading, now: UtcMillis) {
     set("jims_cluster_connected", reading.server.is_some().into());
     set("jims_cluster_members", wide(alive.count()));
     set("jims_cluster_leases_held", wide(reading.held));
+    metrics::counter!("jims_cluster_wrong_tables_total").absolute(reading.wrong);
     metrics::gauge!("jims_cluster_lag_seconds").set(lag(reading, now).as_secs_f64());
 }
 
@@ -298,15 +299,16 @@ fn newer(reading: &Reading) -> Option<Attention> {
     })
 }
 
-/// Members whose journals differ after the same message.
+/// Members whose journals differ after the same messages; who applied others starts over by himself.
 fn differing(reading: &Reading) -> Option<Attention> {
-    let mut firsts: BTreeMap<u64, &MemberReading> = BTreeMap::new();
+    let mut firsts: BTreeMap<(u64, u64), &MemberReading> = BTreeMap::new();
     let following = reading.members.iter().filter(|member| {
         let value = &member.value;
         member.is_alive && value.state == "following" && value.applied > 0 && value.journal > 0
     });
     for member in following {
-        let first = *firsts.entry(member.value.applied).or_insert(member);
+        let applied = (member.value.applied, member.value.digest);
+        let first = *firsts.entry(applied).or_insert(member);
         if first.value.journal != member.value.journal {
             let (one, other) = (&first.value, &member.value);
             return Some(Attention {

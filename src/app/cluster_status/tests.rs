@@ -73,6 +73,7 @@ fn reading() -> Reading {
         applied_at: Some(ago(2)),
         behind: 0,
         policy_differs: false,
+        wrong: 0,
         stored: None,
         wanted: BTreeSet::from([Arc::from("clock")]),
         held: 1,
@@ -210,6 +211,8 @@ fn a_cut_is_one_thing_and_hides_what_cannot_be_known() {
 fn what_an_operator_should_act_on_is_named_with_its_remedy() {
     let mut other = member("b", 100);
     other.value.journal += 1;
+    let mut mending = member("d", 100);
+    (mending.value.journal, mending.value.digest) = (1, 1);
     let mut newer = member("c", 99);
     newer.value.format = shape::VERSION + 1;
     let reading = Reading {
@@ -219,7 +222,7 @@ fn what_an_operator_should_act_on_is_named_with_its_remedy() {
             ("directory/corp".into(), Duration::from_secs(20)),
             ("event-source/dc1".into(), Duration::from_secs(19)),
         ],
-        members: vec![member("a", 100), other, newer],
+        members: vec![member("a", 100), other, mending, newer],
         ..reading()
     };
     assert_eq!(

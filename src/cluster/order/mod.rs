@@ -1,7 +1,7 @@
 //! What of the stream counts: pure, and the same in every member.
 //!
 //! The rules need some memory: how far the stream was applied, the last number of each member's life, the highest token of
-//! each lease, the policy. It lies among the table's bookmarks and so moves with the table in one step, on disk as well;
+//! each lease, the policy, which lives had a table that was not the stream's. It lies among the table's bookmarks and so moves with the table in one step, on disk as well;
 //! what is here is the copy that is looked at.
 
 use std::collections::BTreeMap;
@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use compact_str::{CompactString, format_compact};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::shape::{self, Body, Frame, PolicyShape, ShapeError};
 use crate::identity::Core;
 use crate::identity::state::State;
-use crate::identity::time::UtcMillis;
+use crate::identity::view::Epoch;
 
 /// Where the stream's position is kept.
 const POSITION: &str = "cluster/stream";
@@ -27,6 +28,9 @@ const MEMBER: &str = "cluster/member/";
 /// Before a lease's name.
 const FENCE: &str = "cluster/fence/";
 
+/// Before a member's name, for the last life of it whose table was not the stream's.
+const DOUBTED: &str = "cluster/doubted/";
+
 /// Bookmarks to be kept with what a message changed.
 pub type Keep = Vec<(CompactString, Box<[u8]>)>;
 
@@ -39,15 +43,48 @@ pub struct Life {
     pub number: u64,
 }
 
+/// A place in the stream, and what tells it from the same place of another stream, or of this one if it lost its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The sequence of the message.
+    pub seq: u64,
+    /// Of all messages up to it.
+    pub digest: Digest,
+}
+
+/// Of all messages up to one, by sequence and time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Digest(pub u64);
+
+impl Mark {
+    /// After the next message.
+    #[must_use]
+    pub fn then(self, seq: u64, stamp: u64) -> Self {
+        let mut hash = Sha256::new();
+        for number in [self.digest.0, seq, stamp] {
+            hash.update(number.to_be_bytes());
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        let first = digest.first_chunk().copied().unwrap_or_default();
+        Self {
+            seq,
+            digest: Digest(u64::from_be_bytes(first)),
+        }
+    }
+}
+
 /// How far the stream was applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Position {
+    /// Of which stream: [`Order::stream`].
+    stream: u64,
     /// The last message.
-    applied: u64,
+    applied: Mark,
+    /// When the stream took it.
+    stamp: u64,
     /// Where whoever goes on has to begin, to have all pieces of what is not complete.
     from: u64,
-    /// Which message that was: a stream that lost its end may give its number to another.
-    digest: u64,
 }
 
 /// What was said before and still counts.
@@ -56,6 +93,7 @@ pub struct Order {
     position: Position,
     members: BTreeMap<String, Life>,
     fences: BTreeMap<String, u64>,
+    doubted: BTreeMap<String, u64>,
     policy: Option<PolicyShape>,
     /// By member: what has not all come.
     partial: BTreeMap<String, Partial>,
@@ -101,8 +139,10 @@ pub struct Author {
 pub enum Said {
     /// It counts.
     Body(Box<Body>),
-    /// Its author no longer held the lease.
-    Fenced,
+    /// It counts for nothing: its author no longer held the lease, or it was said before.
+    Void,
+    /// Cookies of before count no more: a Server may have given some that mean another place.
+    Renew(Epoch),
 }
 
 /// Why a message does not count.
@@ -136,6 +176,11 @@ impl Order {
                 order.fences.insert(key.to_owned(), token);
             }
         }
+        for (key, value) in core.bookmarks_below(DOUBTED) {
+            if let Some(life) = unpack(value) {
+                order.doubted.insert(key.to_owned(), life);
+            }
+        }
         order
     }
 
@@ -153,34 +198,47 @@ impl Order {
         state.bookmarks.iter().any(|(key, _)| key == POSITION)
     }
 
-    /// A table of nothing, before the stream's message after `seq`.
+    /// What a table of nothing keeps, before the first message of a stream.
     #[must_use]
-    pub fn position_at(seq: u64) -> (CompactString, Box<[u8]>) {
+    pub fn beginning(stream: u64) -> (CompactString, Box<[u8]>) {
         let position = Position {
-            applied: seq,
-            from: seq + 1,
-            digest: 0,
+            stream,
+            from: 1,
+            ..Position::default()
         };
         (POSITION.into(), pack(&position))
+    }
+
+    /// Which stream it is; 0: of none yet.
+    #[must_use]
+    pub fn stream(&self) -> u64 {
+        self.position.stream
     }
 
     /// The last message that was applied; 0 before the first.
     #[must_use]
     pub fn applied(&self) -> u64 {
+        self.position.applied.seq
+    }
+
+    /// The same, with what tells it from another.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
         self.position.applied
     }
 
-    /// The same of a table, without all else that it remembers.
+    /// Of which stream a table is, and how far; without all else that it remembers.
     #[must_use]
-    pub fn position(core: &Core) -> u64 {
+    pub fn place_of(core: &Core) -> (u64, Mark) {
         let position: Option<Position> = core.bookmark(POSITION).and_then(unpack);
-        position.unwrap_or_default().applied
+        let position = position.unwrap_or_default();
+        (position.stream, position.applied)
     }
 
     /// Where following begins: what is not behind [`Order::applied`] is only looked at, and the last of it is compared.
     #[must_use]
     pub fn from(&self) -> u64 {
-        self.position.from.min(self.position.applied).max(1)
+        self.position.from.min(self.applied()).max(1)
     }
 
     /// The first message that is needed to go on.
@@ -191,8 +249,14 @@ impl Order {
 
     /// Whether a message is the one that was applied at its place, as far as that is known.
     #[must_use]
-    pub fn is_as_applied(&self, seq: u64, at: UtcMillis, payload: &Bytes) -> bool {
-        seq != self.position.applied || digest(at, payload) == self.position.digest
+    pub fn is_as_applied(&self, seq: u64, stamp: u64) -> bool {
+        seq != self.applied() || stamp == self.position.stamp
+    }
+
+    /// The last life of a member whose table was not the stream's; 0: there was none.
+    #[must_use]
+    pub fn doubted(&self, member: &str) -> u64 {
+        self.doubted.get(member).copied().unwrap_or_default()
     }
 
     /// The policy that all obey, if one was published.
@@ -211,8 +275,7 @@ impl Order {
     ///
     /// # Errors
     /// A newer jims wrote it: it counts, and we do not know for what.
-    pub fn take(&mut self, seq: u64, at: UtcMillis, payload: &Bytes) -> Result<Taken, ShapeError> {
-        let mark = digest(at, payload);
+    pub fn take(&mut self, seq: u64, stamp: u64, payload: &Bytes) -> Result<Taken, ShapeError> {
         let frame = match Frame::decode(payload) {
             Ok(frame) => frame,
             Err(newer @ ShapeError::Newer { .. }) => return Err(newer),
@@ -221,10 +284,10 @@ impl Order {
                     seq,
                     "a message of the stream counts for nothing: {malformed}"
                 );
-                return Ok(self.nothing(seq, mark));
+                return Ok(self.nothing(seq, stamp));
             }
         };
-        if seq <= self.position.applied {
+        if seq <= self.applied() {
             // Again, for its pieces alone; those that did not count then are not among them.
             let heard = self.life(&frame.member);
             if frame.life == heard.life && frame.number <= heard.number {
@@ -243,7 +306,7 @@ impl Order {
         if refused.is_some() {
             return Ok(Taken {
                 author: Some(author),
-                ..self.nothing(seq, mark)
+                ..self.nothing(seq, stamp)
             });
         }
         let content = self.gather(seq, &frame);
@@ -258,7 +321,7 @@ impl Order {
         if let Some(content) = content {
             bodies = self.parts(seq, &content, &mut keep)?;
         }
-        keep.push(self.move_to(seq, mark));
+        keep.push(self.move_to(seq, stamp));
         Ok(Taken {
             author: Some(author),
             bodies,
@@ -266,22 +329,23 @@ impl Order {
         })
     }
 
-    fn nothing(&mut self, seq: u64, digest: u64) -> Taken {
-        if seq <= self.position.applied {
+    fn nothing(&mut self, seq: u64, stamp: u64) -> Taken {
+        if seq <= self.applied() {
             return Taken::default();
         }
         Taken {
-            keep: vec![self.move_to(seq, digest)],
+            keep: vec![self.move_to(seq, stamp)],
             ..Taken::default()
         }
     }
 
-    fn move_to(&mut self, seq: u64, digest: u64) -> (CompactString, Box<[u8]>) {
+    fn move_to(&mut self, seq: u64, stamp: u64) -> (CompactString, Box<[u8]>) {
         let oldest = self.partial.values().map(|partial| partial.seq).min();
         self.position = Position {
-            applied: seq,
+            applied: self.position.applied.then(seq, stamp),
+            stamp,
             from: oldest.unwrap_or(seq + 1),
-            digest,
+            ..self.position
         };
         (POSITION.into(), pack(&self.position))
     }
@@ -308,7 +372,7 @@ impl Order {
             if let Some(fence) = part.fence {
                 let highest = self.fences.get(&fence.lease).copied().unwrap_or_default();
                 if fence.token < highest {
-                    bodies.push(Said::Fenced);
+                    bodies.push(Said::Void);
                     continue;
                 }
                 if fence.token > highest {
@@ -317,13 +381,34 @@ impl Order {
                     self.fences.insert(fence.lease, fence.token);
                 }
             }
-            if let Body::Policy(policy) = &part.body {
-                keep.push((POLICY.into(), policy.encode().into()));
-                self.policy = Some((**policy).clone());
+            match &part.body {
+                Body::Policy(policy) => {
+                    keep.push((POLICY.into(), policy.encode().into()));
+                    self.policy = Some((**policy).clone());
+                }
+                Body::Doubt { member, life } => {
+                    bodies.push(self.doubt(seq, (member, *life), keep));
+                    continue;
+                }
+                _ => {}
             }
             bodies.push(Said::Body(Box::new(part.body)));
         }
         Ok(bodies)
+    }
+
+    /// Each life is doubted once, whoever says it.
+    fn doubt(&mut self, seq: u64, (member, life): (&str, u64), keep: &mut Keep) -> Said {
+        if life <= self.doubted(member) {
+            return Said::Void;
+        }
+        self.doubted.insert(member.to_owned(), life);
+        keep.push((format_compact!("{DOUBTED}{member}"), pack(&life)));
+        let renewed = Mark {
+            seq: 0,
+            digest: Digest(self.position.stream),
+        };
+        Said::Renew(Epoch(renewed.then(seq, life).digest.0))
     }
 
     /// Adds a piece; the content, if that was the last.
@@ -356,14 +441,6 @@ impl Order {
         let whole = self.partial.remove(&frame.member)?;
         Some(whole.pieces.concat().into())
     }
-}
-
-/// What tells a message from any other that may come to its place.
-fn digest(at: UtcMillis, payload: &Bytes) -> u64 {
-    let mut hash = crc32fast::Hasher::new();
-    hash.update(&at.0.to_be_bytes());
-    hash.update(payload);
-    u64::from(hash.finalize())
 }
 
 /// Whether a message counts, by its number alone.

@@ -63,6 +63,13 @@ pub enum Body {
     },
     /// A computer was asked.
     Probe(Box<ProbeShape>),
+    /// A member's table was not the stream's in this life: cookies that it gave mean another place.
+    Doubt {
+        /// The member.
+        member: CompactString,
+        /// The life.
+        life: u64,
+    },
 }
 
 impl From<&Fence> for FenceShape {
@@ -102,7 +109,9 @@ impl Body {
     /// It holds what no author can have meant.
     pub fn into_batch(self) -> Result<Option<Batch>, ShapeError> {
         Ok(Some(match self {
-            Self::Hello(_) | Self::Claim | Self::Advance | Self::Policy(_) => return Ok(None),
+            Self::Hello(_) | Self::Claim | Self::Advance | Self::Policy(_) | Self::Doubt { .. } => {
+                return Ok(None);
+            }
             Self::Events { events, bookmark } => Batch::Events {
                 events: events
                     .into_iter()

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::{Ordered, OrderedConfig};
 use async_nats::jetstream::context::PublishAckFuture;
@@ -42,14 +41,20 @@ pub struct Message {
     pub seq: u64,
     /// When the stream took it.
     pub at: UtcMillis,
-    /// What it says.
+    /// The same in nanoseconds since 1970: no other message that ever has this sequence has this time as well.
+    pub stamp: u64,
+    /// What it says; empty where only stamps are read.
     pub payload: Bytes,
     /// How many are behind it.
     pub behind: u64,
 }
 
 /// Messages in order.
-pub struct Following(Ordered);
+pub struct Following {
+    messages: Ordered,
+    /// Who delivers: the library makes another when it lost one, and nobody has compared what came before then.
+    consumer: Option<String>,
+}
 
 impl std::fmt::Debug for Following {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -170,18 +175,34 @@ impl Stream {
     /// # Errors
     /// NATS does not answer, or refuses.
     pub async fn follow(&self, from: u64) -> Result<Following, NatsError> {
+        self.deliver(from, false).await
+    }
+
+    /// Follows from a sequence on, without what messages say.
+    ///
+    /// # Errors
+    /// NATS does not answer, or refuses.
+    pub async fn stamps(&self, from: u64) -> Result<Following, NatsError> {
+        self.deliver(from, true).await
+    }
+
+    async fn deliver(&self, from: u64, headers_only: bool) -> Result<Following, NatsError> {
         let doing = "following the stream";
         let config = OrderedConfig {
             deliver_policy: DeliverPolicy::ByStartSequence {
                 start_sequence: from,
             },
+            headers_only,
             ..OrderedConfig::default()
         };
         let consumer = self.stream.create_consumer(config).await;
         let consumer = consumer.map_err(|error| NatsError::refused(doing, error))?;
         let messages = consumer.messages().await;
         let messages = messages.map_err(|error| NatsError::refused(doing, error))?;
-        Ok(Following(messages))
+        Ok(Following {
+            messages,
+            consumer: None,
+        })
     }
 
     /// Whether the stream has a message of this sequence.
@@ -194,11 +215,7 @@ impl Stream {
             Ok(_) => Ok(true),
             Err(error) => match error.kind() {
                 // Any other refusal (no leader at this moment) says nothing of the message.
-                RawMessageErrorKind::JetStream(error)
-                    if error.error_code() == ErrorCode::NO_MESSAGE_FOUND =>
-                {
-                    Ok(false)
-                }
+                RawMessageErrorKind::NoMessageFound => Ok(false),
                 _ => Err(NatsError::refused("asking for a message", error)),
             },
         }
@@ -229,15 +246,23 @@ impl Following {
     /// The following has ended and is to be begun anew.
     pub async fn next(&mut self) -> Result<Message, NatsError> {
         let doing = "following the stream";
-        let next = self.0.next().await;
+        let next = self.messages.next().await;
         let next = next.ok_or_else(|| NatsError::refused(doing, "it ended"))?;
         let message = next.map_err(|error| NatsError::refused(doing, error))?;
         let info = message.info();
         let info = info.map_err(|error| NatsError::refused(doing, error))?;
-        let millis = info.published.unix_timestamp_nanos().div_euclid(1_000_000);
+        let known = self
+            .consumer
+            .get_or_insert_with(|| info.consumer.to_owned());
+        if *known != info.consumer {
+            return Err(NatsError::refused(doing, "it was begun anew"));
+        }
+        let stamp = u64::try_from(info.published.unix_timestamp_nanos()).unwrap_or_default();
+        let millis = i64::try_from(stamp / 1_000_000).unwrap_or(i64::MAX);
         Ok(Message {
             seq: info.stream_sequence,
-            at: UtcMillis(i64::try_from(millis).unwrap_or(i64::MAX)),
+            at: UtcMillis(millis),
+            stamp,
             behind: info.pending,
             payload: message.message.payload,
         })

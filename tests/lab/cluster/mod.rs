@@ -11,6 +11,7 @@ mod random;
 mod sign_on;
 mod small;
 mod sources;
+mod wrong;
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

@@ -242,4 +242,12 @@ impl RawClient {
         );
         assert_eq!(answer["success"], true, "{answer}");
     }
+
+    /// Takes one message away.
+    #[track_caller]
+    pub(crate) fn delete(&mut self, name: &str, seq: u64) {
+        let subject = format!("$JS.API.STREAM.MSG.DELETE.{name}");
+        let answer = self.request(&subject, &json!({"seq": seq, "no_erase": true}));
+        assert_eq!(answer["success"], true, "{answer}");
+    }
 }

@@ -1,5 +1,7 @@
 //! A member: connects, gets the table that belongs to the stream, follows, and then takes part.
 
+mod begin;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,20 +15,20 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::follow::{FollowError, Follower, Place};
-use super::lease::{Held, Leases};
+use super::lease::Held;
 use super::order::Order;
-use super::publish::{Heard, Publisher, PublisherParts, Say, Session, Waiting};
-use super::roster::{MemberValue, Roster};
-use super::shape::{self, PolicyShape};
-use super::tables::{self, Storing, TableError};
-use super::{Cluster, Shared, State, clock as ticking};
+use super::outbox::Waiting;
+use super::publish::{Heard, Publisher, PublisherParts, Say, Session};
+use super::roster::Roster;
+use super::shape::PolicyShape;
+use super::tables::{self, TableError};
+use super::trail::Trail;
+use super::{Cluster, Shared, State};
 use crate::config;
 use crate::identity::policy::Policy;
 use crate::identity::time::UtcMillis;
-use crate::identity::view::Epoch;
 use crate::net::nats::{Bucket, Following, Nats, NatsError, Objects, Stream, StreamFacts};
 use crate::runtime::backoff::Backoff;
-use crate::runtime::clock;
 use crate::runtime::readiness::Latch;
 use crate::runtime::supervisor::Tasks;
 use crate::snapshot::Keeper;
@@ -83,8 +85,10 @@ struct Member {
     says: mpsc::Sender<Say>,
     /// The rest of taking part runs.
     begun: bool,
-    /// The table holds what the stream lost.
-    rewritten: bool,
+    /// The table is not the stream's.
+    is_wrong: bool,
+    /// A life of ours that gave cookies from such a table, which was not said yet.
+    doubted: Option<u64>,
     tasks: Tasks,
     /// Cancelled when all that was asked for is published.
     published: CancellationToken,
@@ -144,6 +148,8 @@ impl Cluster {
         let (session, sessions) = watch::channel(None);
         let (says, said) = mpsc::channel(64);
         let waiting = Waiting::default();
+        let trail = Arc::new(Mutex::new(Trail::default()));
+        trail.lock().begin_anew(order.stream(), order.mark());
         let follower = Follower {
             policy: watch::Sender::new(order.policy().cloned()),
             place: watch::Sender::new(place),
@@ -153,6 +159,9 @@ impl Cluster {
             waiting: waiting.clone(),
             member: parts.member.as_str().into(),
             life: 0,
+            life_before: 0,
+            speaks: false,
+            trail,
             history: Arc::new(AtomicBool::new(parts.history)),
         };
         let shared = Arc::new(shared(&follower, &parts.config.stream, &parts.policy));
@@ -190,7 +199,8 @@ impl Cluster {
             published,
             stop,
             begun: false,
-            rewritten: false,
+            is_wrong: false,
+            doubted: None,
         };
         tasks.spawn_vital("cluster", member.run());
         Self(shared)
@@ -210,6 +220,7 @@ fn shared(follower: &Follower, stream: &str, policy: &Policy) -> Shared {
         state: Mutex::new(State::default()),
         publishing: watch::Sender::new(None),
         leasing: watch::Sender::new(None),
+        wrong: watch::Sender::new(0),
         stored: watch::Sender::new(None),
         nats: Mutex::new(None),
         history: Arc::clone(&follower.history),
@@ -255,7 +266,10 @@ impl Member {
             match broken {
                 Broken::Follow(FollowError::Stopping) => return,
                 broken => {
-                    self.rewritten |= matches!(broken, Broken::Follow(FollowError::Rewritten(_)));
+                    self.is_wrong |= matches!(
+                        broken,
+                        Broken::Follow(FollowError::Rewritten(_) | FollowError::Wrong)
+                    );
                     self.tell(&broken);
                 }
             }
@@ -289,7 +303,7 @@ impl Member {
                 "if the stream was restored from a backup, delete it and restart all members: the tables fill from their sources".into()
             }
             Broken::Follow(FollowError::Shape(_)) => "update jims on this machine".into(),
-            Broken::Follow(FollowError::Stopping | FollowError::Rewritten(_)) | Broken::Stalled | Broken::AnotherStream => {
+            Broken::Follow(FollowError::Stopping | FollowError::Rewritten(_) | FollowError::Wrong) | Broken::Stalled | Broken::AnotherStream => {
                 String::new()
             }
         };
@@ -344,9 +358,11 @@ impl Member {
 
     /// Follows until something breaks.
     async fn follow(&mut self, stores: &Stores, backoff: &mut Backoff) -> Broken {
-        match self.follow_on(stores, backoff).await {
-            Ok(never) => match never {},
-            Err(broken) => broken,
+        let mut wrong = self.shared.wrong.subscribe();
+        tokio::select! {
+            biased;
+            Ok(()) = wrong.changed() => Broken::Follow(FollowError::Wrong),
+            Err(broken) = self.follow_on(stores, backoff) => broken,
         }
     }
 
@@ -356,12 +372,13 @@ impl Member {
         backoff: &mut Backoff,
     ) -> Result<std::convert::Infallible, Broken> {
         let facts = stores.stream.facts().await?;
-        let epoch = epoch_of(&self.parts.config.stream, &facts);
-        let is_own = self.parts.reader.read().epoch() == epoch;
+        let of = identity_of(&self.parts.config.stream, &facts);
+        let is_own = self.follower.order.stream() == of;
         let reaches = self.follower.order.needs() >= facts.first;
         let is_behind = self.follower.order.applied() > facts.last;
-        if !is_own || !reaches || is_behind || std::mem::take(&mut self.rewritten) {
-            self.start_over(stores, (epoch, facts.first)).await?;
+        self.is_wrong = is_own && (self.is_wrong || is_behind);
+        if !is_own || !reaches || self.is_wrong {
+            self.start_over(stores, (of, facts.first)).await?;
         }
         let applied = self.follower.order.applied();
         if applied > facts.last {
@@ -374,7 +391,7 @@ impl Member {
         backoff.reset();
         self.shared.state.lock().follows();
         self.parts.latch.open();
-        if !self.begun || !is_own {
+        if !std::mem::replace(&mut self.follower.speaks, true) {
             self.begin(stores);
         }
         let mut next = self.follower.order.applied() + 1;
@@ -449,18 +466,21 @@ impl Member {
     }
 
     /// Gets the table that belongs to the stream.
-    async fn start_over(
-        &mut self,
-        stores: &Stores,
-        (epoch, first): (Epoch, u64),
-    ) -> Result<(), Broken> {
-        tracing::info!("the table does not reach up to the stream: the cluster's is read");
+    async fn start_over(&mut self, stores: &Stores, (of, first): (u64, u64)) -> Result<(), Broken> {
+        match self.is_wrong {
+            true => tracing::warn!("the table is not the stream's: the cluster's is read"),
+            false => {
+                tracing::info!("the table does not reach up to the stream: the cluster's is read")
+            }
+        }
+        // What was said may be lost with the table that it was said to.
+        self.follower.speaks = false;
         let shared = Arc::clone(&self.shared);
         shared.state.lock().resynchronises(0, 0);
         let core = tables::fetch(
             &stores.objects,
             &self.parts.state_dir,
-            (epoch, first),
+            (of, first),
             self.shared.history.load(Ordering::Relaxed),
             |bytes, of| shared.state.lock().resynchronises(bytes, of),
         )
@@ -472,103 +492,17 @@ impl Member {
             "the cluster's table is here"
         );
         self.follower.policy.send_replace(order.policy().cloned());
+        {
+            let mut trail = self.follower.trail.lock();
+            trail.begin_anew(order.stream(), order.mark());
+        }
         self.follower.order = order;
         let replaced = self.follower.orders.send(Ordered::Replace(Box::new(core)));
         replaced.await.map_err(|_gone| FollowError::Stopping)?;
-        Ok(())
-    }
-
-    /// Begins to speak, as a new life; the first time also everything else.
-    fn begin(&mut self, stores: &Stores) {
-        let known = self.follower.order.life(&self.parts.member).life;
-        let now = u64::try_from(clock::utc_now().0).unwrap_or(0);
-        let life = now.max(known + 1);
-        self.follower.life = life;
-        self.shared.state.lock().life = life;
-        // Before the session: what was heard of another life must not be taken for this one's.
-        self.follower.heard.send_replace(Heard::default());
-        let own = || PolicyShape::clone(&self.shared.own_policy.load());
-        let has_policy = self.follower.order.policy().is_some();
-        self.session.send_replace(Some(Session {
-            stream: stores.stream.clone(),
-            subject: format!("{}.{life}", subject(&self.parts.config.stream)),
-            member: Arc::clone(&self.parts.member),
-            life,
-            policy: (!has_policy).then(own),
-        }));
-        if !std::mem::replace(&mut self.begun, true) {
-            self.take_leases(stores);
+        if std::mem::take(&mut self.is_wrong) && self.follower.life > 0 {
+            self.doubted = Some(self.follower.life);
         }
-    }
-
-    fn take_leases(&self, stores: &Stores) {
-        let (shared, parts) = (&self.shared, &self.parts);
-        let leases = Leases {
-            bucket: stores.bucket.clone(),
-            roster: Arc::clone(&shared.roster),
-            wanted: shared.wanted.subscribe(),
-            held: shared.held.clone(),
-            says: self.says.clone(),
-            own: self.own_value(),
-            trouble: shared.leasing.clone(),
-        };
-        let published = self.published.clone();
-        self.tasks
-            .spawn("cluster leases", async move { leases.run(published).await });
-        let ticking = ticking::run(
-            parts.reader.clone(),
-            shared.held.subscribe(),
-            self.says.clone(),
-            self.stop.clone(),
-        );
-        self.tasks.spawn("cluster clock", ticking);
-        let storing = Storing {
-            objects: stores.objects.clone(),
-            stream: stores.stream.clone(),
-            reader: parts.reader.clone(),
-            keeper: parts.keeper.clone(),
-            state_dir: parts.state_dir.clone(),
-            held: shared.held.subscribe(),
-            replicas: parts.config.replicas,
-            every: parts.store_every,
-            stored: shared.stored.clone(),
-        };
-        let stop = self.stop.clone();
-        self.tasks
-            .spawn("cluster tables", async move { storing.run(stop).await });
-    }
-
-    fn own_value(&self) -> Box<dyn Fn() -> MemberValue + Send + Sync> {
-        let shared = Arc::clone(&self.shared);
-        let (roles, started) = (self.parts.roles.clone(), self.parts.started);
-        let reader = self.parts.reader.clone();
-        Box::new(move || {
-            // Both of one instant: another member compares them with its own.
-            let (applied, journal) = {
-                let core = reader.read();
-                (Order::position(&core), core.last_seq().0)
-            };
-            let place = *shared.place.borrow();
-            let (life, state) = {
-                let state = shared.state.lock();
-                (state.life, state.word().to_owned())
-            };
-            MemberValue {
-                name: shared.member.to_string(),
-                life,
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                format: shape::VERSION,
-                roles: roles.clone(),
-                applied,
-                applied_at: place.at.map_or(0, |at| at.0),
-                behind: place.behind,
-                journal,
-                state,
-                started: started.0,
-                stopped: false,
-                said: clock::utc_now().0,
-            }
-        })
+        Ok(())
     }
 }
 
@@ -577,12 +511,12 @@ fn subject(stream: &str) -> String {
     format!("jims.{stream}")
 }
 
-/// The epoch of a stream's order: another stream of the same name is another order.
-fn epoch_of(name: &str, facts: &StreamFacts) -> Epoch {
+/// What tells a stream from another of the same name; never 0.
+fn identity_of(name: &str, facts: &StreamFacts) -> u64 {
     let mut hash = Sha256::new();
     hash.update(name.as_bytes());
     hash.update(facts.created.to_be_bytes());
     let digest: [u8; 32] = hash.finalize().into();
     let first = digest.first_chunk().copied().unwrap_or_default();
-    Epoch(u64::from_be_bytes(first))
+    u64::from_be_bytes(first).max(1)
 }
