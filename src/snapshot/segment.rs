@@ -323,7 +323,7 @@ pub(super) struct Extent {
 pub(super) enum Care {
     /// If all seems well, only the last block is read: whoever reads the others will see whether they are whole.
     Little,
-    /// Every block is read: of a million sessions a quarter of a second.
+    /// Every block is read: with a million sessions a tenth of a second more.
     All,
 }
 

@@ -95,10 +95,10 @@ impl<'a> From<&'a AddressState> for AddressRow<'a> {
             user_ended_at: address.user_ended_at.map(|at| at.0),
             doubted_since: address.doubted_since.map(|at| at.0),
             last_ended: address.last_ended.as_ref().map(|ended| EndRow {
-                user: ended.user.as_str().into(),
+                user: ended.user.as_str(),
                 at: ended.at.0,
-                reason: ended.word().into(),
-                by: ended.by.as_str().into(),
+                reason: ended.word(),
+                by: ended.by.as_str(),
             }),
             user: SlotRow::from(&address.user),
             device: SlotRow::from(&address.device),
@@ -133,7 +133,7 @@ impl<'a> From<&'a FactState> for FactRow<'a> {
             },
             at: fact.at.0,
             received_at: fact.received_at.0,
-            record: fact.record.as_str().into(),
+            record: fact.record.as_str(),
             producer: fact.producer,
             subject: fact.subject,
             groups: groups.map(|(at, groups)| {
@@ -165,7 +165,7 @@ impl AddressRow<'_> {
 impl EndRow<'_> {
     fn state(self) -> Result<LastEnded, SnapshotError> {
         let unknown = SnapshotError::Content { what: "a reason" };
-        let reason = match &*self.reason {
+        let reason = match self.reason {
             "displaced" => None,
             word => Some(EndReason::from_word(word).ok_or(unknown)?),
         };

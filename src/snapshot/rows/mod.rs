@@ -229,7 +229,7 @@ struct ReadingRow<'a> {
 impl<'a> From<&'a ReadingState> for ReadingRow<'a> {
     fn from(reading: &'a ReadingState) -> Self {
         Self {
-            directory: reading.directory.as_str().into(),
+            directory: reading.directory.as_str(),
             held: reading.held.iter().map(|id| id.0).collect(),
             under_way: reading.under_way.clone(),
         }
@@ -241,28 +241,22 @@ impl<'a> From<&'a SiteState> for SiteRow<'a> {
         Self {
             domains: (site.domain_facts.iter())
                 .map(|(domain, facts)| {
-                    let suffixes = facts.upn_suffixes.iter().map(|s| s.as_str().into());
-                    let netbios = facts.netbios.as_ref().map(|name| name.as_str().into());
-                    (domain.as_str().into(), netbios, suffixes.collect())
+                    let suffixes = facts.upn_suffixes.iter().map(|s| s.as_str());
+                    let netbios = facts.netbios.as_ref().map(|name| name.as_str());
+                    (domain.as_str(), netbios, suffixes.collect())
                 })
                 .collect(),
-            producers: site
-                .producers
-                .iter()
-                .map(|name| name.as_str().into())
-                .collect(),
+            producers: site.producers.iter().map(|name| name.as_str()).collect(),
             readings: site.readings.iter().map(ReadingRow::from).collect(),
             collectors: (site.collectors.iter())
-                .map(|(name, since)| (name.as_str().into(), since.map(|at| at.0)))
+                .map(|(name, since)| (name.as_str(), since.map(|at| at.0)))
                 .collect(),
             told_domains: (site.told_domains.iter())
-                .map(|(directory, domain)| (directory.as_str().into(), domain.as_str().into()))
+                .map(|(directory, domain)| (directory.as_str(), domain.as_str()))
                 .collect(),
             feed_domains: (site.feed_domains.as_ref()).map(|domains| {
                 let domains = domains.iter();
-                domains
-                    .map(|(name, seq)| (name.as_str().into(), seq.0))
-                    .collect()
+                domains.map(|(name, seq)| (name.as_str(), seq.0)).collect()
             }),
         }
     }
@@ -316,8 +310,8 @@ struct GoneRow<'a> {
 impl<'a> From<&'a GoneState> for GoneRow<'a> {
     fn from(gone: &'a GoneState) -> Self {
         Self {
-            directory: gone.directory.as_str().into(),
-            domain: gone.domain.as_str().into(),
+            directory: gone.directory.as_str(),
+            domain: gone.domain.as_str(),
             id: gone.id.0,
         }
     }
@@ -339,8 +333,8 @@ impl<'a> From<&'a SubjectState> for SubjectRow<'a> {
     fn from(subject: &'a SubjectState) -> Self {
         Self {
             is_device: subject.kind == SubjectKind::Device,
-            domain: subject.domain.as_str().into(),
-            name: subject.name.as_str().into(),
+            domain: subject.domain.as_str(),
+            name: subject.name.as_str(),
             object: subject.object,
             gone: subject.gone,
             by_upn: subject.by_upn,
@@ -405,11 +399,11 @@ impl<'a> From<&'a ObjectState> for ObjectRow<'a> {
         let is = &object.is;
         Self {
             id: is.id.0,
-            sid: is.sid.as_ref().map(|sid| sid.as_str().into()),
-            name: is.name.as_str().into(),
+            sid: is.sid.as_ref().map(|sid| sid.as_str()),
+            name: is.name.as_str(),
             kind: KindRow::from(&is.kind),
-            directory: object.directory.as_str().into(),
-            domain: object.domain.as_str().into(),
+            directory: object.directory.as_str(),
+            domain: object.domain.as_str(),
             subject: object.subject,
             told: object.told.0,
         }
@@ -418,8 +412,8 @@ impl<'a> From<&'a ObjectState> for ObjectRow<'a> {
 
 impl<'a> From<&'a ObjectKind> for KindRow<'a> {
     fn from(kind: &'a ObjectKind) -> Self {
-        let text = |name: &'a Option<Name>| name.as_ref().map(|name| name.as_str().into());
-        let sid = |sid: &'a Option<CompactString>| sid.as_ref().map(|sid| sid.as_str().into());
+        let text = |name: &'a Option<Name>| name.as_ref().map(|name| name.as_str());
+        let sid = |sid: &'a Option<CompactString>| sid.as_ref().map(|sid| sid.as_str());
         match kind {
             ObjectKind::User {
                 upn,
@@ -454,7 +448,7 @@ impl ObjectRow<'_> {
             is: DirectoryObject {
                 id: ObjectId(self.id),
                 sid: self.sid.map(Into::into),
-                name: name(&self.name)?,
+                name: name(self.name)?,
                 kind: self.kind.state()?,
             },
             directory: self.directory.into(),
@@ -500,5 +494,5 @@ fn name(text: &str) -> Result<Name, SnapshotError> {
 }
 
 fn optional_name(text: Option<Text<'_>>) -> Result<Option<Name>, SnapshotError> {
-    text.as_deref().map(name).transpose()
+    text.map(name).transpose()
 }
