@@ -7,7 +7,7 @@ import subprocess
 from .process import Failed, command
 
 # Installed by apt, with what the unpacked ones need.
-INSTALLED = ["nginx", "wrk", "redis-server", "openssl", "ldap-utils", "python3-venv", "libestr0", "libfastjson4",
+INSTALLED = ["nginx", "wrk", "redis-server", "gcc", "libc6-dev", "openssl", "ldap-utils", "python3-venv", "libestr0", "libfastjson4",
              "liblognorm5", "libivykis0", "libnet1", "libwrap0"]
 # Debian's conflict with each other.
 UNPACKED = ["rsyslog", "syslog-ng-core"]

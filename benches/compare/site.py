@@ -4,14 +4,13 @@ import json
 import os
 import resource
 import shutil
-import socket
 import ssl
 import subprocess
 import time
 import urllib.parse
 
 from .lines import DOMAIN
-from .process import Failed, Process, wait_until
+from .process import Failed, Process, command, wait_until
 from .syslog_peers import ADDRESS as SYSLOG, METRICS_PORT, PORT as SYSLOG_PORT, metrics, wait_for_port
 from .table import Measure
 
@@ -20,13 +19,12 @@ NGINX = "127.77.60.2"
 SESSIONS, QUICK_SESSIONS = 1_000_000, 100_000
 USERS, QUICK_USERS = 50_000, 5_000
 GROUPS, GROUPS_OF_USER = 1_000, 20
-# Each may ask 100 times a second (src/access/pace.rs), so a load generator at one address stands for so many firewalls.
-POINTS = 2_000
-# Where wrk calls from: the kernel's own choice on loopback.
-CALLER = "127.0.0.1"
+# One point whose network holds all addresses that wrk calls from; each address may ask 100 times a second
+# (src/access/pace.rs), so the load comes from as many addresses as connections.
+CALLERS, FIRST_CALLER = "127.77.64.0/18", "127.77.64.1"
 SECRET = "the-secret-of-a-point"
 FIRST = 0x0A400001
-CONNECTIONS = 32
+CONNECTIONS = 1_536
 GUARD = 180
 
 
@@ -59,7 +57,7 @@ class Site:
         self.sessions = QUICK_SESSIONS if bench.quick else SESSIONS
         self.users = QUICK_USERS if bench.quick else USERS
         self.folder = bench.memory_folder("site")
-        self.process = None
+        self.process, self.full = None, False
         _ldif(self.path("directory.ldif"), self.users)
         with open(self.path("secret"), "w", encoding="ascii") as file:
             file.write(SECRET)
@@ -107,9 +105,8 @@ name = "portal"
 event = "logon"
 pattern = '^portal: login user=(?<user>\\S+) ip=(?<address>\\S+)$'
 """
-        for number in range(POINTS):
-            text += (f'[[enforcement_point]]\nname = "fw-{number}"\naddresses = ["{CALLER}"]\nclient_id = "fw-{number}"\n'
-                     'client_secret_file = "secret"\n')
+        text += (f'[[enforcement_point]]\nname = "fw"\naddresses = ["{CALLERS}"]\nclient_id = "fw"\n'
+                 'client_secret_file = "secret"\n')
         return text
 
     def start(self):
@@ -120,7 +117,7 @@ pattern = '^portal: login user=(?<user>\\S+) ip=(?<address>\\S+)$'
         """Starts it and gives it all sessions by syslog."""
         self.start()
         wait_for_port(self.process, SYSLOG, SYSLOG_PORT)
-        wait_until(lambda: self.status()["ready"], GUARD, "waiting for the directory", self.process, every=0.2)
+        wait_until(self.ready, GUARD, "waiting for the directory", self.process, every=0.2)
         with open(self.path("lines"), "w", encoding="ascii") as file:
             file.writelines(f"<134>{time.strftime('%b %d %H:%M:%S')} gw01 portal: login user=u{number % self.users:06d} "
                             f"ip={address(number)}\n" for number in range(self.sessions))
@@ -131,20 +128,16 @@ pattern = '^portal: login user=(?<user>\\S+) ip=(?<address>\\S+)$'
                    self.process, every=0.5)
         self.process.settle()
 
-    def ask_control(self, request):
-        """One answer of the control socket."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(30)
-            connection.connect(self.path("control.sock"))
-            with connection.makefile("rwb") as stream:
-                stream.readline()
-                stream.write(json.dumps(request).encode() + b"\n")
-                stream.flush()
-                return json.loads(stream.readline())
-
-    def status(self):
-        answer = self.ask_control({"request": "status"})
-        return answer.get("status", answer)
+    def ready(self):
+        """Whether it says that its answers can be trusted."""
+        client = self.client()
+        try:
+            client.request("GET", "/readyz")
+            return client.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            client.close()
 
     def certificate(self):
         return self.path("state/tls/server.pem"), self.path("state/tls/server.key")
@@ -153,11 +146,12 @@ pattern = '^portal: login user=(?<user>\\S+) ip=(?<address>\\S+)$'
         """A kept-alive connection; it trusts nothing but looks at nothing either, as wrk."""
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return http.client.HTTPSConnection(where, PORT, timeout=30, context=context)
+        return http.client.HTTPSConnection(where, PORT, timeout=30, context=context,
+                                           source_address=(FIRST_CALLER, 0))
 
-    def token(self, point=0):
+    def token(self):
         client = self.client()
-        body = urllib.parse.urlencode({"grant_type": "client_credentials", "client_id": f"fw-{point}", "client_secret": SECRET})
+        body = urllib.parse.urlencode({"grant_type": "client_credentials", "client_id": "fw", "client_secret": SECRET})
         client.request("POST", "/api/oauth_token/oauth", body, {"Content-Type": "application/x-www-form-urlencoded"})
         answer = client.getresponse()
         text = answer.read()
@@ -170,9 +164,12 @@ pattern = '^portal: login user=(?<user>\\S+) ip=(?<address>\\S+)$'
 def shared(bench):
     """The site of this run, filled."""
     if "site" not in bench.shared:
-        site = bench.stays(Site(bench))
+        # Kept before it is filled: what fails is not tried again for each row.
+        bench.shared["site"] = site = bench.stays(Site(bench))
         site.fill()
-        bench.shared["site"] = site
+        site.full = True
+    if not bench.shared["site"].full:
+        raise Failed("the table could not be filled, see above")
     return bench.shared["site"]
 
 
@@ -194,7 +191,7 @@ worker_processes {len(os.sched_getaffinity(0))};
 pid {self.folder}/pid;
 error_log {self.folder}/error.log warn;
 daemon off;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 4096; }}
 http {{
   access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; keepalive_timeout 75;
   open_file_cache max=10 inactive=1h; default_type application/json; {packed}
@@ -227,6 +224,11 @@ class Wrk:
     def __init__(self, bench, site, paths, headers=None):
         self.bench = bench
         self.script = bench.path("wrk.lua")
+        library = bench.path("from_many.so")
+        if not os.path.exists(library):
+            source = os.path.join(os.path.dirname(__file__), "from_many.c")
+            command(["cc", "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"])
+        self.environment = {**os.environ, "LD_PRELOAD": library, "FROM_FIRST": FIRST_CALLER, "FROM_COUNT": str(CONNECTIONS)}
         lines = {"Authorization": f"Bearer {site.token()}", **(headers or {})}
         quoted = ", ".join(f'["{name}"] = "{value}"' for name, value in lines.items())
         with open(self.script, "w", encoding="ascii") as file:
@@ -252,7 +254,7 @@ end
         own = resource.getrusage(resource.RUSAGE_CHILDREN)
         before, begun = process.cpu(), time.monotonic()
         try:
-            done = subprocess.run(self.words(where, seconds), capture_output=True, text=True, timeout=seconds + 60, check=False)
+            done = subprocess.run(self.words(where, seconds), env=self.environment, capture_output=True, text=True, timeout=seconds + 60, check=False)
         except subprocess.TimeoutExpired:
             raise Failed("wrk does not end") from None
         took, used = time.monotonic() - begun, process.cpu() - before
@@ -288,14 +290,15 @@ def compare(bench, figures, site, wrk, body, gzip=False):
                        f"({share:.0%} of the cores are wrk's)"
                 bench.shared[f"share {name}"] = last
         for figure in figures:
-            figure.command = " ".join(wrk.words(ADDRESS, seconds)[:-3]) + f" -s … https://{ADDRESS}:{PORT}"
+            figure.command = f"wrk -t2 -c{CONNECTIONS} -d{seconds}s -s PATHS.lua https://{ADDRESS}:{PORT}"
             figure.note(f"jims and nginx: {tls(site, ADDRESS)} and {tls(site, NGINX)}; {len(body):,} bytes of body; {CONNECTIONS} "
                         f"connections, kept alive; {site.sessions:,} sessions")
             for name, _, _ in sides:
                 figure.note(bench.shared[f"share {name}"])
             figure.note("wrk and the server share the cores, so that requests a second tell what both cost together; requests of "
                         "one CPU second of the server do not hang on wrk")
-            figure.note(f"jims lets one firewall ask 100 times a second, so wrk's address is that of {POINTS:,} firewalls")
+            figure.note("each connection has an address of its own (from_many.c, on both sides): jims answers one address 100 times "
+                        "a second")
 
 
 def _measure(value, done, process):
