@@ -8,9 +8,8 @@ is one line of the table: for each side several measures, one a round, of which 
 | processes, their CPU seconds and memory | process.py |
 | which peers, how they are installed, their versions | peers.py |
 | medians, ratios, targets, Markdown, JSON | table.py |
-| the syslog lines, and the rules of all three sides | lines.py |
-| jims with a table full of sessions | site.py |
-| rows measured by `cargo bench` | rows/in_process.py |
+| the syslog lines, and the rules of all three sides | lines.py, syslog_peers.py |
+| jims with a table full of sessions, nginx, wrk | site.py, from_many.c |
 
 A benchmark of Rust takes part by `cargo bench --bench NAME -- --json`: among its output are lines that are one JSON object
 each, one for each side and round of something measured,
@@ -20,5 +19,5 @@ each, one for each side and round of something measured,
 
 `side` is "jims" or the peer's name; `cpu_seconds` and `rss_bytes` are what that side took for this measure, or null where
 that cannot be told apart; several objects of the same row and side are rounds. The target of a row is in
-rows/in_process.py. A benchmark that cannot measure something ends with a status other than 0, and says why.
+its module of `rows`. A benchmark that cannot measure something ends with a status other than 0, and says why.
 """

@@ -53,6 +53,17 @@ def tree(pid):
     return found
 
 
+def cpu_of(pid):
+    """Seconds of processor time, user and system, of a process and its children."""
+    used = 0
+    for one in tree(pid):
+        try:
+            used += sum(int(field) for field in _fields(one)[11:13])
+        except OSError:
+            continue
+    return used / TICKS
+
+
 class Process:
     """A peer, or jims: it writes to a log, and is ended on leaving."""
 
@@ -79,13 +90,7 @@ class Process:
 
     def cpu(self):
         """Seconds of processor time, user and system, of it and its children."""
-        used = 0
-        for pid in tree(self.pid):
-            try:
-                used += sum(int(field) for field in _fields(pid)[11:13])
-            except OSError:
-                continue
-        return used / TICKS
+        return cpu_of(self.pid)
 
     def peak(self):
         """The most memory that was resident, in bytes, of it and its children together."""

@@ -2,15 +2,16 @@
 import http.client
 import json
 import os
-import resource
 import shutil
+import signal
 import ssl
 import subprocess
 import time
 import urllib.parse
+import urllib.request
 
 from .lines import DOMAIN
-from .process import Failed, Process, command, wait_until
+from .process import Failed, Process, command, cpu_of, wait_until
 from .syslog_peers import ADDRESS as SYSLOG, METRICS_PORT, PORT as SYSLOG_PORT, metrics, wait_for_port
 from .table import Measure
 
@@ -24,7 +25,8 @@ GROUPS, GROUPS_OF_USER = 1_000, 20
 CALLERS, FIRST_CALLER = "127.77.64.0/18", "127.77.64.1"
 SECRET = "the-secret-of-a-point"
 FIRST = 0x0A400001
-CONNECTIONS = 1_536
+# For wrk to open all connections.
+LEAD_MOST = 30
 GUARD = 180
 
 
@@ -139,6 +141,11 @@ pattern = '^portal: login user=(?<user>\\S+) ip=(?<address>\\S+)$'
         finally:
             client.close()
 
+    def answered(self):
+        """Queries that were answered well."""
+        return sum(value for (name, labels), value in metrics().items()
+                   if name == "jims_queries_total" and 'outcome="ok"' in labels)
+
     def certificate(self):
         return self.path("state/tls/server.pem"), self.path("state/tls/server.key")
 
@@ -197,6 +204,7 @@ http {{
   open_file_cache max=10 inactive=1h; default_type application/json; {packed}
   client_body_temp_path {self.folder}/b; proxy_temp_path {self.folder}/p; fastcgi_temp_path {self.folder}/f;
   uwsgi_temp_path {self.folder}/u; scgi_temp_path {self.folder}/s;
+  server {{ listen {NGINX}:8080; location = /count {{ stub_status; }} }}
   server {{
     listen {NGINX}:{PORT} ssl;
     ssl_certificate {self.folder}/server.pem; ssl_certificate_key {self.folder}/server.key;
@@ -210,6 +218,11 @@ http {{
                                os.path.join(self.folder, "log"))
         wait_for_port(self.process, NGINX, PORT)
 
+    def answered(self):
+        """Requests, by its own count."""
+        with urllib.request.urlopen(f"http://{NGINX}:8080/count", timeout=10) as answer:
+            return int(answer.read().split(b"requests")[1].split()[2])
+
     def __enter__(self):
         return self
 
@@ -221,14 +234,14 @@ http {{
 class Wrk:
     """wrk asking for many paths in turn with a token."""
 
-    def __init__(self, bench, site, paths, headers=None):
-        self.bench = bench
+    def __init__(self, bench, site, paths, connections, headers=None):
+        self.bench, self.connections = bench, connections
         self.script = bench.path("wrk.lua")
         library = bench.path("from_many.so")
         if not os.path.exists(library):
             source = os.path.join(os.path.dirname(__file__), "from_many.c")
             command(["cc", "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"])
-        self.environment = {**os.environ, "LD_PRELOAD": library, "FROM_FIRST": FIRST_CALLER, "FROM_COUNT": str(CONNECTIONS)}
+        self.environment = {**os.environ, "LD_PRELOAD": library, "FROM_FIRST": FIRST_CALLER, "FROM_COUNT": str(connections)}
         lines = {"Authorization": f"Bearer {site.token()}", **(headers or {})}
         quoted = ", ".join(f'["{name}"] = "{value}"' for name, value in lines.items())
         with open(self.script, "w", encoding="ascii") as file:
@@ -246,29 +259,43 @@ end
 """)
 
     def words(self, where, seconds):
-        return ["wrk", "-t2", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", self.script, f"https://{where}:{PORT}"]
+        return ["wrk", "-t2", f"-c{self.connections}", f"-d{seconds}s", "-s", self.script, f"https://{where}:{PORT}"]
 
-    def run(self, where, seconds, process):
-        """Requests a second, CPU seconds and bytes a second of the server, and of wrk."""
+    def run(self, where, seconds, server):
+        """What is answered in a window that begins when all connections are there, by the server's own count."""
+        words = self.words(where, LEAD_MOST + seconds + 1)
+        with subprocess.Popen(words, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as wrk:
+            try:
+                wait_until(lambda: established(where) >= self.connections, LEAD_MOST, f"waiting for wrk's connections to {where}",
+                           server.process, every=0.1)
+                # Handshakes that are still under way.
+                time.sleep(1)
+                cpu, own = server.process.cpu(), cpu_of(wrk.pid)
+                count, begun = server.answered(), time.monotonic()
+                time.sleep(seconds)
+                count, took = server.answered() - count, time.monotonic() - begun
+                cpu, own = server.process.cpu() - cpu, cpu_of(wrk.pid) - own
+                if wrk.poll() is not None:
+                    raise Failed(f"wrk ended too early: {wrk.stdout.read()}")
+                wrk.send_signal(signal.SIGINT)
+                text = wrk.communicate(timeout=60)[0]
+            except subprocess.TimeoutExpired:
+                raise Failed("wrk does not end") from None
+            finally:
+                wrk.kill()
+        for bad in ("Non-2xx", "connect ", "unable"):
+            if bad in text and "connect 0, read 0, write 0, timeout 0" not in text:
+                raise Failed(f"wrk against {server.process.name}: {text}")
+        if count < 1 or cpu <= 0:
+            raise Failed(f"{server.process.name} answered {count} requests: {text}")
+        return {"rate": count / took, "total": count, "cpu": cpu, "seconds": took, "wrk_cpu": own}
 
-        own = resource.getrusage(resource.RUSAGE_CHILDREN)
-        before, begun = process.cpu(), time.monotonic()
-        try:
-            done = subprocess.run(self.words(where, seconds), env=self.environment, capture_output=True, text=True, timeout=seconds + 60, check=False)
-        except subprocess.TimeoutExpired:
-            raise Failed("wrk does not end") from None
-        took, used = time.monotonic() - begun, process.cpu() - before
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        text = done.stdout
-        if done.returncode != 0 or "Requests/sec" not in text:
-            raise Failed(f"wrk: {text}{done.stderr}")
-        for bad in ("Non-2xx", "Socket errors"):
-            if bad in text:
-                raise Failed(f"wrk against {process.name}: {text}")
-        total = int(text.split(" requests in")[0].split()[-1])
-        rate = float(text.split("Requests/sec:")[1].split()[0])
-        theirs = after.ru_utime + after.ru_stime - own.ru_utime - own.ru_stime
-        return {"rate": rate, "total": total, "cpu": used, "seconds": took, "wrk_cpu": theirs}
+
+def established(where):
+    """Connections to the port there, as the kernel has them."""
+    wanted = "".join(f"{int(part):02X}" for part in reversed(where.split("."))) + f":{PORT:04X}"
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        return sum(1 for words in map(str.split, file) if words[1] == wanted and words[3] == "01")
 
 
 def compare(bench, figures, site, wrk, body, gzip=False):
@@ -276,13 +303,12 @@ def compare(bench, figures, site, wrk, body, gzip=False):
     rate, of_cpu = figures
     seconds = 2 if bench.quick else 6
     with Nginx(bench, site, body, gzip) as nginx:
-        sides = [("jims", ADDRESS, site.process), ("nginx", NGINX, nginx.process)]
-        for name, where, process in sides:
-            wrk.run(where, 1, process)
+        sides = [("jims", ADDRESS, site), ("nginx", NGINX, nginx)]
         for _ in range(bench.rounds):
-            for name, where, process in sides:
+            for name, where, server in sides:
+                process = server.process
                 process.settle(3)
-                done = wrk.run(where, seconds, process)
+                done = wrk.run(where, seconds, server)
                 rate.add(name, _measure(done["rate"], done, process))
                 of_cpu.add(name, _measure(done["total"] / max(done["cpu"], 0.01), done, process))
                 share = done["wrk_cpu"] / done["seconds"] / len(os.sched_getaffinity(0))
@@ -290,8 +316,8 @@ def compare(bench, figures, site, wrk, body, gzip=False):
                        f"({share:.0%} of the cores are wrk's)"
                 bench.shared[f"share {name}"] = last
         for figure in figures:
-            figure.command = f"wrk -t2 -c{CONNECTIONS} -d{seconds}s -s PATHS.lua https://{ADDRESS}:{PORT}"
-            figure.note(f"jims and nginx: {tls(site, ADDRESS)} and {tls(site, NGINX)}; {len(body):,} bytes of body; {CONNECTIONS} "
+            figure.command = f"wrk -t2 -c{wrk.connections} -d{seconds}s -s PATHS.lua https://{ADDRESS}:{PORT}"
+            figure.note(f"jims and nginx: {tls(site, ADDRESS)} and {tls(site, NGINX)}; {len(body):,} bytes of body; {wrk.connections} "
                         f"connections, kept alive; {site.sessions:,} sessions")
             for name, _, _ in sides:
                 figure.note(bench.shared[f"share {name}"])

@@ -56,6 +56,8 @@ class Figure:
     sides: dict = dataclasses.field(default_factory=dict)
     command: str = ""
     notes: list = dataclasses.field(default_factory=list)
+    # Why the sides did not do the same work: no ratio counts then, and the target is missed.
+    unlike: str = ""
 
     def add(self, side, measure):
         self.sides.setdefault(side, []).append(measure)
@@ -85,6 +87,8 @@ class Figure:
     def verdict(self):
         if self.target is None:
             return ""
+        if self.unlike:
+            return f"missed: {self.unlike}"
         return "reached" if self.target.reached(self.median(OURS), self.ratio()) else "missed"
 
     def as_json(self):

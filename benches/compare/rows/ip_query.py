@@ -8,13 +8,15 @@ from ..table import Figure, Target
 NAMES = ["ip-query"]
 # So many addresses, spread over the table, are asked for in turn.
 ASKED = 5_000
+# Each of them may ask 100 times a second.
+CONNECTIONS = 1_536
 
 
 def run(bench):
     site = shared(bench)
     step = max(site.sessions // ASKED, 1)
     paths = [f"/api/user_query/v2/ip/{address(number)}" for number in range(0, site.sessions, step)]
-    wrk = Wrk(bench, site, paths)
+    wrk = Wrk(bench, site, paths, CONNECTIONS)
     client = site.client()
     client.request("GET", paths[len(paths) // 2], headers={"Authorization": f"Bearer {site.token()}"})
     answer = client.getresponse()

@@ -1,8 +1,9 @@
 """Syslog over UDP: how many datagrams are lost at a rate, and whether they are counted."""
+import socket
 import time
 
 from ..lines import Lines
-from ..process import Failed
+from ..process import Failed, wait_until
 from ..syslog_peers import ADDRESS, ALL, PORT, kernel_drops
 from ..table import Figure, Measure, Target
 
@@ -43,6 +44,8 @@ def _round(bench, hearer, words, lines, figure):
         raise Failed(f"the sender came to {offered:,.0f}/s of {rate:,}/s: the machine is too slow or busy")
     hearer.process.settle()
     arrived, dropped = _arrived(hearer, lines)
+    if hearer.name == "jims":
+        dropped = _told(hearer, lines, dropped)
     lost = lines.count - arrived
     in_kernel = kernel_drops(ADDRESS, PORT)
     figure.add(hearer.name, Measure(100 * lost / lines.count, hearer.process.cpu() - before, hearer.process.peak(),
@@ -62,6 +65,16 @@ def _arrived(hearer, lines):
             break
         count = again
     return count, hearer.own_drops() if hearer.name == "jims" else None
+
+
+def _told(hearer, lines, before):
+    """What jims says was lost after one more datagram, which is not counted: only with it the kernel tells the last drops."""
+    count = _count(hearer)
+    with open(lines.path, "rb") as file, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.bind((FROM, 0))
+        sender.sendto(file.readline().rstrip(), (ADDRESS, PORT))
+    wait_until(lambda: _count(hearer) > count, GUARD, "waiting for one more datagram", hearer.process)
+    return max(before, hearer.own_drops())
 
 
 def _count(hearer):
