@@ -19,7 +19,7 @@ class Bench:
     """A run."""
 
     def __init__(self, given):
-        self.quick, self.users = given.quick, given.users
+        self.quick = given.quick
         self.rounds = 2 if given.quick else 5
         self.shared = {}
         self._leaving = contextlib.ExitStack()
