@@ -2,9 +2,10 @@
 //! and everybody has what one process has that was left alone.
 //!
 //! `JIMS_CHAOS_SECONDS`, `JIMS_CHAOS_RATE` (lines each second) and `JIMS_CHAOS_SEED` change it; `JIMS_BIN` names a binary that
-//! was built for release. NATS itself is disturbed only with `JIMS_CHAOS_NATS=1`: nats-server 2.9.10 was seen to deliver 160
-//! messages to one member and then to store them again under other sequences, so that this member's table differed. What
-//! becomes of members without NATS for a time is in `outage`.
+//! was built for release. NATS itself is disturbed only with `JIMS_CHAOS_NATS=1`: nats-server 2.9.10 is then not always healthy
+//! again in time, and was seen to deliver messages that it did not keep. Members that were given some start over; they count
+//! again what they apply again, and cookies of before are rejected, so that only the tables are compared then. What becomes
+//! of members without NATS for a time is in `outage`, and of messages that are not kept in `wrong`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,6 +20,7 @@ use super::nats::Nats;
 use super::random::Random;
 use super::sources;
 use super::wait_alike;
+use super::wrong::found_wrong;
 use crate::support::peer::Peer;
 use crate::support::wait_at_most;
 
@@ -332,6 +334,12 @@ impl Scene {
         expected()
     }
 
+    /// How often a member found that its table was not the stream's.
+    fn started_over(&self) -> usize {
+        let members = self.collectors.iter().chain(&self.servers);
+        members.map(found_wrong).sum()
+    }
+
     /// Servers are alike, and like the process that was alone; returns the table as firewalls see it.
     #[track_caller]
     fn assert_right(&self, expected: u64) -> BTreeMap<String, Held> {
@@ -350,7 +358,10 @@ impl Scene {
         );
         let (ours, alone) = (sessions(self.witness()), sessions(&self.alone));
         assert_same("cluster and process alone, sessions", &ours, &alone);
-        assert_eq!(self.witness().counted(), expected, "events lost or doubled");
+        match self.started_over() {
+            0 => assert_eq!(self.witness().counted(), expected, "events lost or doubled"),
+            times => println!("members started over {times} times: events are not counted"),
+        }
         for member in self.collectors.iter().chain(&self.servers) {
             let status = member.try_status().expect("status");
             let attention = status["attention"].to_string();
@@ -388,7 +399,12 @@ fn whatever_happens_everybody_has_the_same_in_the_end() {
     for srx in fleet.end() {
         fail_overs += srx.fail_overs;
         assert_same("firewall and table", &without_marks(srx.table), &told);
-        assert_eq!(srx.full, Vec::<String>::new(), "a cookie was rejected");
+        let no_cookie_counts = scene.started_over() > 0;
+        assert!(
+            srx.full.is_empty() || no_cookie_counts,
+            "a cookie was rejected: {:?}",
+            srx.full
+        );
     }
     println!(
         "{} sessions; {FIREWALLS} firewalls failed over {fail_overs} times",

@@ -24,7 +24,7 @@ fn line(n: u64, address: &str) -> Vec<u8> {
 }
 
 /// How often a member found that its table is not the stream's.
-fn found_wrong(member: &Member) -> usize {
+pub(super) fn found_wrong(member: &Member) -> usize {
     let log = member.site.log();
     log.matches("the table is not the stream's: the cluster's is read")
         .count()
