@@ -122,35 +122,28 @@ impl Checking {
             true => known,
             false => self.read_on(known, seq).await?,
         };
-        let mut trail = self.trail.lock();
-        Ok(match trail.at(truth.seq.max(seq)) {
+        let ours = self.trail.lock().at(truth.seq.max(seq));
+        Ok(match ours {
             None => Verdict::Unknown,
             // If the stream has no such message, this is another digest.
-            Some(ours) if ours == truth.digest => {
-                trail.verify(truth);
-                Verdict::Right
-            }
-            Some(_) => {
-                trail.verify(Mark::default());
-                Verdict::Wrong
-            }
+            Some(ours) if ours == truth.digest => Verdict::Right,
+            Some(_) => Verdict::Wrong,
         })
     }
 
     /// The last place before another of which it is known what the stream has up to it, and from which it can be read on; else
-    /// the first one after it.
+    /// the first one after it. If no table was stored for so long that nothing is known, what we remember has to be believed
+    /// up to where the stream begins.
     async fn known(&self, seq: u64, first: u64) -> Result<Option<Mark>, NatsError> {
-        let (stream, verified) = {
-            let trail = self.trail.lock();
-            (trail.stream(), trail.verified())
-        };
+        let stream = self.trail.lock().stream();
         let stored = tables::mark(&self.objects, stream).await?;
-        let known = stored.into_iter().chain([verified, Mark::default()]);
+        let known = stored.into_iter().chain([Mark::default()]);
         let known: Vec<Mark> = known.filter(|mark| mark.seq + 1 >= first).collect();
         let before = known.iter().filter(|mark| mark.seq <= seq);
         let before = before.max_by_key(|mark| mark.seq);
         let after = known.iter().min_by_key(|mark| mark.seq);
-        Ok(before.or(after).copied())
+        let oldest = || self.trail.lock().oldest(first);
+        Ok(before.or(after).copied().or_else(oldest))
     }
 
     /// The stream's own mark at its last message up to a place that it has reached.

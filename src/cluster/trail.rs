@@ -12,7 +12,6 @@ const REMEMBERED: usize = 1 << 16;
 pub(super) struct Trail {
     stream: u64,
     marks: VecDeque<Mark>,
-    verified: Mark,
 }
 
 impl Trail {
@@ -29,7 +28,6 @@ impl Trail {
         *self = Self {
             stream,
             marks: [mark].into(),
-            verified: Mark::default(),
         };
     }
 
@@ -38,14 +36,10 @@ impl Trail {
         self.stream
     }
 
-    /// The last place at which the stream itself was found to have this mark; the beginning, if there was none.
-    pub(super) fn verified(&self) -> Mark {
-        self.verified
-    }
-
-    /// Notes such a place.
-    pub(super) fn verify(&mut self, mark: Mark) {
-        self.verified = mark;
+    /// The oldest place that is remembered and after which a stream that begins with `first` can be read on.
+    pub(super) fn oldest(&self, first: u64) -> Option<Mark> {
+        let place = self.marks.partition_point(|mark| mark.seq + 1 < first);
+        self.marks.get(place).copied()
     }
 
     /// What this member has at a place; `None`: that is forgotten, or not reached yet.
@@ -96,6 +90,9 @@ mod tests {
         let all = marks(0..REMEMBERED as u64 + 2);
         all.iter().for_each(|mark| trail.push(*mark));
         assert_eq!(trail.at(2), None);
+        assert_eq!(trail.oldest(1), Some(all[2]));
+        assert_eq!(trail.oldest(10), Some(all[8]));
+        assert_eq!(trail.oldest(all.len() as u64 + 2), None);
         assert_eq!(trail.at(3), Some(all[2].digest));
         assert_eq!(trail.at(all.len() as u64), Some(all[all.len() - 1].digest));
     }
