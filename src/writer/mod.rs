@@ -135,6 +135,18 @@ impl Intake {
             .map_err(|_| Stopped)
     }
 
+    /// Queues the batch if there is room within a time.
+    ///
+    /// # Errors
+    /// The queue stayed full, or the process is stopping.
+    pub async fn send_within(&self, batch: Batch, within: Duration) -> Result<(), NotTaken> {
+        let room = tokio::time::timeout(within, self.queue.reserve()).await;
+        let room = room.map_err(|_late| NotTaken::Full)?;
+        let room = room.map_err(|_closed| NotTaken::Stopped)?;
+        room.send(self.delivery(batch, None));
+        Ok(())
+    }
+
     /// Queues the batch if there is room now.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! Lines that come as datagrams: one each. When the table has no room, the newest are dropped and counted; waiting would
-//! only let the kernel drop them.
+//! Lines that come as datagrams: one each. When the table has no room for a while, the newest are dropped and counted; the
+//! kernel keeps what comes meanwhile, as far as it has room, and counts the rest.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,6 +20,9 @@ use crate::writer::NotTaken;
 /// Pause after the system refused to give datagrams.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How long the table may take to have room: about as long as the kernel's buffer lasts at 100,000 lines a second.
+const ROOM_WITHIN: Duration = Duration::from_millis(100);
+
 /// Receives until `stop`.
 pub(super) async fn receive(socket: UdpSocket, shared: Arc<Shared>, stop: CancellationToken) {
     let mut datagrams = Datagrams::new();
@@ -32,12 +35,14 @@ pub(super) async fn receive(socket: UdpSocket, shared: Arc<Shared>, stop: Cancel
         let received = datagrams.receive(&socket, |peer, line| round.hear(peer, line));
         match stop.run_until_cancelled(received).await {
             None => return,
-            Some(Ok(kernel_drops)) => round.finish(kernel_drops),
+            Some(Ok(kernel_drops)) => round.finish(kernel_drops).await,
             Some(Err(error)) => {
                 tracing::warn!(%error, "receiving syslog datagrams failed");
                 tokio::time::sleep(PAUSE).await;
             }
         }
+        // There is always a next datagram under load: the table is to be written meanwhile.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -74,7 +79,8 @@ impl Round<'_> {
         }
     }
 
-    fn finish(mut self, kernel_drops: u64) {
+    /// Hands over what all sources said, in one piece.
+    async fn finish(mut self, kernel_drops: u64) {
         if kernel_drops > 0 {
             metrics::counter!("jims_syslog_kernel_drops_total").increment(kernel_drops);
             // Which sender's they were the kernel does not say; most likely one whose datagrams just came.
@@ -83,20 +89,29 @@ impl Round<'_> {
             }
         }
         let Some((now, _)) = self.begun else { return };
+        let (mut events, mut counts) = (Vec::new(), Vec::new());
         for (_, source, harvest) in &mut self.heard {
-            let events = source.settle(harvest, now);
-            if events.is_empty() {
-                continue;
-            }
-            let count = events.len() as u64;
-            let batch = Batch::Events {
-                events,
-                bookmark: None,
-            };
-            match self.shared.intake().try_send(batch) {
-                Ok(()) => {}
-                Err(NotTaken::Full) => source.report.count_dropped("queue-full", count),
-                Err(NotTaken::Stopped) => source.report.count_dropped("stopping", count),
+            let of_source = source.settle(harvest, now);
+            counts.push(of_source.len() as u64);
+            events.extend(of_source);
+        }
+        if events.is_empty() {
+            return;
+        }
+        let batch = Batch::Events {
+            events,
+            bookmark: None,
+        };
+        let Err(why) = self.shared.intake().send_within(batch, ROOM_WITHIN).await else {
+            return;
+        };
+        let why = match why {
+            NotTaken::Full => "queue-full",
+            NotTaken::Stopped => "stopping",
+        };
+        for ((_, source, _), count) in self.heard.iter().zip(counts) {
+            if count > 0 {
+                source.report.count_dropped(why, count);
             }
         }
     }
