@@ -36,8 +36,8 @@ pub(super) struct Checking {
     pub(super) stream: Stream,
     pub(super) objects: Objects,
     pub(super) trail: Arc<Mutex<Trail>>,
-    /// How often this member's table was found not to be the stream's.
-    pub(super) wrong: watch::Sender<u64>,
+    /// Told when this member's table is found not to be the stream's.
+    pub(super) wrong: watch::Sender<()>,
 }
 
 /// What the stream says of this member's table.
@@ -84,7 +84,7 @@ impl Checking {
                     told.insert((other.name.clone(), other.life));
                     doubt(&says, &other).await;
                 }
-                Some(Ok(Verdict::Wrong)) => self.wrong.send_modify(|count| *count += 1),
+                Some(Ok(Verdict::Wrong)) => self.wrong.send_replace(()),
                 Some(Ok(Verdict::Unknown)) => {}
                 Some(Err(error)) => {
                     tracing::debug!("who of two members is wrong could not be asked: {error}");

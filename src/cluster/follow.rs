@@ -115,11 +115,12 @@ impl Follower {
         match author.refused {
             None if is_now || is_before => {
                 self.heard.send_modify(|heard| {
-                    *(if is_now {
+                    let told = if is_now {
                         &mut heard.number
                     } else {
                         &mut heard.before
-                    }) = author.number;
+                    };
+                    *told = author.number;
                 });
                 self.waiting.take(author.number)
             }

@@ -45,7 +45,7 @@ mod trail;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -89,8 +89,10 @@ struct Shared {
     publishing: watch::Sender<Option<String>>,
     leasing: watch::Sender<Option<String>>,
     stored: watch::Sender<Option<Stored>>,
-    /// How often this member's table was found not to be the stream's.
-    wrong: watch::Sender<u64>,
+    /// Told when this member's table is found not to be the stream's.
+    wrong: watch::Sender<()>,
+    /// How often it was replaced because it was not.
+    replaced: AtomicU64,
     nats: Mutex<Option<Nats>>,
     /// Whether this process keeps a history.
     history: Arc<AtomicBool>,
@@ -313,7 +315,7 @@ impl Cluster {
             applied_at: place.at,
             behind: place.behind,
             policy_differs,
-            wrong: *shared.wrong.borrow(),
+            wrong: shared.replaced.load(Ordering::Relaxed),
             stored: *shared.stored.borrow(),
             wanted: shared.wanted.borrow().clone(),
             held: shared.held.borrow().len(),

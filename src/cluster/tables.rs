@@ -3,7 +3,7 @@
 //! A stored table is one segment of the snapshot's format ([`crate::snapshot`]); where in the stream it stands is among its
 //! bookmarks ([`super::order`]).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -106,8 +106,8 @@ fn mark_in(labels: &HashMap<String, String>, stream: u64) -> Option<Mark> {
 fn labels(mark: Mark, stream: u64) -> HashMap<String, String> {
     let place = format!("{}/{}", mark.seq, hex(mark.digest.0));
     let labels = [(STREAM, hex(stream)), (PLACE, place)];
-    let labels: BTreeMap<_, _> = labels.map(|(key, value)| (key.to_owned(), value)).into();
-    labels.into_iter().collect()
+    let labels = labels.into_iter();
+    labels.map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 fn hex(number: u64) -> String {
@@ -240,7 +240,7 @@ impl Storing {
         match self.checking.judge(exported).await? {
             Verdict::Right => {}
             Verdict::Wrong => {
-                self.checking.wrong.send_modify(|count| *count += 1);
+                self.checking.wrong.send_replace(());
                 return Err(TableError::Doubtful("not the stream's"));
             }
             Verdict::Unknown => {

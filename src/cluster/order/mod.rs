@@ -1,8 +1,8 @@
 //! What of the stream counts: pure, and the same in every member.
 //!
 //! The rules need some memory: how far the stream was applied, the last number of each member's life, the highest token of
-//! each lease, the policy, which lives had a table that was not the stream's. It lies among the table's bookmarks and so moves with the table in one step, on disk as well;
-//! what is here is the copy that is looked at.
+//! each lease, the policy, which lives had a table that was not the stream's. It lies among the table's bookmarks and so
+//! moves with the table in one step, on disk as well; what is here is the copy that is looked at.
 
 use std::collections::BTreeMap;
 

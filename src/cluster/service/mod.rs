@@ -5,7 +5,7 @@ mod begin;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -220,7 +220,8 @@ fn shared(follower: &Follower, stream: &str, policy: &Policy) -> Shared {
         state: Mutex::new(State::default()),
         publishing: watch::Sender::new(None),
         leasing: watch::Sender::new(None),
-        wrong: watch::Sender::new(0),
+        wrong: watch::Sender::new(()),
+        replaced: AtomicU64::new(0),
         stored: watch::Sender::new(None),
         nats: Mutex::new(None),
         history: Arc::clone(&follower.history),
@@ -473,6 +474,9 @@ impl Member {
                 tracing::info!("the table does not reach up to the stream: the cluster's is read")
             }
         }
+        // Whose cookies came from this table: ours, or those of the process before that left it.
+        let before = self.follower.order.life(&self.parts.member).life;
+        let life = self.follower.life.max(before);
         // What was said may be lost with the table that it was said to.
         self.follower.speaks = false;
         let shared = Arc::clone(&self.shared);
@@ -499,8 +503,9 @@ impl Member {
         self.follower.order = order;
         let replaced = self.follower.orders.send(Ordered::Replace(Box::new(core)));
         replaced.await.map_err(|_gone| FollowError::Stopping)?;
-        if std::mem::take(&mut self.is_wrong) && self.follower.life > 0 {
-            self.doubted = Some(self.follower.life);
+        if std::mem::take(&mut self.is_wrong) {
+            self.shared.replaced.fetch_add(1, Ordering::Relaxed);
+            self.doubted = (life > 0).then_some(life);
         }
         Ok(())
     }

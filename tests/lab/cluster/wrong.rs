@@ -30,6 +30,14 @@ pub(super) fn found_wrong(member: &Member) -> usize {
         .count()
 }
 
+/// How often it says in its metrics that its table was replaced.
+fn replaced(member: &Member) -> u64 {
+    let page = member.site.metrics();
+    let mut lines = page.lines();
+    let number = lines.find_map(|line| line.strip_prefix("jims_cluster_wrong_tables_total "));
+    number.expect("the metric").parse().expect("a number")
+}
+
 #[test]
 fn whoever_was_given_what_the_stream_does_not_keep_starts_over() {
     let nats = Nats::start(1);
@@ -85,6 +93,8 @@ fn whoever_was_given_what_the_stream_does_not_keep_starts_over() {
     srx.go_to(0);
     srx.batch().expect("an answer");
     assert_eq!(srx.full.len(), 1, "the new one counts: {:?}", srx.full);
+    assert!(replaced(&given) > 0);
+    assert_eq!(replaced(&absent), 0);
     let status = given.try_status().expect("status");
     let attention = status["attention"].to_string();
     assert!(!attention.contains("differ after"), "{attention}");
