@@ -3,16 +3,17 @@
 //! Now and then two have one name for a moment: a directory tells of a swap of names one after the other. Then the lower
 //! id goes first, so that who is meant follows from what is there and not from what happened before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
 
 use super::arena::Id;
+use super::map::Map;
 
 /// Who has which name.
 #[derive(Debug)]
 pub(super) struct Index<K, T> {
     /// The lowest of each name.
-    first: HashMap<K, Id<T>>,
+    first: Map<K, Id<T>>,
     /// The others, where there are any.
     more: BTreeMap<K, BTreeSet<Id<T>>>,
 }
@@ -20,7 +21,7 @@ pub(super) struct Index<K, T> {
 impl<K, T> Default for Index<K, T> {
     fn default() -> Self {
         Self {
-            first: HashMap::new(),
+            first: Map::default(),
             more: BTreeMap::new(),
         }
     }

@@ -1,11 +1,13 @@
 //! The table: every address with its user's and its device's slot, its place in the journal, and what is kept after
 //! the end.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+
 use super::arena::{Arena, Id};
+use super::map::Map;
 use super::session::Slot;
 use super::state::{AddressState, Contradiction};
 use super::subject::SubjectKind;
@@ -91,7 +93,7 @@ impl Entry {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) arena: Arena<Entry>,
-    by_address: HashMap<IpAddr, Id<Entry>>,
+    by_address: Map<IpAddr, Id<Entry>>,
 }
 
 impl Table {
@@ -107,15 +109,15 @@ impl Table {
     }
 
     /// A table with these entries, of these addresses.
-    pub(super) fn restore(arena: Arena<Entry>, by_address: HashMap<IpAddr, Id<Entry>>) -> Self {
+    pub(super) fn restore(arena: Arena<Entry>, by_address: Map<IpAddr, Id<Entry>>) -> Self {
         Self { arena, by_address }
     }
 
     /// The places of exported addresses.
     pub(super) fn index(
         addresses: &[(u32, AddressState)],
-    ) -> Result<HashMap<IpAddr, Id<Entry>>, Contradiction> {
-        let mut by_address = HashMap::with_capacity(addresses.len());
+    ) -> Result<Map<IpAddr, Id<Entry>>, Contradiction> {
+        let mut by_address = Map::with_capacity_and_hasher(addresses.len(), RandomState::default());
         for (place, state) in addresses {
             if by_address.insert(state.address, Id::of(*place)).is_some() {
                 return Err(Contradiction {
