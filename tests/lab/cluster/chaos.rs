@@ -11,6 +11,7 @@
 //! of members without NATS for a time is in `outage`, and of messages that are not kept in `wrong`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -133,22 +134,48 @@ impl Scene {
     /// Disturbs everybody but the witness and the one that is alone.
     fn disturb(&mut self, feeder: &Feeder, seed: u64, seconds: u64) {
         let until = Instant::now() + Duration::from_secs(seconds);
-        let mut turns = [1, 2, 3, 4].map(|salt| Turn::new(until, seed.wrapping_add(salt)));
+        let failed = Arc::default();
+        let turn = |salt| Turn::new(until, &failed, seed.wrapping_add(salt));
+        let turns = [turn(1), turn(2), turn(3), turn(4)];
         let operator = self.operator();
         let (disturbed, witness) = self.servers.split_at_mut(WITNESS);
         let witness = &witness[0];
-        let [of_collectors, of_servers, of_nats, of_operator] = &mut turns;
         let (collectors, nats) = (&mut self.collectors, &mut self.nats);
-        self.log_offs = std::thread::scope(|scope| {
-            scope.spawn(move || disturb_collectors(collectors, feeder, witness, of_collectors));
-            scope.spawn(move || disturb_servers(disturbed, witness, of_servers));
+        let log_offs = &mut self.log_offs;
+        // Each owns its turn, so that the others end if it fails.
+        let counts = std::thread::scope(|scope| {
+            let [
+                mut of_collectors,
+                mut of_servers,
+                mut of_nats,
+                mut of_operator,
+            ] = turns;
+            let mut threads = vec![
+                scope.spawn(move || {
+                    disturb_collectors(collectors, feeder, witness, &mut of_collectors);
+                    of_collectors.counts.text()
+                }),
+                scope.spawn(move || {
+                    disturb_servers(disturbed, witness, &mut of_servers);
+                    of_servers.counts.text()
+                }),
+                scope.spawn(move || {
+                    *log_offs = operator.log_off_guests(feeder, &mut of_operator);
+                    of_operator.counts.text()
+                }),
+            ];
             if setting("JIMS_CHAOS_NATS", 0) > 0 {
-                scope.spawn(move || disturb_nats(nats, of_nats));
+                threads.push(scope.spawn(move || {
+                    disturb_nats(nats, &mut of_nats);
+                    of_nats.counts.text()
+                }));
             }
-            operator.log_off_guests(feeder, of_operator)
+            let texts = threads.into_iter().map(|thread| thread.join());
+            texts
+                .collect::<Result<String, _>>()
+                .expect("all disturbances to be over")
         });
-        let texts = turns.iter().map(|turn| turn.counts.text());
-        print!("{}", texts.collect::<String>());
+        print!("{counts}");
     }
 
     fn operator(&self) -> Operator {

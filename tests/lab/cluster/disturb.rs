@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::feeder::{Feeder, mark_address};
@@ -41,21 +43,24 @@ impl Counts {
 /// Until when, and by which chance.
 pub(super) struct Turn {
     until: Instant,
+    /// Shared by all: one of them failed.
+    failed: Arc<AtomicBool>,
     pub(super) random: Random,
     pub(super) counts: Counts,
 }
 
 impl Turn {
-    pub(super) fn new(until: Instant, seed: u64) -> Self {
+    pub(super) fn new(until: Instant, failed: &Arc<AtomicBool>, seed: u64) -> Self {
         Self {
             until,
+            failed: Arc::clone(failed),
             random: Random::new(seed),
             counts: Counts::default(),
         }
     }
 
     pub(super) fn is_over(&self) -> bool {
-        Instant::now() >= self.until
+        Instant::now() >= self.until || self.failed.load(Ordering::Relaxed)
     }
 
     /// Waits for a time between two bounds in milliseconds.
@@ -64,6 +69,14 @@ impl Turn {
         std::thread::sleep(Duration::from_millis(
             u64::try_from(millis).expect("64 bits"),
         ));
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
     }
 }
 
