@@ -17,6 +17,9 @@ use crate::support::wait_at_most;
 /// How long one disturbance may take to be over, elections of NATS included.
 pub(super) const OVER_WITHIN: Duration = Duration::from_secs(120);
 
+/// How long a node of NATS may take to be healthy before somebody restarts it.
+const HEALTHY_WITHIN: Duration = Duration::from_secs(45);
+
 /// How often what happened, and the longest that it took to be over.
 #[derive(Default)]
 pub(super) struct Counts(BTreeMap<String, (u32, Duration)>);
@@ -232,18 +235,41 @@ pub(super) fn disturb_nats(nats: &mut Nats, turn: &mut Turn) {
             }
         }
         let begun = Instant::now();
-        wait_at_most(OVER_WITHIN, "NATS to be healthy", || {
-            // Each time that it is not, NATS writes a line.
-            std::thread::sleep(Duration::from_millis(250));
-            (0..nats.nodes())
-                .all(|node| nats.is_healthy(node))
-                .then_some(())
-        });
+        wait_healthy(nats, turn);
         let who = match nodes.len() {
             1 => "NATS node",
             _ => "NATS",
         };
         let what = ["paused", "killed", "cut off"][harm];
         turn.counts.note(format!("{who} {what}"), begun.elapsed());
+    }
+}
+
+/// Waits until every node says that it has caught up with the others. One that does not in time is restarted, as an
+/// operator would: nats-server 2.9.10 was seen not to come to it by itself.
+fn wait_healthy(nats: &mut Nats, turn: &mut Turn) {
+    let mut restarted = Vec::new();
+    let mut begun = Instant::now();
+    loop {
+        // Each time that it is not healthy, NATS writes a line.
+        std::thread::sleep(Duration::from_millis(250));
+        let mut all = 0..nats.nodes();
+        let Some((node, says)) = all.find_map(|node| Some((node, nats.ailment(node)?))) else {
+            return;
+        };
+        if begun.elapsed() < HEALTHY_WITHIN {
+            continue;
+        }
+        assert!(
+            !restarted.contains(&node),
+            "NATS node {node} was restarted and is not healthy: {says}"
+        );
+        println!("NATS node {node} is restarted, for it says after {HEALTHY_WITHIN:?}: {says}");
+        turn.counts
+            .note("NATS node restarted by hand".to_owned(), begun.elapsed());
+        nats.kill_node(node);
+        nats.start_node(node);
+        restarted.push(node);
+        begun = Instant::now();
     }
 }

@@ -160,13 +160,17 @@ impl Nats {
         self.hosts[node].mend(&[Wire::Back]);
     }
 
-    /// Whether one says that it has caught up with the others.
-    pub(crate) fn is_healthy(&self, node: usize) -> bool {
+    /// Why one has not caught up with the others, in its own words; none: it has.
+    pub(crate) fn ailment(&self, node: usize) -> Option<String> {
         let to = format!("{}:{MONITOR}", self.addresses[node])
             .parse()
             .expect("an address");
         let answer = http(to, "GET /healthz HTTP/1.1\r\n", "", Duration::from_secs(2));
-        answer.is_ok_and(|(status, _)| status == 200)
+        match answer {
+            Ok((200, _)) => None,
+            Ok((_, said)) => Some(said),
+            Err(error) => Some(error.to_string()),
+        }
     }
 
     /// The nodes' logs.
