@@ -5,10 +5,11 @@
 //! operator logs guests off.
 //!
 //! `JIMS_CHAOS_SECONDS`, `JIMS_CHAOS_RATE` (lines each second) and `JIMS_CHAOS_SEED` change it; `JIMS_BIN` names a binary that
-//! was built for release. NATS itself is disturbed only with `JIMS_CHAOS_NATS=1`: nats-server 2.9.10 is then not always healthy
-//! again in time, and was seen to deliver messages that it did not keep. Members that were given some start over; they count
-//! again what they apply again, and cookies of before are rejected, so that only the tables are compared then. What becomes
-//! of members without NATS for a time is in `outage`, and of messages that are not kept in `wrong`.
+//! was built for release. NATS itself is disturbed only with `JIMS_CHAOS_NATS=1`: a node of nats-server 2.9.10 is then not
+//! always healthy again by itself (it is restarted then), and NATS was seen to deliver messages that it did not keep. Members
+//! that were given some start over; they count again what they apply again, and cookies of before are rejected, so that only
+//! the tables are compared then. What becomes of members without NATS for a time is in `outage`, and of messages that are not
+//! kept in `wrong`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
