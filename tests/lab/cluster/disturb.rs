@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::feeder::{Feeder, mark_address};
-use super::fleet::everything;
+use super::fleet::Srx;
 use super::hosts::Wire;
 use super::member::Member;
 use super::nats::Nats;
@@ -190,8 +190,11 @@ pub(super) fn disturb_servers(servers: &mut [Member], witness: &Member, turn: &m
         let server = &mut servers[chosen];
         harm.happens_to(server, turn, |server| {
             // From the table that it has.
-            let (table, _) = everything(server.http());
-            assert!(!table.is_empty(), "{} tells nothing", server.address);
+            let mut srx = Srx::new(vec![server.http()]);
+            wait_at_most(OVER_WITHIN, "a Server that is cut off to answer", || {
+                srx.batch().ok()
+            });
+            assert!(!srx.table.is_empty(), "{} tells nothing", server.address);
         });
         let took = wait_caught_up(server, witness);
         turn.counts.note(format!("Server {}", harm.name()), took);
