@@ -1,26 +1,32 @@
-//! How many event records a second: decoded and interpreted on one core, read through a sealed connection from a server
-//! on the same machine, and read by impacket's client from the same server.
+//! How many event records a second: decoded and interpreted on one core, beside the crate `evtx`; and read through a
+//! sealed connection from a server on the same machine, beside impacket's client at the same server.
 //!
-//! Run by `cargo bench --bench event_log`; on a machine with more cores, `taskset -c 0,1` before it makes it the two
-//! that the goals are about. `JIMS_BENCH_PYTHON` names a Python that has impacket (`tests/lab/peers/requirements.txt`);
-//! without it there is no comparison. Everything is bounded, and on loopback only.
+//! Run by `cargo bench --bench event_log [-- --json] [--quick] [binxml] [even6]`; on a machine with more cores, `taskset -c
+//! 0,1` before it makes it the two that the goals are about. `JIMS_BENCH_PYTHON` names a Python that has impacket
+//! (`tests/lab/peers/requirements.txt`); without it there is no comparison, and `--json` fails. Everything is bounded, and
+//! on loopback only. The server is this program as another process (`event_log serve`).
 //!
 //! Of the source (`producer::event_log`) the public pieces are used in its way: subscribe, ask for a batch, decode and
 //! interpret it, ask for the next. Left out are the endpoint mapper, the position and the table.
 
 #![expect(clippy::print_stdout, reason = "a measurement speaks to a terminal")]
 
+#[path = "event_log/evtx_crate.rs"]
+mod evtx_crate;
 #[path = "../tests/common/evtx.rs"]
-#[expect(dead_code, reason = "only its stories are told here, not the file")]
+#[expect(dead_code, reason = "only some of its stories are told here")]
 mod log;
+#[path = "measure/mod.rs"]
+mod measure;
 #[path = "event_log/peer.rs"]
 mod peer;
 #[path = "../tests/common/records.rs"]
 mod records;
 
 use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,13 +44,14 @@ use jims::wire::binxml::Decoder;
 use jims::wire::even6::{self, MAX_BATCH_BYTES, MAX_RECORDS, MAX_REPLY_BYTES, flag, opnum};
 use jims::wire::even6::{reply, request};
 use jims::wire::ndr::Writer;
+use measure::{Options, Row, Used, load, processor_time};
 use tokio::sync::oneshot;
 
 /// Records that differ.
 const RECORDS: u32 = 4_000;
 /// Records in a batch, if they fit.
 const BATCH: usize = 800;
-/// How often everything is measured; the best counts, because others use the machine too.
+/// How often everything is measured; to somebody who reads, the best counts, because others use the machine too.
 const TIMES: usize = 5;
 /// How often all records are decoded for one measurement.
 const ROUNDS: usize = 100;
@@ -54,17 +61,36 @@ const BATCHES: usize = 100;
 const DEADLINE: Duration = Duration::from_secs(60);
 /// What impacket reads at most, and for how many seconds.
 const THEIR_RECORDS: usize = 40_000;
-const THEIR_SECONDS: u32 = 10;
-/// How often; the best counts here too.
-const THEIR_TIMES: usize = 2;
+const THEIR_SECONDS: u32 = 4;
 
-/// Goals: events a second, and how many times as many as impacket's.
+/// Goals: events a second, and how many times as many as evtx's and impacket's.
 const DECODE_GOAL: f64 = 300_000.0;
+const EVTX_GOAL: f64 = 3.0;
 const SEALED_GOAL: f64 = 30_000.0;
-const RATIO_GOAL: f64 = 20.0;
+const IMPACKET_GOAL: f64 = 20.0;
+
+/// What is measured.
+const DECODED: Row = Row {
+    name: "BinXML decoded and interpreted, one core",
+    unit: "events/s",
+    higher_is_better: true,
+};
+const TEXT: Row = Row {
+    name: "the same, beside evtx writing text",
+    ..DECODED
+};
+const SEALED: Row = Row {
+    name: "EVEN6 read, sealed by NTLM",
+    unit: "events/s",
+    higher_is_better: true,
+};
 
 fn main() {
+    let options = Options::read(&["binxml", "even6", "serve"]);
     let records: Vec<Vec<u8>> = (0..RECORDS).map(record).collect();
+    if options.parts == ["serve"] {
+        return serve(&records);
+    }
     let bytes: usize = records.iter().map(Vec::len).sum();
     println!(
         "{} records of 4768, 4769, 4624 (type 3) and 4776, {} bytes each; {} cores, load {}",
@@ -73,13 +99,12 @@ fn main() {
         std::thread::available_parallelism().map_or(0, usize::from),
         load(),
     );
-    decoding(&records);
-    let replies = replies(&records);
-    let address = peer::start(Arc::new(replies));
-    let pushed = reading(address, Delivery::Push);
-    let queried = reading(address, Delivery::Query);
-    println!("  goal {SEALED_GOAL:.0}: {}", verdict(pushed, SEALED_GOAL));
-    comparing(address, queried);
+    if options.wants("binxml") {
+        decoding(&options, &records);
+    }
+    if options.wants("even6") {
+        comparing(&options);
+    }
     println!("load at the end {}", load());
 }
 
@@ -88,8 +113,10 @@ fn main() {
 struct Rate {
     events: f64,
     megabytes: f64,
-    /// Microseconds of processor time for one event, all threads together; tells what the machine's other work hides.
-    cost: f64,
+    /// Processor time, all threads together; tells what the machine's other work hides.
+    used: Duration,
+    /// The most memory that was resident.
+    peak: Option<u64>,
 }
 
 impl Rate {
@@ -100,41 +127,46 @@ impl Rate {
         Self {
             events: float(events) / took.as_secs_f64(),
             megabytes: float(bytes) / took.as_secs_f64() / 1e6,
-            cost: used.as_secs_f64() * 1e6 / float(events),
+            used,
+            peak: measure::peak_of(std::process::id()),
         }
     }
 
-    fn best(all: impl Iterator<Item = Self>) -> Self {
-        all.fold(Self::default(), |best, one| {
-            if one.events > best.events { one } else { best }
-        })
+    fn say(&self, options: &Options, row: Row, side: &str, note: &str) {
+        let used = Used {
+            cpu: Some(self.used),
+            rss_bytes: self.peak,
+        };
+        let note = format!("{:.0} MB/s; {note}", self.megabytes);
+        measure::say(options, row, side, self.events, used, &note);
     }
 }
 
-impl std::fmt::Display for Rate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            events,
-            megabytes,
-            cost,
-        } = self;
-        write!(
-            f,
-            "{events:.0} events/s, {megabytes:.1} MB/s, {cost:.1} µs of CPU an event"
-        )
-    }
+fn best(rates: &[f64]) -> f64 {
+    rates.iter().copied().fold(0.0, f64::max)
 }
 
-fn verdict(rate: Rate, goal: f64) -> &'static str {
-    if rate.events >= goal {
-        "reached"
-    } else {
-        "missed"
+/// Tells somebody who reads whether the goals are reached.
+fn verdict(options: &Options, (ours, goal): (f64, f64), (theirs, times): (f64, f64)) {
+    let word = |reached: bool| if reached { "reached" } else { "missed" };
+    if !options.json {
+        println!("  goal {goal:.0} events/s: {}", word(ours >= goal));
+        let ratio = ours / theirs;
+        println!(
+            "  {ratio:.1} times as many; goal {times}: {}",
+            word(ratio >= times)
+        );
     }
 }
 
 /// One of a busy domain controller's records: mostly service tickets, every fifth about a machine.
 fn record(number: u32) -> Vec<u8> {
+    let (head, data) = story(number);
+    records::even6(&records::event(&head, &data))
+}
+
+/// What stands in a record.
+fn story(number: u32) -> (records::Head<'static>, Vec<(&'static str, records::Typed)>) {
     let user = match number % 5 {
         4 => format!("PC-{:04}$", number % 1_931),
         _ => format!("first{}.last{}", number % 97, number % 1_931),
@@ -159,7 +191,7 @@ fn record(number: u32) -> Vec<u8> {
         computer: "dc1.corp.example.com",
         success: true,
     };
-    records::even6(&records::event(&head, &data))
+    (head, data)
 }
 
 /// The results of calls for records, as the server sends them.
@@ -229,24 +261,98 @@ impl Reader {
     }
 }
 
-fn decoding(records: &[Vec<u8>]) {
-    let mut events = 0;
-    let best = Rate::best((0..TIMES).map(|_| {
-        let mut reader = Reader::new();
-        events = 0;
-        let (begun, before) = (monotonic_now(), processor_time());
-        for _ in 0..ROUNDS {
-            for batch in records.chunks(BATCH) {
-                events += reader.take(batch.iter().map(Vec::as_slice));
+/// All records again and again on one core, in turn with the crate `evtx`.
+fn decoding(options: &Options, records: &[Vec<u8>]) {
+    let (times, rounds) = if options.quick {
+        (2, 10)
+    } else {
+        (TIMES, ROUNDS)
+    };
+    let file = evtx_crate::file(0..RECORDS);
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..times {
+        measure::forget_peak();
+        let rate = decoded(records, rounds);
+        for row in [DECODED, TEXT] {
+            rate.say(options, row, "jims", "decoded and interpreted");
+        }
+        ours.push(rate.events);
+        for (result, side, row) in [
+            (evtx_crate::Result::JsonValue, "evtx, values", DECODED),
+            (evtx_crate::Result::Json, "evtx, JSON", TEXT),
+            (evtx_crate::Result::Xml, "evtx, XML", TEXT),
+        ] {
+            measure::forget_peak();
+            let (begun, before) = (monotonic_now(), processor_time());
+            // It is some times slower: a third of the work takes long enough.
+            let rounds = rounds.div_ceil(3);
+            for _ in 0..rounds {
+                assert_eq!(evtx_crate::read(&file, result), records.len());
+            }
+            let (took, used) = (monotonic_now() - begun, processor_time() - before);
+            let rate = Rate::new(rounds * records.len(), rounds * file.len(), took, used);
+            rate.say(options, row, side, "not interpreted");
+            if row.name == DECODED.name {
+                theirs.push(rate.events);
             }
         }
-        let took = monotonic_now() - begun;
-        let used = processor_time() - before;
-        Rate::new(ROUNDS * records.len(), reader.bytes, took, used)
-    }));
-    assert!(events * 10 > ROUNDS * records.len() * 9, "{events}");
-    println!("decoded and interpreted on one core: {best}");
-    println!("  goal {DECODE_GOAL:.0}: {}", verdict(best, DECODE_GOAL));
+    }
+    verdict(
+        options,
+        (best(&ours), DECODE_GOAL),
+        (best(&theirs), EVTX_GOAL),
+    );
+}
+
+fn decoded(records: &[Vec<u8>], rounds: usize) -> Rate {
+    let (mut reader, mut events) = (Reader::new(), 0);
+    let (begun, before) = (monotonic_now(), processor_time());
+    for _ in 0..rounds {
+        for batch in records.chunks(BATCH) {
+            events += reader.take(batch.iter().map(Vec::as_slice));
+        }
+    }
+    let (took, used) = (monotonic_now() - begun, processor_time() - before);
+    assert!(events * 10 > rounds * records.len() * 9, "{events}");
+    Rate::new(rounds * records.len(), reader.bytes, took, used)
+}
+
+/// Serves until nobody needs it: its standard input is closed.
+fn serve(records: &[Vec<u8>]) {
+    println!("{}", peer::start(Arc::new(replies(records))));
+    let mut rest = Vec::new();
+    drop(std::io::stdin().read_to_end(&mut rest));
+}
+
+/// The server in a process of its own, so that what it uses is not ours; it ends with this.
+struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start() -> Self {
+        let own = std::env::current_exe().expect("this program");
+        let child = Command::new(own)
+            .arg("serve")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut child = child.expect("it starts");
+        let mut line = String::new();
+        let output = child.stdout.take().expect("its output");
+        let read = BufReader::new(output).read_line(&mut line);
+        read.expect("a line");
+        let address = line.trim().parse().expect("an address");
+        Self { child, address }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
 }
 
 /// How records come.
@@ -257,32 +363,27 @@ enum Delivery {
 }
 
 /// Reads through a sealed connection, decodes and interprets.
-fn reading(address: SocketAddr, delivery: Delivery) -> Rate {
+fn reading(address: SocketAddr, delivery: Delivery, batches: usize) -> Rate {
     // As the service has it: the association and the source are tasks of one runtime.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    let best = Rate::best((0..TIMES).map(|_| {
-        let measured = runtime.block_on(async {
-            let (tasks, (answer, waiting)) = (Tasks::new(), oneshot::channel());
-            tasks.spawn("source", async move {
-                let rate = read(address, delivery).await;
-                answer.send(rate).expect("somebody waits");
-            });
-            tokio::time::timeout(DEADLINE, waiting).await
+    measure::forget_peak();
+    let measured = runtime.block_on(async {
+        let (tasks, (answer, waiting)) = (Tasks::new(), oneshot::channel());
+        tasks.spawn("source", async move {
+            let rate = read(address, delivery, batches).await;
+            answer.send(rate).expect("somebody waits");
         });
-        measured
-            .expect("the measurement ends in time")
-            .expect("it succeeds")
-    }));
-    println!(
-        "sealed by NTLM, {delivery:?}, decoded and interpreted, server on the same cores: {best}"
-    );
-    best
+        tokio::time::timeout(DEADLINE, waiting).await
+    });
+    measured
+        .expect("the measurement ends in time")
+        .expect("it succeeds")
 }
 
-async fn read(address: SocketAddr, delivery: Delivery) -> Rate {
+async fn read(address: SocketAddr, delivery: Delivery, batches: usize) -> Rate {
     let tasks = Tasks::new();
     let client = sign_on(address, &tasks).await;
     let (register, next) = match delivery {
@@ -305,7 +406,7 @@ async fn read(address: SocketAddr, delivery: Delivery) -> Rate {
     let mut reader = Reader::new();
     let (mut records, mut events) = (0, 0);
     let (begun, before) = (monotonic_now(), processor_time());
-    for _ in 0..BATCHES {
+    for _ in 0..batches {
         let stub = match delivery {
             Delivery::Push => request::subscription_next_async(&registered.handle, most),
             Delivery::Query => request::query_next(&registered.handle, most, 5_000),
@@ -357,33 +458,62 @@ async fn call(client: &RpcClient, opnum: u16, stub: Vec<u8>) -> Vec<u8> {
     client.call(request).await.expect("an answer")
 }
 
-/// Has impacket's client read from the same server.
-fn comparing(address: SocketAddr, ours: Rate) {
-    let Some(python) = std::env::var_os("JIMS_BENCH_PYTHON") else {
-        println!("no comparison: JIMS_BENCH_PYTHON names no Python that has impacket");
-        return;
+/// Reads from the server, in turn with impacket's client.
+fn comparing(options: &Options) {
+    let python = std::env::var_os("JIMS_BENCH_PYTHON");
+    assert!(
+        python.is_some() || !options.json,
+        "JIMS_BENCH_PYTHON names no Python that has impacket"
+    );
+    let (times, batches) = if options.quick {
+        (2, 20)
+    } else {
+        (TIMES, BATCHES)
     };
-    let mut best = Rate::default();
-    for _ in 0..THEIR_TIMES {
-        match theirs(&python, address) {
-            Ok(rate) => best = Rate::best([best, rate].into_iter()),
-            Err(error) => return println!("no comparison: impacket's client failed: {error}"),
+    let server = Server::start();
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..times {
+        let asked = reading(server.address, Delivery::Query, batches);
+        asked.say(
+            options,
+            SEALED,
+            "jims",
+            "asked for (QueryNext), decoded and interpreted",
+        );
+        ours.push(asked.events);
+        if let Some(python) = &python {
+            let rate = impacket(python, server.address).expect("impacket's client");
+            rate.say(
+                options,
+                SEALED,
+                "impacket",
+                "asked for (QueryNext), not decoded",
+            );
+            theirs.push(rate.events);
+        }
+        if !options.json {
+            let pushed = reading(server.address, Delivery::Push, batches);
+            pushed.say(
+                options,
+                SEALED,
+                "jims",
+                "as it subscribes: decoded and interpreted",
+            );
         }
     }
-    let ratio = ours.events / best.events;
-    println!("impacket, sealed by NTLM, Query, not decoded, same server: {best} (its own)");
-    let verdict = if ratio >= RATIO_GOAL {
-        "reached"
+    if python.is_some() {
+        verdict(
+            options,
+            (best(&ours), SEALED_GOAL),
+            (best(&theirs), IMPACKET_GOAL),
+        );
     } else {
-        "missed"
-    };
-    println!(
-        "  jims reads, decodes and interprets {ratio:.1} times as many; goal {RATIO_GOAL}: {verdict}"
-    );
+        println!("no comparison: JIMS_BENCH_PYTHON names no Python that has impacket");
+    }
 }
 
 /// One run of impacket's client.
-fn theirs(python: &OsStr, address: SocketAddr) -> Result<Rate, String> {
+fn impacket(python: &OsStr, address: SocketAddr) -> Result<Rate, String> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/impacket_client.py");
     let output = Command::new(python)
         .arg(script)
@@ -396,29 +526,13 @@ fn theirs(python: &OsStr, address: SocketAddr) -> Result<Rate, String> {
     counted(&said).ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// Records, bytes, seconds, and seconds of processor time.
+/// Records, bytes, seconds, seconds of processor time, and the most memory.
 fn counted(said: &str) -> Option<Rate> {
     let mut fields = said.split_whitespace();
     let records = fields.next()?.parse().ok()?;
     let bytes = fields.next()?.parse().ok()?;
     let mut seconds = || Duration::try_from_secs_f64(fields.next()?.parse().ok()?).ok();
-    Some(Rate::new(records, bytes, seconds()?, seconds()?))
-}
-
-/// What all threads of the process have used, to a hundredth of a second.
-fn processor_time() -> Duration {
-    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = text.rsplit(')').next().unwrap_or_default();
-    // proc_pid_stat(5): user time is field 14, system time 15; the first after the name is 3.
-    let ticks = after_name.split_whitespace().skip(11).take(2);
-    let ticks = ticks
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum::<u64>();
-    Duration::from_millis(10).saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
-}
-
-/// What else runs: the system's load of the last minute.
-fn load() -> String {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().unwrap_or_default().to_owned()
+    let rate = Rate::new(records, bytes, seconds()?, seconds()?);
+    let peak = Some(fields.next()?.parse().ok()?);
+    Some(Rate { peak, ..rate })
 }

@@ -9,6 +9,7 @@ is one line of the table: for each side several measures, one a round, of which 
 | which peers, how they are installed, their versions | peers.py |
 | medians, ratios, targets, Markdown, JSON | table.py |
 | the syslog lines, and the rules of all three sides | lines.py, syslog_peers.py |
+| what a benchmark of Rust says | cargo_bench.py |
 | jims with a table full of sessions, nginx, wrk | site.py, from_many.c |
 
 A benchmark of Rust takes part by `cargo bench --bench NAME -- --json`: among its output are lines that are one JSON object

@@ -12,7 +12,7 @@ from .process import command
 
 MEMORY = "/dev/shm"
 # Not --benches: that also builds the library and the binary as benchmarks.
-BENCHES = ["--bench", "load"]
+BENCHES = ["--bench", "load", "--bench", "event_log", "--bench", "core"]
 
 
 class Bench:

@@ -18,24 +18,36 @@ const SECOND: u64 = 10_000_000;
 
 /// The file.
 pub(crate) fn file(records: &[(u64, u64, Fragment)]) -> Vec<u8> {
-    let chunk = chunk(records);
+    file_of(records, records.len())
+}
+
+/// A file of many chunks, each with so many records.
+pub(crate) fn file_of(records: &[(u64, u64, Fragment)], in_a_chunk: usize) -> Vec<u8> {
+    let chunks: Vec<Vec<u8>> = (1..)
+        .step_by(in_a_chunk)
+        .zip(records.chunks(in_a_chunk))
+        .map(|(first, records)| chunk(first, records))
+        .collect();
     let next = records.last().map_or(1, |(id, ..)| id + 1);
+    let count = u16::try_from(chunks.len()).expect("it fits");
     let mut header = b"ElfFile\0".to_vec();
-    header.extend([0; 16]);
+    header.extend([0; 8]);
+    header.extend(u64::from(count - 1).to_le_bytes());
     header.extend(next.to_le_bytes());
     header.extend(128_u32.to_le_bytes());
     header.extend([1, 0, 3, 0]);
     header.extend(4096_u16.to_le_bytes());
-    header.extend(1_u16.to_le_bytes());
+    header.extend(count.to_le_bytes());
     header.resize(124, 0);
     let checksum = evtx::checksum_ieee(&header[..120]);
     header.extend(checksum.to_le_bytes());
     header.resize(4096, 0);
-    header.extend(chunk);
+    header.extend(chunks.concat());
     header
 }
 
-fn chunk(records: &[(u64, u64, Fragment)]) -> Vec<u8> {
+/// A chunk; `number` is its first record's in the file, from 1.
+fn chunk(number: u64, records: &[(u64, u64, Fragment)]) -> Vec<u8> {
     let mut names = Names::default();
     let mut body = Vec::new();
     let mut last_at = 0;
@@ -57,7 +69,7 @@ fn chunk(records: &[(u64, u64, Fragment)]) -> Vec<u8> {
     let free = CHUNK_HEADER + body.len();
     assert!(free <= CHUNK, "the records fit in one chunk");
     let mut chunk = b"ElfChnk\0".to_vec();
-    for number in [1, count, first, last] {
+    for number in [number, number + count - 1, first, last] {
         chunk.extend(number.to_le_bytes());
     }
     for number in [128, last_at, free] {
