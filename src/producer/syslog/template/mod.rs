@@ -332,14 +332,16 @@ impl Rules {
             })?;
             rules.extend(Template::compile(&template)?.rules);
         }
-        let sets = [SyslogInput::Text, SyslogInput::Json]
-            .into_iter()
-            .filter_map(|input| InputSet::new(input, &rules).transpose())
-            .collect::<Result<_, _>>()
-            .map_err(|error| TemplateError::Set {
-                source_name: source.name.clone(),
-                message: fault(&error),
-            })?;
+        Self::new(rules).map_err(|error| TemplateError::Set {
+            source_name: source.name.clone(),
+            message: fault(&error),
+        })
+    }
+
+    fn new(rules: Vec<Arc<Rule>>) -> Result<Self, Box<meta::BuildError>> {
+        let inputs = [SyslogInput::Text, SyslogInput::Json].into_iter();
+        let sets = inputs.filter_map(|input| InputSet::new(input, &rules).transpose());
+        let sets = sets.collect::<Result<_, _>>()?;
         Ok(Self { sets, rules })
     }
 
@@ -484,5 +486,28 @@ mod tests {
         };
         let rule = Rule::compile(&Arc::from("t"), 1, &rule, SyslogInput::Text).expect("compiles");
         assert_eq!(rule.record.len(), 128);
+    }
+
+    #[test]
+    fn rules_that_match_come_in_order_wherever_their_patterns_begin() {
+        let matching = |patterns: &[&str], text: &str| -> Vec<String> {
+            let rules = patterns.iter().map(|pattern| {
+                let compiled = template("ignore", pattern).expect("compiles");
+                Arc::clone(&compiled.rules()[0])
+            });
+            let rules = Rules::new(rules.collect()).expect("not too large");
+            let view = View::new(text);
+            let found = rules.matching(&view).map(|rule| rule.written.clone());
+            found.collect()
+        };
+        let anchored = ["^c", "^a.*z$", "^b", "^(a)", "^a|^q", "^x"];
+        assert_eq!(matching(&anchored, "abc z"), ["^a.*z$", "^(a)", "^a|^q"]);
+        assert_eq!(matching(&anchored, "q"), ["^a|^q"]);
+        assert!(matching(&anchored, "zab").is_empty());
+        // One of them may begin anywhere, and then all are looked for anywhere.
+        let anywhere = ["z", "^a", "q", "a|^b"];
+        assert_eq!(matching(&anywhere, "a z"), ["z", "^a", "a|^b"]);
+        assert_eq!(matching(&anywhere, "bz"), ["z", "a|^b"]);
+        assert!(matching(&anywhere, "x").is_empty());
     }
 }
