@@ -1,11 +1,11 @@
 //! The table: every address with its user's and its device's slot, its place in the journal, and what is kept after
 //! the end.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::arena::{Arena, Id};
+use super::index::Index;
 use super::session::Slot;
 use super::state::{AddressState, Contradiction};
 use super::subject::SubjectKind;
@@ -91,44 +91,53 @@ impl Entry {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) arena: Arena<Entry>,
-    by_address: HashMap<IpAddr, Id<Entry>>,
+    by_address: Index<Entry>,
 }
 
 impl Table {
     pub(super) fn find(&self, address: IpAddr) -> Option<Id<Entry>> {
-        self.by_address.get(&address).copied()
+        let is = |id| self.arena[id].address == address;
+        self.by_address.get(&address, is)
     }
 
     pub(super) fn find_or_insert(&mut self, address: IpAddr) -> Id<Entry> {
-        *self
-            .by_address
-            .entry(address)
-            .or_insert_with(|| self.arena.insert(Entry::new(address)))
+        self.find(address).unwrap_or_else(|| {
+            let id = self.arena.insert(Entry::new(address));
+            self.by_address.insert(id, |id| self.arena[id].address);
+            id
+        })
     }
 
     /// A table with these entries, of these addresses.
-    pub(super) fn restore(arena: Arena<Entry>, by_address: HashMap<IpAddr, Id<Entry>>) -> Self {
+    pub(super) fn restore(arena: Arena<Entry>, by_address: Index<Entry>) -> Self {
         Self { arena, by_address }
     }
 
     /// The places of exported addresses.
-    pub(super) fn index(
-        addresses: &[(u32, AddressState)],
-    ) -> Result<HashMap<IpAddr, Id<Entry>>, Contradiction> {
-        let mut by_address = HashMap::with_capacity(addresses.len());
+    pub(super) fn index(addresses: &[(u32, AddressState)]) -> Result<Index<Entry>, Contradiction> {
+        let of = |id: Id<Entry>| {
+            let at = addresses.partition_point(|(place, _)| *place < id.number());
+            addresses[at].1.address
+        };
+        let mut by_address = Index::default();
+        by_address.reserve(addresses.len(), of);
         for (place, state) in addresses {
-            if by_address.insert(state.address, Id::of(*place)).is_some() {
+            if by_address
+                .get(&state.address, |id| of(id) == state.address)
+                .is_some()
+            {
                 return Err(Contradiction {
                     what: "an address occurs twice",
                 });
             }
+            by_address.insert(Id::of(*place), of);
         }
         Ok(by_address)
     }
 
     pub(super) fn remove(&mut self, id: Id<Entry>) -> Option<Entry> {
         let entry = self.arena.remove(id)?;
-        self.by_address.remove(&entry.address);
+        self.by_address.remove(&entry.address, id);
         Some(entry)
     }
 }
