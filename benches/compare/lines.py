@@ -64,6 +64,27 @@ def rsyslog_rules():
     return "version=2\n" + "\n".join(rules) + "\n"
 
 
+def rsyslog_regexes():
+    """Assignments with POSIX extended expressions, two for a line; nothing is checked that tells no rules apart."""
+    user, address = "([0-9A-Za-z.-]+)", "([0-9.]+)"
+    texts = {
+        "radiusd": (f"onnect: \\[{user}\\]", f" ip {address}\\)"),
+        "charon": (f"(peer|by) '{user}'", f"(IP|lease) {address} "),
+        "openvpn": (f"{user}/", f": {address}$"),
+        "portal": (f"login user={user} ", f" ip={address} "),
+        "dhcpd": (f"\\({user}\\)", f"DHCPACK on {address} "),
+        "nac": (f"posture of {user} at", f" at {address} is"),
+    }
+
+    def take(name, pattern):
+        group = 2 if pattern.startswith("(") and "|" in pattern else 1
+        quoted = pattern.replace("\\", "\\\\").replace("$", "\\$")
+        return f'set $!{name} = re_extract($msg, "{quoted}", 0, {group}, "");'
+    branches = [f'if $programname == "{program}" then {{ {take("user", by_user)} {take("address", by_address)} }}'
+                for program, (by_user, by_address) in texts.items()]
+    return " else ".join(branches)
+
+
 def syslog_ng_patterns():
     """A patterndb."""
     user = "@ESTRING:user:{}@"

@@ -8,7 +8,7 @@ from .process import Failed, command
 
 # Installed by apt, with what the unpacked ones need.
 INSTALLED = ["nginx", "wrk", "redis-server", "gcc", "libc6-dev", "openssl", "ldap-utils", "python3-venv", "libestr0", "libfastjson4",
-             "liblognorm5", "libivykis0", "libnet1", "libwrap0"]
+             "liblognorm5", "libivykis0", "libnet1", "libwrap0", "libpcre3"]
 # Debian's conflict with each other.
 UNPACKED = ["rsyslog", "syslog-ng-core"]
 # For the lab's Samba, as tests/run has them.

@@ -1,10 +1,10 @@
-"""rsyslog, syslog-ng and jims, each hearing the same lines; the peers write to a file in memory, as jims keeps its state."""
+"""rsyslog in two ways, syslog-ng and jims, each hearing the same lines; the peers write to a file in memory, as jims keeps its state."""
 import json
 import os
 import re
 import urllib.request
 
-from .lines import DOMAIN, jims_template, rsyslog_rules, syslog_ng_patterns
+from .lines import DOMAIN, jims_template, rsyslog_regexes, rsyslog_rules, syslog_ng_patterns
 from .process import Failed, Process, command, wait_until
 
 ADDRESS = "127.77.61.1"
@@ -56,7 +56,7 @@ class Hearer:
 
     def __init__(self, bench, kind):
         self.bench, self.kind = bench, kind
-        self.folder = bench.memory_folder(self.name)
+        self.folder = bench.memory_folder(type(self).__name__)
         self.process = Process(self.name, self.words(), os.path.join(self.folder, "log"))
 
     def __enter__(self):
@@ -147,11 +147,17 @@ class Writer(Hearer):
 
 
 class Rsyslog(Writer):
-    name = "rsyslog"
+    """With its own parser of rules, which knows no regular expressions."""
+    name = "rsyslog, mmnormalize"
+
+    def extracting(self):
+        """What is loaded, and what takes user and address out of a line."""
+        rules = self.write("rules", rsyslog_rules())
+        return 'module(load="mmnormalize")', f'action(type="mmnormalize" ruleBase="{rules}")'
 
     def words(self):
         modules = os.path.dirname(self.bench.peers.under("usr/lib/*/rsyslog/imtcp.so"))
-        rules = self.write("rules", rsyslog_rules())
+        loaded, extracting = self.extracting()
         listener = {
             "tcp": 'module(load="imptcp" threads="2")\n'
                    f'input(type="imptcp" address="{ADDRESS}" port="{PORT}" ruleset="all")',
@@ -159,14 +165,14 @@ class Rsyslog(Writer):
                    f'input(type="imudp" address="{ADDRESS}" port="{PORT}" rcvbufSize="{RECEIVE_BYTES >> 1}" ruleset="all")',
         }[self.kind]
         config = f"""global(workDirectory="{self.folder}" net.enableDNS="off")
-module(load="mmnormalize")
+{loaded}
 {listener}
 template(name="pair" type="list") {{
   property(name="$!user") constant(value=" ") property(name="$!address") constant(value="\\n")
 }}
 ruleset(name="all" queue.type="FixedArray" queue.size="500000" queue.dequeueBatchSize="2048" queue.workerThreads="2"
         queue.workerThreadMinimumMessages="20000") {{
-  action(type="mmnormalize" ruleBase="{rules}")
+  {extracting}
   action(type="omfile" file="{self.path('out')}" template="pair" asyncWriting="off" ioBufferSize="256k"
          flushOnTXEnd="on")
 }}
@@ -176,8 +182,16 @@ ruleset(name="all" queue.type="FixedArray" queue.size="500000" queue.dequeueBatc
         return [program, "-n", "-f", path, "-i", self.path("pid"), "-M", modules]
 
 
+class RsyslogRegex(Rsyslog):
+    """With two regular expressions for a line, chosen by its program."""
+    name = "rsyslog, regex"
+
+    def extracting(self):
+        return "", rsyslog_regexes()
+
+
 class SyslogNg(Writer):
-    name = "syslog-ng"
+    name = "syslog-ng, patterndb"
 
     def words(self):
         library = os.path.dirname(self.bench.peers.under("usr/lib/syslog-ng/libsyslog-ng-*.so.0"))
@@ -205,4 +219,4 @@ log {{ source(s); parser(p); destination(d); flags(flow-control); }};
                 "--control", self.path("ctl")]
 
 
-ALL = [Jims, Rsyslog, SyslogNg]
+ALL = [Jims, RsyslogRegex, SyslogNg, Rsyslog]

@@ -6,39 +6,35 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody as _};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::request::Parts;
-use axum::http::{Extensions, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::limit::RequestBodyLimitLayer;
 
 use super::ahead;
+use super::call::{Call, Refusal, error_body, not_ready, peer, refusal};
 use super::oauth;
-use super::point::{Point, client_at};
+use super::point::Point;
 use super::query::{self, SingleAnswer};
-use super::reading::{Asked, Kind, Outcome};
-use super::requests::Raw;
+use super::reading::{Kind, Outcome};
 use super::server::Shared;
-use super::shape::{Format, MAX_ENTRIES, NotUnderstood, Parameters, address_of};
+use super::shape::{Format, MAX_ENTRIES, NotUnderstood, address_of};
 use super::validator;
-use crate::access::{Client, Role, bearer};
+use crate::access::{Client, Role};
 use crate::identity::Batch;
-use crate::net::http::{Peer, PeerNames, prefers_xml, retry_after};
+use crate::net::http::{PeerNames, retry_after};
 use crate::runtime::clock;
 use crate::runtime::strangers::Tried;
 
-/// When a firewall that came too early should come again, in seconds.
-const RETRY_NOT_READY_S: u64 = 5;
 /// Largest body of a request, in bytes.
 pub(super) const MAX_BODY_BYTES: usize = 64 * 1024;
-/// Parameters of a request that are looked at.
-const MAX_PARAMETERS: usize = 512;
 
 /// What strangers may do where Collectors are onboarded, who may call from anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,12 +74,9 @@ fn guarded(
     tokens: Router<Arc<Shared>>,
     shared: Arc<Shared>,
 ) -> Router {
-    // Inside of the gates: a stranger is not told what is too large either (rule 31).
-    let limit = RequestBodyLimitLayer::new(MAX_BODY_BYTES);
     router
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
-        .layer(limit)
         .layer(middleware::from_fn_with_state(
             Arc::clone(&shared),
             firewalls_only,
@@ -114,156 +107,6 @@ pub(super) fn validator_router(shared: Arc<Shared>) -> Router {
     let limit = RequestBodyLimitLayer::new(MAX_BODY_BYTES);
     let gate = middleware::from_fn_with_state(Arc::clone(&shared), clients_only);
     guarded(router, tokens.layer(limit).layer(gate), shared)
-}
-
-/// One request on its way to an answer.
-pub(super) struct Call<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) kind: Kind,
-    pub(super) parts: &'a Parts,
-    pub(super) address: IpAddr,
-    started: Instant,
-}
-
-/// A request is refused: its outcome, and the answer.
-pub(super) type Refusal = Box<(Outcome, Response)>;
-
-pub(super) fn refusal(outcome: Outcome, answer: impl IntoResponse) -> Refusal {
-    Box::new((outcome, answer.into_response()))
-}
-
-impl<'a> Call<'a> {
-    pub(super) fn new(shared: &'a Shared, kind: Kind, parts: &'a Parts) -> Option<Self> {
-        Some(Self {
-            shared,
-            kind,
-            parts,
-            address: peer(&parts.extensions)?,
-            started: clock::monotonic_now(),
-        })
-    }
-
-    /// The point whose token the request carries.
-    pub(super) fn authorised(&self) -> Result<Arc<Point>, Refusal> {
-        let now = clock::utc_now();
-        let points = self.shared.points.load();
-        let holder = bearer(&self.parts.headers)
-            .and_then(|token| points.by_token(&self.shared.access, self.address, token, now));
-        holder.ok_or_else(|| {
-            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-            let body = error_body(
-                "invalid_token",
-                "no token, an expired one, or not of this client",
-            );
-            refusal(
-                Outcome::Unauthorized,
-                (StatusCode::UNAUTHORIZED, challenge, body),
-            )
-        })
-    }
-
-    fn ready(&self) -> Result<(), Refusal> {
-        if self.shared.readiness.is_ready() {
-            return Ok(());
-        }
-        Err(refusal(Outcome::NotReady, not_ready()))
-    }
-
-    fn parameters(&self) -> Result<Parameters, NotUnderstood> {
-        let pairs = Query::<Vec<(String, String)>>::try_from_uri(&self.parts.uri)
-            .map_err(|_| NotUnderstood("the query is not form-urlencoded".to_owned()))?
-            .0;
-        if pairs.len() > MAX_PARAMETERS {
-            return Err(NotUnderstood("there are too many parameters".to_owned()));
-        }
-        Ok(Parameters::new(pairs))
-    }
-
-    fn format(&self) -> Format {
-        if prefers_xml(&self.parts.headers) {
-            Format::Xml
-        } else {
-            Format::Json
-        }
-    }
-
-    /// Keeps the request for the operator and refuses it.
-    pub(super) fn not_understood(&self, body: &[u8], why: &NotUnderstood) -> Refusal {
-        self.keep(body, &why.0);
-        let body = error_body("invalid_request", &why.0);
-        refusal(Outcome::Invalid, (StatusCode::BAD_REQUEST, body))
-    }
-
-    /// Keeps the request for the operator, though it was answered, if parts of it meant nothing to us.
-    fn keep_unknown(&self, parameters: &Parameters) {
-        let unknown = parameters.unknown();
-        if !unknown.is_empty() {
-            let names = unknown.join(", ");
-            self.keep(&[], &format!("answered without regard to: {names}"));
-        }
-    }
-
-    fn keep(&self, body: &[u8], why: &str) {
-        // Strangers who may ask for a token must not fill what is kept of clients.
-        if self
-            .shared
-            .access
-            .clients()
-            .everyone_at(self.address)
-            .is_empty()
-        {
-            return;
-        }
-        let point = self.point_here();
-        let raw = Raw {
-            address: self.address,
-            point: point.as_deref().unwrap_or_default(),
-            parts: self.parts,
-            body,
-        };
-        self.shared.requests.note(raw, why, clock::utc_now());
-    }
-
-    /// The name of the point that calls from here, as far as the address alone tells.
-    fn point_here(&self) -> Option<Arc<str>> {
-        client_at(&self.shared.access, self.address).map(|client| Arc::clone(&client.name))
-    }
-
-    /// Counts the outcome and hands out the answer.
-    pub(super) fn end(
-        &self,
-        point: Option<&Arc<str>>,
-        result: Result<(Response, usize), Refusal>,
-    ) -> Response {
-        let now = clock::utc_now();
-        let (outcome, answer) = match result {
-            Ok((answer, entries)) => {
-                if let Some(point) = point {
-                    let asked = Asked {
-                        kind: self.kind,
-                        address: self.address,
-                        at: now,
-                    };
-                    self.shared.states.answered(point, asked, entries);
-                }
-                (Outcome::Ok, answer)
-            }
-            Err(refused) => {
-                let (outcome, answer) = *refused;
-                let here = self.point_here();
-                if let Some(point) = point.or(here.as_ref()) {
-                    self.shared.states.refused(point, outcome, now);
-                }
-                (outcome, answer)
-            }
-        };
-        count(self.kind, outcome);
-        let seconds = clock::monotonic_now()
-            .saturating_duration_since(self.started)
-            .as_secs_f64();
-        metrics::histogram!("jims_query_seconds", "kind" => self.kind.as_str()).record(seconds);
-        answer
-    }
 }
 
 /// Refuses whoever is no firewall before anything they sent is looked at.
@@ -299,7 +142,7 @@ async fn clients_and_collectors(
         return gate(&shared, request, next, known).await;
     };
     if let Err(wait) = shared.access.admit(guest, 1, clock::monotonic_now()) {
-        count(Kind::Token, Outcome::RateLimited);
+        shared.metrics.count(Kind::Token, Outcome::RateLimited);
         return too_many(wait, "too many requests");
     }
     next.run(request).await
@@ -322,6 +165,10 @@ async fn gate(
     let names = request.extensions().get::<PeerNames>();
     let names = names.map_or(&[][..], |names| &*names.0);
     if known.iter().any(|client| client.is_certified(names)) {
+        // Inside of the gate: a stranger is not told what is too large either (rule 31).
+        if request.body().size_hint().lower() > MAX_BODY_BYTES as u64 {
+            return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+        }
         return next.run(request).await;
     }
     let now = clock::utc_now();
@@ -339,7 +186,7 @@ async fn gate(
             Outcome::Uncertified
         }
     };
-    count(Kind::Unknown, outcome);
+    shared.metrics.count(Kind::Unknown, outcome);
     StatusCode::FORBIDDEN.into_response()
 }
 
@@ -358,7 +205,7 @@ fn paced(shared: &Shared, address: IpAddr, known: &[Arc<Client>]) -> Result<(), 
                 let outcome = Outcome::RateLimited;
                 shared.states.refused(&first.name, outcome, now);
             }
-            count(Kind::Unknown, Outcome::RateLimited);
+            shared.metrics.count(Kind::Unknown, Outcome::RateLimited);
         })
 }
 
@@ -419,7 +266,7 @@ async fn batch_answer(call: &Call<'_>, point: &Point) -> Result<(Response, usize
     )]
     metrics::gauge!("jims_cursor_behind", "output" => point.name.to_string())
         .set(found.behind as f64);
-    Ok((report(format, found.body), found.entries))
+    Ok((call.report(format, found.body), found.entries))
 }
 
 async fn ip(
@@ -458,7 +305,7 @@ async fn ip_answer(
     }
     let (format, now) = (call.format(), clock::utc_now());
     let found = query::ip(&shared.reader, &point.filter, address, format, now);
-    Ok((report(format, found.body), found.entries))
+    Ok((call.report(format, found.body), found.entries))
 }
 
 async fn user(State(shared): State<Arc<Shared>>, request: Request) -> Response {
@@ -486,7 +333,7 @@ async fn user(State(shared): State<Arc<Shared>>, request: Request) -> Response {
                 tracing::debug!(point = %point.name, ?not_taken, "a renewal was lost");
             }
         }
-        Ok((report(format, body), entries))
+        Ok((call.report(format, body), entries))
     })
 }
 
@@ -499,7 +346,7 @@ async fn validate(shared: Arc<Shared>, request: Request, ask: validator::Questio
         let found = understood(call, found)?;
         call.ready()?;
         call.keep_unknown(&parameters);
-        Ok((report(Format::Json, found.to_json()), 0))
+        Ok((call.report(Format::Json, found.to_json()), 0))
     })
 }
 
@@ -552,40 +399,9 @@ async fn read_body(body: Body) -> Result<Bytes, Refusal> {
         .map_err(|_| refusal(Outcome::Invalid, StatusCode::PAYLOAD_TOO_LARGE))
 }
 
-fn peer(extensions: &Extensions) -> Option<IpAddr> {
-    extensions.get::<Peer>().map(|peer| peer.0.ip())
-}
-
-fn report(format: Format, body: Bytes) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, format.content_type()),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    (headers, body).into_response()
-}
-
-fn not_ready() -> Response {
-    let retry = [(header::RETRY_AFTER, RETRY_NOT_READY_S.to_string())];
-    (StatusCode::SERVICE_UNAVAILABLE, retry).into_response()
-}
-
 /// 429, and when to come again.
 pub(super) fn too_many(wait: Duration, why: &str) -> Response {
     let retry = [(header::RETRY_AFTER, retry_after(wait))];
     let body = error_body("temporarily_unavailable", why);
     (StatusCode::TOO_MANY_REQUESTS, retry, body).into_response()
-}
-
-/// An error as OAuth2 writes it.
-pub(super) fn error_body(error: &str, description: &str) -> axum::Json<serde_json::Value> {
-    axum::Json(serde_json::json!({ "error": error, "error_description": description }))
-}
-
-fn count(kind: Kind, outcome: Outcome) {
-    metrics::counter!(
-        "jims_queries_total",
-        "kind" => kind.as_str(),
-        "outcome" => outcome.as_str()
-    )
-    .increment(1);
 }

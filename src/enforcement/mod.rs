@@ -10,7 +10,7 @@
 //! | names of fields and parameters, JSON, XML | `shape`, `xml` |
 //! | how firewalls are told that do not ask | `web_api` |
 //! | where a pass begins and ends | `cookie`, `pass` |
-//! | which status answers what | `http`, `oauth` |
+//! | which status answers what | `http`, `call`, `oauth` |
 //! | what a firewall is to be told of us | `junos` |
 //! | whether a name of a policy exists | `validator` |
 //! | what each firewall may be told | `point`, `filter` |
@@ -18,12 +18,14 @@
 //! Who may ask is decided in [`crate::access`].
 
 mod ahead;
+mod call;
 pub mod cookie;
 pub mod entries;
 pub mod filter;
 mod forced;
 mod http;
 pub mod junos;
+mod metrics;
 mod oauth;
 mod pass;
 pub mod point;

@@ -52,6 +52,9 @@ pub enum Outcome {
 }
 
 impl Kind {
+    /// How many there are.
+    pub(super) const COUNT: usize = Self::Unknown as usize + 1;
+
     /// The word for metrics, JSON and screens.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -67,6 +70,9 @@ impl Kind {
 }
 
 impl Outcome {
+    /// How many there are.
+    pub(super) const COUNT: usize = Self::NotReady as usize + 1;
+
     /// The word for metrics, JSON and screens.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::forced::Forced;
 use super::http::{Guests, router, validator_router};
+use super::metrics::QueryMetrics;
 use super::point::{PointError, Points};
 use super::query;
 use super::reading::{PointReading, PointStates};
@@ -123,6 +124,7 @@ pub(super) struct Shared {
     pub(super) states: PointStates,
     pub(super) requests: UnknownRequests,
     pub(super) forced: Forced,
+    pub(super) metrics: QueryMetrics,
 }
 
 /// The Server; a handle to share.
@@ -194,6 +196,7 @@ impl Server {
             states: PointStates::default(),
             requests: UnknownRequests::default(),
             forced: Forced::new(parts.probing),
+            metrics: QueryMetrics::default(),
         };
         Ok(Self(Arc::new(Inner {
             shared: Arc::new(shared),

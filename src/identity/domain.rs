@@ -4,12 +4,13 @@
 //! something is of it. Where one name is claimed twice, a DNS name goes before a NetBIOS name or alias of the
 //! configuration, that before what directories tell, and the first configured before later ones.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use compact_str::CompactString;
 
 use super::arena::{Arena, Id};
 use super::directory::DomainFacts;
+use super::map::Map;
 use super::name::{Name, NameKey};
 use super::policy::Policy;
 
@@ -30,7 +31,7 @@ pub(super) struct Domain {
 #[derive(Debug, Default)]
 pub(super) struct Domains {
     pub(super) arena: Arena<Domain>,
-    by_name: HashMap<NameKey, Id<Domain>>,
+    by_name: Map<NameKey, Id<Domain>>,
     /// What directories tell of their domains, by the domain's folded DNS name.
     pub(super) facts: BTreeMap<NameKey, DomainFacts>,
     /// The domains of Collectors' directories, by the directory's name.

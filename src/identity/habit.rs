@@ -5,14 +5,16 @@
 //! the configuration and never applied.
 //!
 //! Told of every logon, so it is cheap and bounded: 4,096 accounts and as many addresses, 32 remembered others each
-//! (a hash and a time). Where there is no room, the eighth that says least goes. What is found depends on what is told,
+//! (a hash and a time). Where there is no room, the quarter that says least goes. What is found depends on what is told,
 //! and on nothing else.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
+
+use foldhash::quality::FixedState;
 
 use super::time::UtcMillis;
 
@@ -169,19 +171,16 @@ impl<K: Ord> Table<K> {
         key
     }
 
-    /// Drops the eighth that says least: no habit of late, fewest others within the hour, longest not seen.
+    /// Drops the quarter that says least: no habit of late, fewest others within the hour, longest not seen.
     fn make_room(&mut self, at: UtcMillis) {
         let now = self
             .keys
             .iter()
             .map(|key| key.last)
             .fold(at, UtcMillis::max);
-        self.keys.sort_by_cached_key(|key| {
-            let habit = key.habit_at(now).map(|(_, last)| last);
-            let worth = (habit, key.count(now), key.last);
-            std::cmp::Reverse((worth, key.hash))
-        });
-        self.keys.truncate(MOST_KEYS - MOST_KEYS / 8);
+        let mut all: Vec<_> = self.keys.iter().map(|key| key.worth(now)).collect();
+        let (_, least, _) = all.select_nth_unstable(MOST_KEYS / 4);
+        self.keys.retain(|key| key.worth(now) >= *least);
         self.places.clear();
         let hashes = self.keys.iter().map(|key| key.hash);
         self.places.extend(hashes.zip(0..));
@@ -235,6 +234,12 @@ impl<K> Key<K> {
         recent.count()
     }
 
+    /// How much it says; of no two the same.
+    fn worth(&self, now: UtcMillis) -> impl Ord + use<K> {
+        let habit = self.habit_at(now).map(|(_, last)| last);
+        (habit, self.count(now), self.last, self.hash)
+    }
+
     fn habit_at(&self, now: UtcMillis) -> Option<(usize, UtcMillis)> {
         self.habit.filter(|(_, last)| now.since(*last) < HOLD)
     }
@@ -242,9 +247,7 @@ impl<K> Key<K> {
 
 /// The same in every process, so that the same events lead to the same proposals.
 fn hash<T: Hash + ?Sized>(value: &T) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
+    FixedState::default().hash_one(value)
 }
 
 /// Takes a hash as it is.

@@ -70,6 +70,7 @@ pub mod habit;
 pub mod heard;
 mod index;
 mod journal;
+mod map;
 pub mod name;
 mod names;
 mod objects;

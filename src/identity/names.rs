@@ -94,10 +94,15 @@ impl Core {
     pub(super) fn shown(&self, id: Id<Subject>) -> CompactString {
         let subject = &self.subjects.arena[id];
         let domain = &self.domains.arena[subject.domain].name;
-        match subject.kind {
-            SubjectKind::User => format_compact!("{domain}\\{}", subject.name),
-            SubjectKind::Device => format_compact!("{domain}\\{}$", subject.name),
+        // Every event tells one: without the machinery of formatting it takes a fifth of the time.
+        let mut shown = CompactString::with_capacity(domain.len() + subject.name.len() + 2);
+        shown.push_str(domain);
+        shown.push('\\');
+        shown.push_str(&subject.name);
+        if subject.kind == SubjectKind::Device {
+            shown.push('$');
         }
+        shown
     }
 
     /// Whether a filter leaves the subject out, by any way of writing it.

@@ -4,13 +4,13 @@
 //! and [`MAX_OF_COLLECTOR`] how many a Collector may bring.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use compact_str::CompactString;
 
 use super::collector::CollectorName;
 use super::event::ProducerName;
+use super::map::Map;
 use super::session::ProducerId;
 use super::time::UtcMillis;
 
@@ -36,7 +36,7 @@ pub(super) struct Teller {
     /// Since when it is not heard; `None`: it is.
     pub(super) disconnected_since: Option<UtcMillis>,
     /// Numbers of its producers, by the names that it gives them.
-    producers: HashMap<CompactString, ProducerId>,
+    producers: Map<CompactString, ProducerId>,
 }
 
 /// Names of producers.
@@ -44,7 +44,7 @@ pub(super) struct Teller {
 pub(super) struct Producers {
     names: Vec<ProducerName>,
     origins: Vec<Origin>,
-    numbers: HashMap<ProducerName, ProducerId>,
+    numbers: Map<ProducerName, ProducerId>,
     /// By origin, from 1.
     tellers: Vec<Teller>,
 }
@@ -96,7 +96,7 @@ impl Producers {
         self.tellers.push(Teller {
             name: collector.clone(),
             disconnected_since: None,
-            producers: HashMap::new(),
+            producers: Map::default(),
         });
         // Every Collector was onboarded by an operator.
         u16::try_from(self.tellers.len()).unwrap_or(Origin::MAX)

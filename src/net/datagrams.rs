@@ -10,8 +10,11 @@ use tokio::net::UdpSocket;
 
 use crate::identity::address::canonical;
 
-/// Datagrams taken in one call.
-pub const BATCH: usize = 32;
+/// Most datagrams taken in one call. What follows for each call is a good part of the work, so under load there are few.
+pub const BATCH: usize = 256;
+
+/// Datagrams taken in a call while they come one by one: more room would only have to be prepared.
+const FEW: usize = 16;
 
 /// Room for the largest datagram, so that none is ever cut.
 const DATAGRAM_BYTES: usize = 64 << 10;
@@ -20,6 +23,8 @@ const DATAGRAM_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Datagrams {
     buffers: Vec<Vec<u8>>,
+    /// How many are taken in the next call.
+    room: usize,
     /// The kernel's count when last told; it wraps.
     drops: u32,
 }
@@ -30,6 +35,7 @@ impl Datagrams {
     pub fn new() -> Self {
         Self {
             buffers: (0..BATCH).map(|_| vec![0; DATAGRAM_BYTES]).collect(),
+            room: FEW,
             drops: 0,
         }
     }
@@ -61,11 +67,12 @@ impl Datagrams {
         let mut slices: Vec<[IoSliceMut<'_>; 1]> = self
             .buffers
             .iter_mut()
+            .take(self.room)
             .map(|buffer| [IoSliceMut::new(buffer)])
             .collect();
         // Made anew for each call: the kernel shortens the lengths that it holds.
         let mut headers =
-            MultiHeaders::<SockaddrStorage>::preallocate(BATCH, Some(nix::cmsg_space!(u32)));
+            MultiHeaders::<SockaddrStorage>::preallocate(self.room, Some(nix::cmsg_space!(u32)));
         let messages = recvmmsg(
             socket.as_raw_fd(),
             &mut headers,
@@ -73,8 +80,9 @@ impl Datagrams {
             MsgFlags::MSG_DONTWAIT,
             None,
         )?;
-        let mut dropped = 0;
+        let (mut dropped, mut count) = (0, 0);
         for message in messages {
+            count += 1;
             if let Ok(controls) = message.cmsgs() {
                 for control in controls {
                     if let ControlMessageOwned::RxqOvfl(count) = control {
@@ -88,6 +96,7 @@ impl Datagrams {
             };
             each(sender, message.iovs().next().unwrap_or(&[]));
         }
+        self.room = if count == self.room { BATCH } else { FEW };
         Ok(dropped)
     }
 }

@@ -5,24 +5,26 @@
 //! extension [`Peer`]. What is answered is decided by the router's owner.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use axum::http::{HeaderMap, Request, StatusCode, header};
-use axum::{RequestExt as _, Router, extract, middleware};
+use axum::response::{IntoResponse as _, Response};
+use http_body_util::Limited;
 use hyper::body::Incoming;
-use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tower_http::timeout::TimeoutLayer;
+use tower_service::Service as _;
 
 use super::listener::{Accepted, Acceptor};
 use super::tls::{ServerTls, certificate_names};
@@ -57,6 +59,27 @@ pub fn prefers_xml(headers: &HeaderMap) -> bool {
         }
     }
     xml > json
+}
+
+/// Whether the request takes an answer with gzip (RFC 9110, section 12.5.3); not if it does not say.
+#[must_use]
+pub fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let codings = headers
+        .get(header::ACCEPT_ENCODING)
+        .and_then(|value| value.to_str().ok());
+    let mut any = false;
+    for coding in codings.unwrap_or_default().split(',').take(MAX_RANGES) {
+        let mut parts = coding.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let is_taken = parts
+            .find_map(|part| part.strip_prefix("q="))
+            .is_none_or(|q| q.parse().is_ok_and(|q: f32| q > 0.0));
+        if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
+            return is_taken;
+        }
+        any |= name == "*" && is_taken;
+    }
+    any
 }
 
 /// The value of `Retry-After` (RFC 9110, section 10.2.3) for a wait: whole seconds, at least one.
@@ -166,17 +189,6 @@ impl HttpServer {
     /// The same, with less room for guests than for those who are expected.
     pub async fn run_for(self, regulars: Regulars, stop: CancellationToken) {
         let limits = self.limits;
-        let router = self
-            .router
-            // Only cuts off what is read: an answer of its own would come before the router looks at who calls.
-            .layer(middleware::map_request(
-                async |request: extract::Request| request.with_limited_body(),
-            ))
-            .layer(extract::DefaultBodyLimit::max(limits.body_bytes))
-            .layer(TimeoutLayer::with_status_code(
-                StatusCode::REQUEST_TIMEOUT,
-                limits.request,
-            ));
         let acceptor = Acceptor::new(self.listener, limits.connections);
         let shares = Shares::default();
         while let Some(accepted) = stop.run_until_cancelled(acceptor.accept()).await {
@@ -190,7 +202,7 @@ impl HttpServer {
             };
             let connection = Connection {
                 tls: self.tls.clone(),
-                router: router.clone(),
+                router: self.router.clone(),
                 limits,
                 tasks: self.tasks.clone(),
                 stop: stop.clone(),
@@ -251,14 +263,18 @@ impl Connection {
         peer: SocketAddr,
         names: PeerNames,
     ) {
-        let router = TowerToHyperService::new(self.router.clone());
+        let (router, limits) = (self.router.clone(), self.limits);
         let begun = Arc::new(AtomicBool::new(false));
         let has_begun = Arc::clone(&begun);
-        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        // Not as layers of the router: each of those costs every request some allocations.
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             begun.store(true, Ordering::Relaxed);
+            // Only cuts off what is read: an answer of its own would come before the router looks at who calls.
+            let mut request = request.map(|body| Limited::new(body, limits.body_bytes));
             request.extensions_mut().insert(Peer(peer));
             request.extensions_mut().insert(names.clone());
-            router.call(request)
+            let answer = timeout(limits.request, router.clone().call(request));
+            async { Ok::<_, Infallible>(in_time(answer.await)) }
         });
         let mut builder = auto::Builder::new(Streams(self.tasks.clone()));
         builder
@@ -306,6 +322,15 @@ impl Connection {
         timeout(self.limits.drain, connection)
             .await
             .unwrap_or(Ok(()))
+    }
+}
+
+/// The answer, or that it took too long.
+fn in_time(answer: Result<Result<Response, Infallible>, Elapsed>) -> Response {
+    match answer {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(never)) => match never {},
+        Err(_late) => StatusCode::REQUEST_TIMEOUT.into_response(),
     }
 }
 
@@ -403,6 +428,35 @@ mod tests {
         assert!(xml("application/json;q=0.5, application/xml;q=0.9"));
         assert!(!xml("application/xml;q=0, */*"));
         assert!(xml("text/html, application/xml;q=0.9, */*;q=0.8"));
+    }
+
+    #[test]
+    fn gzip_only_where_the_request_takes_it() {
+        let gzip = |codings: &str| {
+            let headers = [(header::ACCEPT_ENCODING, codings.parse().unwrap())];
+            accepts_gzip(&HeaderMap::from_iter(headers))
+        };
+        assert!(!accepts_gzip(&HeaderMap::new()));
+        for taken in [
+            "gzip",
+            "deflate, GZIP;q=0.5",
+            "br, *",
+            "x-gzip",
+            "*;q=0, gzip",
+        ] {
+            assert!(gzip(taken), "{taken}");
+        }
+        for refused in [
+            "",
+            "identity",
+            "gzip;q=0",
+            "*, gzip;q=0",
+            "gzip;q=x",
+            "*;q=0",
+            "gzipped",
+        ] {
+            assert!(!gzip(refused), "{refused}");
+        }
     }
 
     const GUARD: Duration = Duration::from_secs(30);

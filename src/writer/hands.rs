@@ -35,7 +35,7 @@ pub(super) struct Hands {
     pub(super) ended: EndedQueue,
     reports: Reports,
     /// What came of the last hold.
-    pub(super) written: Vec<Outcome>,
+    pub(super) written: Arc<[Outcome]>,
 }
 
 impl Hands {
@@ -59,7 +59,7 @@ impl Hands {
             pulse: parts.pulse.clone(),
             ended: parts.ended.clone(),
             reports,
-            written: Vec::new(),
+            written: Arc::from([]),
         }
     }
 
@@ -74,14 +74,14 @@ impl Hands {
         what: impl FnOnce() -> String,
         work: impl FnOnce(&mut Core, &mut Vec<Outcome>) -> T,
     ) -> Result<T, Panicked> {
-        self.written.clear();
-        let outcomes = &mut self.written;
+        // As many as came of the last is a good guess.
+        let mut outcomes = Vec::with_capacity(self.written.len());
         self.step += 1;
         let (core, ended) = (&self.core, &self.ended);
         let (handover, step) = (&mut self.handover, self.step);
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut core = core.write();
-            let value = work(&mut core, outcomes);
+            let value = work(&mut core, &mut outcomes);
             // In the same hold: whoever does not find a session in the table finds it there.
             ended.push(core.take_ended());
             let changed = core.has_changes();
@@ -89,6 +89,7 @@ impl Hands {
             (value, changed, left)
         }));
         let (value, changed, left) = result.map_err(|_| Panicked { what: what() })?;
+        self.written = Arc::from(outcomes);
         self.left = left;
         if changed {
             self.changed_at = step;
@@ -98,7 +99,7 @@ impl Hands {
         self.pulse.count(&self.written, now);
         self.report_ignored();
         if !self.written.is_empty() && self.outcomes.receiver_count() > 0 {
-            let _nobody = self.outcomes.send(Arc::from(self.written.as_slice()));
+            let _nobody = self.outcomes.send(Arc::clone(&self.written));
         }
         Ok(value)
     }
@@ -106,7 +107,7 @@ impl Hands {
     /// Adds what the table ignored to its producers' reports.
     fn report_ignored(&self) {
         let mut counts: BTreeMap<(&str, &'static str), u64> = BTreeMap::new();
-        for outcome in &self.written {
+        for outcome in &*self.written {
             if let Verdict::Ignored(reason) = outcome.verdict {
                 *counts
                     .entry((&outcome.producer, reason.as_str()))

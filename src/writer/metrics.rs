@@ -16,37 +16,57 @@ pub(super) struct EventMetrics(HashMap<ProducerName, ProducerMetrics>);
 
 struct ProducerMetrics {
     lag: Histogram,
-    outcomes: HashMap<&'static str, Counter>,
+    /// A handful of words at most.
+    outcomes: Vec<(&'static str, Counter)>,
 }
 
 impl EventMetrics {
     /// Counts a batch of outcomes that became visible at `now`.
     pub(super) fn count(&mut self, outcomes: &[Outcome], now: UtcMillis) {
-        for outcome in outcomes {
-            let word = word(&outcome.verdict);
-            if !self.0.contains_key(&outcome.producer) {
-                let lag = histogram!("jims_event_lag_seconds", "producer" => outcome.producer.to_string());
-                self.0.insert(
-                    outcome.producer.clone(),
-                    ProducerMetrics {
-                        lag,
-                        outcomes: HashMap::new(),
-                    },
-                );
-            }
-            let Some(producer) = self.0.get_mut(&outcome.producer) else {
+        // A batch is nearly always of one producer.
+        for of_one in outcomes.chunk_by(|one, next| one.producer == next.producer) {
+            let Some(first) = of_one.first() else {
                 continue;
             };
-            let counter = producer.outcomes.entry(word).or_insert_with(
-                || counter!("jims_events_total", "producer" => outcome.producer.to_string(), "outcome" => word),
-            );
-            counter.increment(1);
+            if !self.0.contains_key(&first.producer) {
+                let metrics = ProducerMetrics::new(&first.producer);
+                self.0.insert(first.producer.clone(), metrics);
+            }
+            if let Some(producer) = self.0.get_mut(&first.producer) {
+                producer.count(&first.producer, of_one, now);
+            }
+        }
+    }
+}
+
+impl ProducerMetrics {
+    fn new(name: &ProducerName) -> Self {
+        Self {
+            lag: histogram!("jims_event_lag_seconds", "producer" => name.to_string()),
+            outcomes: Vec::new(),
+        }
+    }
+
+    fn count(&mut self, name: &ProducerName, outcomes: &[Outcome], now: UtcMillis) {
+        for outcome in outcomes {
+            self.counter(name, word(&outcome.verdict)).increment(1);
             if matches!(outcome.verdict, Verdict::LoggedOn { .. } | Verdict::Renewed) {
-                producer
-                    .lag
+                self.lag
                     .record(now.since(outcome.occurred_at).as_secs_f64());
             }
         }
+    }
+
+    fn counter(&mut self, name: &ProducerName, word: &'static str) -> &Counter {
+        let place = match self.outcomes.iter().position(|(known, _)| *known == word) {
+            Some(place) => place,
+            None => {
+                let counter = counter!("jims_events_total", "producer" => name.to_string(), "outcome" => word);
+                self.outcomes.push((word, counter));
+                self.outcomes.len() - 1
+            }
+        };
+        &self.outcomes[place].1
     }
 }
 

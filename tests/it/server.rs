@@ -1,12 +1,13 @@
 //! Who may ask the Server, and what it does with everything else: tokens, refusals, abuse.
 
+use std::io::Read as _;
 use std::time::Duration;
 
 use jims::runtime::clock;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::server_site::{FIREWALL, GUARD, SECRET, Site, login, table};
+use crate::server_site::{FIREWALL, GUARD, SECRET, Site, login, table, told};
 
 const ENDPOINTS: &str = "/user_query/v2/users/endpoints";
 
@@ -500,4 +501,39 @@ async fn a_point_with_a_client_certificate_must_show_it() {
         Some("no-certificate")
     );
     assert!(site.strangers.read().is_empty(), "it is no stranger");
+}
+
+#[tokio::test]
+async fn a_long_answer_comes_with_gzip_if_the_request_takes_it() {
+    let site = Site::start().await;
+    for number in 1..=40 {
+        site.log_on("alice", &format!("10.1.2.{number}")).await;
+    }
+    let firewall = site.firewall().await;
+    let ask = async |path: &str, codings: &str| {
+        let request = firewall.client.get(site.url(path));
+        let request = request.bearer_auth(&firewall.token);
+        let answer = request.header("Accept-Encoding", codings).send().await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        let coding = answer.headers().get("content-encoding").cloned();
+        (coding, answer.bytes().await.unwrap())
+    };
+    let all = "/user_query/v2/users/endpoints?entry_count=40";
+    let (coding, plain) = ask(all, "identity").await;
+    assert!(coding.is_none());
+    let (coding, packed) = ask(all, "br, gzip;q=0.8").await;
+    assert_eq!(coding.unwrap(), "gzip");
+    assert!(packed.len() < plain.len() / 2);
+    let mut unpacked = Vec::new();
+    let mut decoder = flate2::read::GzDecoder::new(&*packed);
+    decoder.read_to_end(&mut unpacked).unwrap();
+    let entries = |body: &[u8]| {
+        let answer: serde_json::Value = serde_json::from_slice(body).unwrap();
+        told(&answer)
+    };
+    assert_eq!(entries(&unpacked), entries(&plain));
+    let (coding, _) = ask("/user_query/v2/ip/10.1.2.1", "gzip").await;
+    assert!(coding.is_none(), "a short one comes as it is");
+    site.stop().await;
 }

@@ -2,7 +2,8 @@
 //!
 //! `tests/run` installs the peers, starts two Samba domain controllers, each of a forest of its own, fills them and sets
 //! `JIMS_LAB` to their folder; only then is this target built. The peers are Samba, rsyslog, NATS, `logger`, curl, impacket
-//! and a peer that impacket proves; everything binds loopback addresses in 127.77.0.0/16, and the tests run one at a time.
+//! and a peer that impacket proves; everything binds loopback addresses in 127.77.0.0/16, but for members of a cluster whose
+//! wires are cut (10.77.0.0/16, in network namespaces), and the tests run one at a time.
 
 #![expect(
     clippy::disallowed_methods,

@@ -5,7 +5,7 @@ import time
 
 from ..lines import Lines
 from ..process import Failed, wait_until
-from ..syslog_peers import ADDRESS, ALL, PORT
+from ..syslog_peers import ADDRESS, ALL, PORT, Rsyslog
 from ..table import Figure, Measure, Target
 
 NAMES = ["syslog-tcp"]
@@ -21,24 +21,30 @@ def run(bench):
     words = ["tcp", "--to", f"{ADDRESS}:{PORT}", "--from", FROM, "--senders", SENDERS, "--file", lines.path]
     per_cpu = Figure("syslog over TCP, lines of one CPU second", "lines", True, Target(ratio_at_least=1.5))
     wall = Figure("syslog over TCP, lines a second", "lines/s", True)
-    per_cpu.command = wall.command = "benches/run syslog-tcp"
+    other = Figure("the same beside rsyslog without regular expressions, lines of one CPU second", "lines", True)
+    for figure in (wall, per_cpu, other):
+        figure.command = "benches/run syslog-tcp"
     for _ in range(bench.rounds):
         for side in ALL:
             with side(bench, "tcp") as hearer:
                 took, used, sent = _round(bench, hearer, words, lines)
                 peak = hearer.process.peak()
                 wall.add(side.name, Measure(lines.count / took, used, peak))
-                per_cpu.add(side.name, Measure(lines.count / used, used, peak))
+                if side is not Rsyslog:
+                    per_cpu.add(side.name, Measure(lines.count / used, used, peak))
+                if side.name in ("jims", Rsyslog.name):
+                    other.add(side.name, Measure(lines.count / used, used, peak))
                 for figure in (wall, per_cpu):
                     figure.note(f"{side.name}: {hearer.check(lines)}" if side.name == "jims" else "")
     rate = _alone(bench, words, lines)
     for figure in (wall, per_cpu):
         figure.note(f"{lines.count:,} lines of {lines.bytes / lines.count:.0f} bytes, eight rules, RFC 5424 and RFC 3164 in "
-                    f"turn, {SENDERS} connections; rsyslog: imptcp and mmnormalize, syslog-ng: network and db-parser")
+                    f"turn, {SENDERS} connections; rsyslog: imptcp, and two re_extract for a line or mmnormalize; syslog-ng: network and db-parser")
         figure.note(f"the sender is `{bench.load_name} {' '.join(map(str, words))}`; the last time it took {sent['cpu_seconds']:.2f} "
                     f"CPU seconds for a round, and into a reader that discards it sends {rate:,.0f} lines/s")
     yield wall
     yield per_cpu
+    yield other
 
 
 def _round(bench, hearer, words, lines):

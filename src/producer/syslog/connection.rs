@@ -96,6 +96,8 @@ struct Connection<'a> {
     stop: &'a CancellationToken,
     framer: Framer,
     buffer: BytesMut,
+    /// How many events the last read brought: as many as the next, more or less.
+    last_read: usize,
 }
 
 impl<'a> Connection<'a> {
@@ -114,6 +116,7 @@ impl<'a> Connection<'a> {
             stop,
             framer: Framer::new(),
             buffer: BytesMut::new(),
+            last_read: 0,
         }
     }
 
@@ -162,7 +165,8 @@ impl<'a> Connection<'a> {
     /// Interprets every whole message in the buffer.
     fn drain(&mut self, source: &Source, ended: bool) -> Vec<IdentityEvent> {
         let now = clock::utc_now();
-        let (mut harvest, mut too_long) = (Harvest::of(self.shared.hearer()), 0);
+        let harvest = Harvest::of(self.shared.hearer());
+        let (mut harvest, mut too_long) = (harvest.with_room(self.last_read), 0);
         loop {
             let consumed = match self.framer.step(&self.buffer, ended) {
                 Step::Message {
@@ -189,7 +193,9 @@ impl<'a> Connection<'a> {
         if ended && !self.buffer.is_empty() {
             source.report.count_dropped("cut-short", 1);
         }
-        source.settle(&mut harvest, now)
+        let events = source.settle(&mut harvest, now);
+        self.last_read = events.len();
+        events
     }
 
     /// Waits for room, and so stops reading; once jims is stopping, only a little longer.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::civil;
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
 use crate::identity::time::UtcMillis;
 use crate::wire::syslog::Stamp;
@@ -12,6 +12,9 @@ use crate::wire::syslog::Stamp;
 pub const MAX_AHEAD: Duration = Duration::from_secs(60);
 /// A stamp older than this is not believed.
 pub const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is nearer than this is nearest of all years: less than half of one.
+const NEAR_MS: u64 = 182 * 24 * 60 * 60 * 1000;
 
 /// Why the moment of arrival was taken in place of a stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,32 +84,42 @@ fn nearest(stamp: &Stamp, zone: &TimeZone, received_at: UtcMillis) -> Option<Utc
         Some(seconds) => &TimeZone::fixed(Offset::from_seconds(seconds).ok()?),
         None => zone,
     };
-    let years = match stamp.year {
-        Some(year) => year..=year,
-        None => {
-            let now = jiff::Timestamp::from_millisecond(received_at.0).ok()?;
-            let year = zone.to_datetime(now).year();
-            year.saturating_sub(1)..=year.saturating_add(1)
+    let Some(year) = stamp.year else {
+        let now = jiff::Timestamp::from_millisecond(received_at.0).ok()?;
+        let year = zone.to_datetime(now).year();
+        let this = in_year(stamp, year, zone, received_at);
+        // So near that no other year comes nearer: nearly always.
+        if this.is_some_and(|this| this.0.abs_diff(received_at.0) < NEAR_MS) {
+            return this;
+        }
+        let others = [year.saturating_sub(1), year.saturating_add(1)];
+        let others = others.map(|year| in_year(stamp, year, zone, received_at));
+        return (others.into_iter().chain([this]).flatten())
+            .min_by_key(|moment| moment.0.abs_diff(received_at.0));
+    };
+    in_year(stamp, year, zone, received_at)
+}
+
+/// The nearest instant of a stamp in a year.
+fn in_year(stamp: &Stamp, year: i16, zone: &TimeZone, received_at: UtcMillis) -> Option<UtcMillis> {
+    let local = civil::DateTime::new(
+        year,
+        stamp.month,
+        stamp.day,
+        stamp.hour,
+        stamp.minute,
+        stamp.second,
+        stamp.nanosecond.unwrap_or(0),
+    );
+    let moment = zone.to_ambiguous_timestamp(local.ok()?);
+    let moments = match moment.offset() {
+        AmbiguousOffset::Unambiguous { .. } => [moment.compatible().ok(), None],
+        AmbiguousOffset::Gap { .. } | AmbiguousOffset::Fold { .. } => {
+            [moment.earlier().ok(), moment.later().ok()]
         }
     };
-    years
-        .filter_map(|year| {
-            civil::DateTime::new(
-                year,
-                stamp.month,
-                stamp.day,
-                stamp.hour,
-                stamp.minute,
-                stamp.second,
-                stamp.nanosecond.unwrap_or(0),
-            )
-            .ok()
-        })
-        .flat_map(|local| {
-            let moment = zone.to_ambiguous_timestamp(local);
-            [moment.earlier(), moment.later()]
-        })
-        .filter_map(|moment| Some(UtcMillis(moment.ok()?.as_millisecond())))
+    (moments.into_iter().flatten())
+        .map(|moment| UtcMillis(moment.as_millisecond()))
         .min_by_key(|moment| moment.0.abs_diff(received_at.0))
 }
 

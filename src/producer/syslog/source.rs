@@ -1,5 +1,6 @@
 //! Sources: whose lines are heard, and what becomes of a line.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,6 +78,13 @@ impl Harvest {
             ..Self::default()
         }
     }
+
+    /// With room for so many events.
+    #[must_use]
+    pub fn with_room(mut self, events: usize) -> Self {
+        self.events.reserve_exact(events);
+        self
+    }
 }
 
 impl Source {
@@ -106,7 +114,9 @@ impl Source {
     /// Interprets one line.
     pub fn hear(&self, line: &[u8], peer: IpAddr, now: UtcMillis, harvest: &mut Harvest) {
         harvest.lines += 1;
-        let text = String::from_utf8_lossy(line);
+        // Looks at a word at a time as long as nothing is wrong.
+        let text =
+            str::from_utf8(line).map_or_else(|_| String::from_utf8_lossy(line), Cow::Borrowed);
         match interpret::interpret(&self.settings, &text, now) {
             Ok(Interpreted {
                 mut event,

@@ -77,9 +77,9 @@ impl<'a> Message<'a> {
             self.process,
         ) {
             (None, _) => Cow::Borrowed(message),
-            (Some(program), None) => Cow::Owned(format!("{program}: {message}")),
+            (Some(program), None) => Cow::Owned([program, ": ", message].concat()),
             (Some(program), Some(process)) => {
-                Cow::Owned(format!("{program}[{process}]: {message}"))
+                Cow::Owned([program, "[", process, "]: ", message].concat())
             }
         }
     }

@@ -1,23 +1,29 @@
 //! Everything that can happen to members and to NATS, in an order of chance that comes again with the same seed; then quiet,
 //! and everybody has what one process has that was left alone.
 //!
+//! Each has a host of its own, so that its wires can be cut. Members are killed, paused, cut off and reloaded meanwhile, and an
+//! operator logs guests off.
+//!
 //! `JIMS_CHAOS_SECONDS`, `JIMS_CHAOS_RATE` (lines each second) and `JIMS_CHAOS_SEED` change it; `JIMS_BIN` names a binary that
-//! was built for release. NATS itself is disturbed only with `JIMS_CHAOS_NATS=1`: nats-server 2.9.10 is then not always healthy
-//! again in time, and was seen to deliver messages that it did not keep. Members that were given some start over; they count
-//! again what they apply again, and cookies of before are rejected, so that only the tables are compared then. What becomes
-//! of members without NATS for a time is in `outage`, and of messages that are not kept in `wrong`.
+//! was built for release. NATS itself is disturbed only with `JIMS_CHAOS_NATS=1`: a node of nats-server 2.9.10 is then not
+//! always healthy again by itself (it is restarted then), and NATS was seen to deliver messages that it did not keep. Members
+//! that were given some start over; they count again what they apply again, and cookies of before are rejected, so that only
+//! the tables are compared then. What becomes of members without NATS for a time is in `outage`, and of messages that are not
+//! kept in `wrong`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::feeder::{Feeder, Load, is_mark, mark_address};
+use super::disturb::{OVER_WITHIN, Turn, disturb_collectors, disturb_nats, disturb_servers};
+use super::feeder::{Feeder, Load, is_mark};
 use super::fleet::{Fleet, Held, everything};
-use super::member::{ALONE, COLLECTORS, Member, Role, SERVERS, cluster};
+use super::hosts::{COLLECTORS, HARNESS, Network, SERVERS};
+use super::member::{ALONE, Member, Role, cluster};
 use super::nats::Nats;
-use super::random::Random;
+use super::operator::Operator;
 use super::sources;
 use super::wait_alike;
 use super::wrong::found_wrong;
@@ -35,9 +41,6 @@ const FIREWALLS: u64 = 6;
 const RECORDS: u64 = 40;
 const USERS: u64 = 2000;
 
-/// How long one disturbance may take to be over, elections of NATS included.
-const OVER_WITHIN: Duration = Duration::from_secs(120);
-
 /// What has not come this long after the last line was sent is lost.
 const LOST_AFTER: Duration = Duration::from_secs(30);
 
@@ -50,163 +53,6 @@ fn setting(name: &str, usual: u64) -> u64 {
         text.parse()
             .unwrap_or_else(|_| panic!("{name}={text} is no number"))
     })
-}
-
-/// How often what happened, and the longest that it took to be over.
-#[derive(Default)]
-struct Counts(BTreeMap<&'static str, (u32, Duration)>);
-
-impl Counts {
-    fn note(&mut self, what: &'static str, took: Duration) {
-        let (count, longest) = self.0.entry(what).or_default();
-        *count += 1;
-        *longest = took.max(*longest);
-    }
-
-    fn text(&self) -> String {
-        let mut text = String::new();
-        for (what, (count, longest)) in &self.0 {
-            let _written = writeln!(
-                text,
-                "  {what}: {count} times, over after {longest:?} at most"
-            );
-        }
-        text
-    }
-}
-
-/// Until when, and by which chance.
-struct Turn {
-    until: Instant,
-    random: Random,
-    counts: Counts,
-}
-
-impl Turn {
-    fn is_over(&self) -> bool {
-        Instant::now() >= self.until
-    }
-
-    /// Waits for a time between two bounds in milliseconds.
-    fn pause(&mut self, least: usize, most: usize) {
-        let millis = least + self.random.below(most - least);
-        std::thread::sleep(Duration::from_millis(
-            u64::try_from(millis).expect("64 bits"),
-        ));
-    }
-}
-
-/// One Collector at a time is killed or paused, and only when both have said everything that they were sent.
-fn disturb_collectors(
-    collectors: &mut [Member; 2],
-    feeder: &Feeder,
-    witness: &Member,
-    turn: &mut Turn,
-) {
-    let mut marks = 0;
-    while !turn.is_over() {
-        turn.pause(500, 3000);
-        let chosen = turn.random.below(2);
-        // What one lost, the other had; and so that it still has what this one will lose.
-        for target in [chosen, 1 - chosen] {
-            wait_current(feeder, witness, target, &mut marks);
-        }
-        let collector = &mut collectors[chosen];
-        if turn.random.below(3) > 0 {
-            collector.site.kill();
-            turn.pause(200, 4000);
-            collector.site.start();
-            let took = wait_current(feeder, witness, chosen, &mut marks);
-            turn.counts.note("Collector killed", took);
-        } else {
-            collector.site.signal("STOP");
-            turn.pause(500, 12_000);
-            collector.site.signal("CONT");
-            let took = wait_current(feeder, witness, chosen, &mut marks);
-            turn.counts.note("Collector paused", took);
-        }
-    }
-}
-
-/// Waits until what a Collector was sent up to now is in the table.
-fn wait_current(feeder: &Feeder, witness: &Member, target: usize, marks: &mut u64) -> Duration {
-    let begun = Instant::now();
-    let first = *marks;
-    let mut sent_at = None;
-    wait_at_most(OVER_WITHIN, "a Collector's mark", || {
-        // A mark may have gone into the socket of a process that was killed.
-        if sent_at.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(3)) {
-            feeder.mark(target, *marks);
-            *marks += 1;
-            sent_at = Some(Instant::now());
-        }
-        let is_there = |mark| witness.user_at(&mark_address(target, mark)).is_some();
-        (first..*marks).any(is_there).then_some(())
-    });
-    begun.elapsed()
-}
-
-fn disturb_servers(servers: &mut [&mut Member], turn: &mut Turn) {
-    while !turn.is_over() {
-        turn.pause(500, 4000);
-        let chosen = turn.random.below(servers.len());
-        let server = &mut servers[chosen];
-        if turn.random.below(3) > 0 {
-            server.site.kill();
-            turn.pause(100, 5000);
-            server.site.start();
-            let begun = Instant::now();
-            server.wait_ready();
-            turn.counts.note("Server killed", begun.elapsed());
-        } else {
-            server.site.signal("STOP");
-            turn.pause(500, 10_000);
-            server.site.signal("CONT");
-            let begun = Instant::now();
-            server.wait_ready();
-            turn.counts.note("Server paused", begun.elapsed());
-        }
-    }
-}
-
-fn disturb_nats(nats: &mut Nats, turn: &mut Turn) {
-    while !turn.is_over() {
-        turn.pause(1000, 5000);
-        let chosen = turn.random.below(nats.nodes());
-        let nodes = match turn.random.below(8) {
-            0 => (0..nats.nodes()).collect(),
-            _ => vec![chosen],
-        };
-        let is_pause = turn.random.below(2) == 0;
-        for node in &nodes {
-            if is_pause {
-                nats.signal_node(*node, "STOP");
-            } else {
-                nats.kill_node(*node);
-            }
-        }
-        turn.pause(300, 7000);
-        for node in &nodes {
-            if is_pause {
-                nats.signal_node(*node, "CONT");
-            } else {
-                nats.start_node(*node);
-            }
-        }
-        let begun = Instant::now();
-        wait_at_most(OVER_WITHIN, "NATS to be healthy", || {
-            // Each time that it is not, NATS writes a line.
-            std::thread::sleep(Duration::from_millis(250));
-            (0..nats.nodes()).all(Nats::is_healthy).then_some(())
-        });
-        let what = match (nodes.len(), is_pause) {
-            (1, true) => "NATS node paused",
-            (1, false) => "NATS node killed",
-            (_, true) => "NATS paused",
-            (_, false) => "NATS killed",
-        };
-        turn.counts.note(what, begun.elapsed());
-    }
 }
 
 /// A table without the marks.
@@ -251,22 +97,34 @@ struct Scene {
     collectors: [Member; 2],
     servers: Vec<Member>,
     alone: Member,
+    /// The operator's log-offs.
+    log_offs: u64,
+    _network: Network,
 }
 
 impl Scene {
     fn start() -> Self {
-        let nats = Nats::start(3);
+        let network = Network::start();
+        let nats = Nats::start_on(&network);
         let extra = cluster(&nats);
-        let peer = Peer::spawn(&["--addresses", sources::PEER, "--max-records", "1000000"]);
-        let with_source = extra.clone() + &sources::source();
-        let collector = |address| Member::start(address, Role::Collector, &with_source);
-        let server = |address: &&'static str| Member::start(address, Role::Server, &extra);
+        let peer = Peer::spawn(&["--addresses", HARNESS, "--max-records", "1000000"]);
+        let with_source = extra.clone() + &sources::source(HARNESS);
+        let collector = |address| {
+            let host = network.host(address);
+            Member::start_on(host, address, Role::Collector, &with_source)
+        };
+        let server = |address| {
+            let host = network.host(address);
+            Member::start_on(host, address, Role::Server, &extra)
+        };
         let mut scene = Self {
             nats,
             peer,
             collectors: COLLECTORS.map(collector),
-            servers: SERVERS[..3].iter().map(server).collect(),
-            alone: Member::start(ALONE, Role::Both, &sources::source()),
+            servers: SERVERS.map(server).into(),
+            alone: Member::start(ALONE, Role::Both, &sources::source(HARNESS)),
+            log_offs: 0,
+            _network: network,
         };
         let members = scene.collectors.iter_mut().chain(&mut scene.servers);
         members.for_each(Member::wait_ready);
@@ -277,26 +135,57 @@ impl Scene {
     /// Disturbs everybody but the witness and the one that is alone.
     fn disturb(&mut self, feeder: &Feeder, seed: u64, seconds: u64) {
         let until = Instant::now() + Duration::from_secs(seconds);
-        let turn = |salt: u64| Turn {
-            until,
-            random: Random::new(seed.wrapping_add(salt)),
-            counts: Counts::default(),
-        };
-        let mut turns = [turn(1), turn(2), turn(3)];
+        let failed = Arc::default();
+        let turn = |salt| Turn::new(until, &failed, seed.wrapping_add(salt));
+        let turns = [turn(1), turn(2), turn(3), turn(4)];
+        let operator = self.operator();
         let (disturbed, witness) = self.servers.split_at_mut(WITNESS);
         let witness = &witness[0];
-        let mut disturbed: Vec<_> = disturbed.iter_mut().collect();
-        let [of_collectors, of_servers, of_nats] = &mut turns;
         let (collectors, nats) = (&mut self.collectors, &mut self.nats);
-        std::thread::scope(|scope| {
-            scope.spawn(move || disturb_collectors(collectors, feeder, witness, of_collectors));
-            scope.spawn(move || disturb_servers(&mut disturbed, of_servers));
+        let log_offs = &mut self.log_offs;
+        // Each owns its turn, so that the others end if it fails.
+        let counts = std::thread::scope(|scope| {
+            let [
+                mut of_collectors,
+                mut of_servers,
+                mut of_nats,
+                mut of_operator,
+            ] = turns;
+            let mut threads = vec![
+                scope.spawn(move || {
+                    disturb_collectors(collectors, feeder, witness, &mut of_collectors);
+                    of_collectors.counts.text()
+                }),
+                scope.spawn(move || {
+                    disturb_servers(disturbed, witness, &mut of_servers);
+                    of_servers.counts.text()
+                }),
+                scope.spawn(move || {
+                    *log_offs = operator.log_off_guests(feeder, &mut of_operator);
+                    of_operator.counts.text()
+                }),
+            ];
             if setting("JIMS_CHAOS_NATS", 0) > 0 {
-                scope.spawn(move || disturb_nats(nats, of_nats));
+                threads.push(scope.spawn(move || {
+                    disturb_nats(nats, &mut of_nats);
+                    of_nats.counts.text()
+                }));
             }
+            let texts = threads.into_iter().map(|thread| thread.join());
+            texts
+                .collect::<Result<String, _>>()
+                .expect("all disturbances to be over")
         });
-        let texts = turns.iter().map(|turn| turn.counts.text());
-        print!("{}", texts.collect::<String>());
+        print!("{counts}");
+    }
+
+    fn operator(&self) -> Operator {
+        let members = self.collectors.iter().chain(&self.servers);
+        Operator {
+            members: members.map(Member::control).collect(),
+            witness: self.witness().control(),
+            alone: self.alone.control(),
+        }
     }
 
     fn witness(&self) -> &Member {
@@ -306,7 +195,8 @@ impl Scene {
     /// Waits until everything is sent, and read as far as it will be; returns how many events there were to count.
     fn wait_quiet(&self, feeder: &mut Feeder) -> u64 {
         self.peer.tell(&json!({"cmd": "stop_generating"}));
-        let (lines, records) = (feeder.finish(), sources::made(&self.peer));
+        let (lines, records) = (feeder.finish(), sources::made(&self.peer, HARNESS));
+        let all = lines + records + self.log_offs;
         let begun = Instant::now();
         wait_at_most(OVER_WITHIN, "everything to be sent", || {
             let mut targets = 0..3;
@@ -314,12 +204,12 @@ impl Scene {
             is_sent.then_some(())
         });
         wait_at_most(OVER_WITHIN, "the process that is alone", || {
-            (self.alone.counted() >= lines + records).then_some(())
+            (self.alone.counted() >= all).then_some(())
         });
         let expected = || {
             let sessions = self.witness().sessions();
             let marks = sessions.keys().filter(|address| is_mark(address)).count();
-            lines + records + u64::try_from(marks).expect("64 bits")
+            all + u64::try_from(marks).expect("64 bits")
         };
         // Whether all came is asserted later, with more to say.
         let quiet = Instant::now();
@@ -327,7 +217,8 @@ impl Scene {
             std::thread::sleep(Duration::from_millis(100));
         }
         println!(
-            "{lines} lines, {records} records; quiet after {:?}; the witness counted {:?}",
+            "{lines} lines, {records} records, {} log-offs; quiet after {:?}; the witness counted {:?}",
+            self.log_offs,
             begun.elapsed(),
             self.witness().outcomes()
         );

@@ -44,6 +44,8 @@ pub(crate) struct Feeder {
     targets: Vec<Arc<Target>>,
     /// Lines made, without marks.
     made: Arc<AtomicU64>,
+    /// Lines that were said beside the load.
+    said: AtomicU64,
     stop: Arc<AtomicBool>,
     maker: Option<JoinHandle<()>>,
     senders: Vec<JoinHandle<()>>,
@@ -161,6 +163,7 @@ impl Feeder {
         Self {
             targets,
             made,
+            said: AtomicU64::new(0),
             stop,
             maker: Some(maker),
             senders,
@@ -169,12 +172,20 @@ impl Feeder {
 
     /// Lines made so far.
     pub(crate) fn made(&self) -> u64 {
-        self.made.load(Ordering::Relaxed)
+        self.made.load(Ordering::Relaxed) + self.said.load(Ordering::Relaxed)
     }
 
     /// Lines that wait for a target.
     pub(crate) fn waiting(&self, target: usize) -> usize {
         self.targets[target].queue.lock().len()
+    }
+
+    /// Sends a line to everybody, among those of the load.
+    pub(crate) fn say(&self, line: &str) {
+        for target in &self.targets {
+            target.push(line.to_owned());
+        }
+        self.said.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Sends a mark to one target, after all that waits for it.

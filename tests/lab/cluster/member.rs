@@ -1,13 +1,16 @@
 //! Members of a cluster, each with its own state folder and address, and what they say.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::hosts::Host;
 use super::nats::Nats;
 use crate::support::{Place, Site, wait_for};
 
@@ -28,6 +31,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) struct Member {
     pub(crate) site: Site,
     pub(crate) address: &'static str,
+    /// Where it runs, if apart from the tests.
+    pub(crate) host: Option<Host>,
 }
 
 /// What a member is.
@@ -82,12 +87,25 @@ netbios = "CORP"
             text += &server(address);
         }
         site.write(&text);
-        Self { site, address }
+        Self {
+            site,
+            address,
+            host: None,
+        }
     }
 
     /// One that runs.
     pub(crate) fn start(address: &'static str, role: Role, extra: &str) -> Self {
         let mut member = Self::new(address, role, extra);
+        member.site.start();
+        member
+    }
+
+    /// One that runs on a host of its own.
+    pub(crate) fn start_on(host: Host, address: &'static str, role: Role, extra: &str) -> Self {
+        let mut member = Self::new(address, role, extra);
+        member.site.host = Some(host.pid());
+        member.host = Some(host);
         member.site.start();
         member
     }
@@ -101,6 +119,29 @@ netbios = "CORP"
         });
     }
 
+    /// The last message that it applied, if it answers.
+    pub(crate) fn applied(&self) -> Option<u64> {
+        self.try_status()?["cluster"]["applied"].as_u64()
+    }
+
+    /// Reads its configuration again, in which something has changed that no table depends on.
+    #[track_caller]
+    pub(crate) fn reload(&self) {
+        let reloads = || self.site.log().matches("configuration reloaded: ").count();
+        let path = self.site.path("jims.toml");
+        let text = fs::read_to_string(&path).expect("configuration");
+        let (one, other) = ("snapshot_interval = \"1s\"", "snapshot_interval = \"2s\"");
+        let changed = match text.contains(one) {
+            true => text.replace(one, other),
+            false => text.replace(other, one),
+        };
+        assert_ne!(changed, text);
+        self.site.write(&changed);
+        let before = reloads();
+        self.site.signal("HUP");
+        wait_for("a reload", || (reloads() > before).then_some(()));
+    }
+
     /// What it says of itself, if it answers.
     pub(crate) fn try_status(&self) -> Option<Value> {
         self.try_control(&json!({"request": "status"}))
@@ -108,18 +149,12 @@ netbios = "CORP"
 
     /// An answer over the control socket.
     pub(crate) fn try_control(&self, request: &Value) -> Option<Value> {
-        let stream = UnixStream::connect(self.site.path("control.sock")).ok()?;
-        stream.set_read_timeout(Some(ANSWER_WITHIN)).ok()?;
-        let mut stream = BufReader::new(stream);
-        let mut line = String::new();
-        stream.read_line(&mut line).ok()?;
-        stream
-            .get_mut()
-            .write_all(format!("{request}\n").as_bytes())
-            .ok()?;
-        line.clear();
-        stream.read_line(&mut line).ok()?;
-        serde_json::from_str(&line).ok()
+        self.control().ask(request)
+    }
+
+    /// Its control socket, for whoever asks while it is disturbed.
+    pub(crate) fn control(&self) -> Control {
+        Control(self.site.path("control.sock"))
     }
 
     /// Every session, by address, as the control socket tells it.
@@ -175,8 +210,34 @@ netbios = "CORP"
 
     /// Who is at an address, as an IP query tells it.
     pub(crate) fn user_at(&self, address: &str) -> Option<String> {
-        let request = json!({"request": "query", "who": address});
-        let answer = self.try_control(&request)?;
+        self.control().user_at(address)
+    }
+}
+
+/// A member's control socket.
+#[derive(Clone, Debug)]
+pub(crate) struct Control(PathBuf);
+
+impl Control {
+    /// An answer, if it gives one in time.
+    pub(crate) fn ask(&self, request: &Value) -> Option<Value> {
+        let stream = UnixStream::connect(&self.0).ok()?;
+        stream.set_read_timeout(Some(ANSWER_WITHIN)).ok()?;
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        stream.read_line(&mut line).ok()?;
+        stream
+            .get_mut()
+            .write_all(format!("{request}\n").as_bytes())
+            .ok()?;
+        line.clear();
+        stream.read_line(&mut line).ok()?;
+        serde_json::from_str(&line).ok()
+    }
+
+    /// Who is at an address, as an IP query tells it.
+    pub(crate) fn user_at(&self, address: &str) -> Option<String> {
+        let answer = self.ask(&json!({"request": "query", "who": address}))?;
         let user = &answer["sessions"][0]["user"];
         user.as_str().map(str::to_owned)
     }
@@ -196,7 +257,7 @@ udp = []
 tcp = ["{address}:{SYSLOG_PORT}"]
 [[syslog_source]]
 name = "vpn"
-senders = ["127.0.0.0/8"]
+senders = ["127.0.0.0/8", "10.77.0.0/16"]
 templates = ["lab"]
 domain = "corp.example.com"
 [[syslog_template]]
@@ -220,7 +281,7 @@ listen = []
 debug_http_listen = ["{address}:{HTTP_PORT}"]
 [[enforcement_point]]
 name = "srx-lab"
-addresses = ["127.0.0.0/8"]
+addresses = ["127.0.0.0/8", "10.77.0.0/16"]
 client_id = "{}"
 client_secret_file = "firewall.secret"
 "#,

@@ -1,11 +1,14 @@
 //! Several members on one order: the binary in a cluster on real NATS servers.
 
 mod chaos;
+mod disturb;
 mod feeder;
 mod fleet;
+mod hosts;
 mod late;
 mod member;
 mod nats;
+mod operator;
 mod outage;
 mod random;
 mod sign_on;

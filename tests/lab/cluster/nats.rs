@@ -4,13 +4,14 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::hosts::{self, Host, Network, Wire};
 use super::member::http;
-use crate::support::{lab, send_signal, wait_for};
+use crate::support::{lab, program_at, send_signal, wait_for};
 
 /// Where they listen.
 pub(crate) const NODES: [&str; 3] = ["127.77.0.61", "127.77.0.62", "127.77.0.63"];
@@ -26,6 +27,9 @@ pub(crate) struct Nats {
     folder: tempfile::TempDir,
     /// What every configuration holds beside the common part.
     more: String,
+    addresses: [&'static str; 3],
+    /// Where each runs, if apart from the tests.
+    hosts: Vec<Host>,
     children: Vec<Option<Child>>,
 }
 
@@ -37,6 +41,16 @@ impl Nats {
 
     /// The same with more in their configuration.
     pub(crate) fn start_with(nodes: usize, more: &str) -> Self {
+        Self::start_at(NODES, Vec::new(), nodes, more)
+    }
+
+    /// Three that are one, each on a host of its own.
+    pub(crate) fn start_on(network: &Network) -> Self {
+        let hosts = hosts::NODES.map(|address| network.host(address));
+        Self::start_at(hosts::NODES, hosts.into(), 3, "")
+    }
+
+    fn start_at(addresses: [&'static str; 3], hosts: Vec<Host>, nodes: usize, more: &str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("nats.")
             .tempdir_in(lab())
@@ -44,6 +58,8 @@ impl Nats {
         let mut nats = Self {
             folder,
             more: more.to_owned(),
+            addresses,
+            hosts,
             children: (0..nodes).map(|_| None).collect(),
         };
         for node in 0..nodes {
@@ -60,7 +76,7 @@ impl Nats {
 
     /// What `cluster.nats` holds.
     pub(crate) fn urls(&self, scheme: &str) -> String {
-        let nodes = NODES.iter().take(self.children.len());
+        let nodes = self.addresses.iter().take(self.nodes());
         let urls: Vec<_> = nodes
             .map(|node| format!("\"{scheme}://{node}:{PORT}\""))
             .collect();
@@ -74,9 +90,9 @@ impl Nats {
 
     /// Starts one.
     pub(crate) fn start_node(&mut self, node: usize) {
-        let address = NODES[node];
+        let address = self.addresses[node];
         let store = self.path(&format!("store{node}"));
-        let routes: Vec<_> = (NODES.iter().take(self.nodes()))
+        let routes: Vec<_> = (self.addresses.iter().take(self.nodes()))
             .map(|node| format!("nats://{node}:6222"))
             .collect();
         let cluster = if self.nodes() == 1 {
@@ -99,7 +115,8 @@ impl Nats {
             .open(self.path(&format!("node{node}.log")))
             .expect("log");
         let errors = log.try_clone().expect("log");
-        let child = Command::new("nats-server")
+        let host = self.hosts.get(node).map(Host::pid);
+        let child = program_at(host, "nats-server")
             .arg("-c")
             .arg(&configuration)
             .stdin(Stdio::null())
@@ -111,7 +128,7 @@ impl Nats {
     }
 
     fn wait_until_it_listens(&self) {
-        for node in NODES.iter().take(self.nodes()) {
+        for node in self.addresses.iter().take(self.nodes()) {
             wait_for(&format!("NATS at {node}"), || {
                 TcpStream::connect((*node, PORT)).ok()
             });
@@ -133,13 +150,27 @@ impl Nats {
         }
     }
 
-    /// Whether one says that it has caught up with the others.
-    pub(crate) fn is_healthy(node: usize) -> bool {
-        let to = format!("{}:{MONITOR}", NODES[node])
+    /// Nothing reaches one, and nothing comes from it.
+    pub(crate) fn cut_node(&self, node: usize) {
+        self.hosts[node].cut(&[Wire::Back]);
+    }
+
+    /// It is reached again.
+    pub(crate) fn mend_node(&self, node: usize) {
+        self.hosts[node].mend(&[Wire::Back]);
+    }
+
+    /// Why one has not caught up with the others, in its own words; none: it has.
+    pub(crate) fn ailment(&self, node: usize) -> Option<String> {
+        let to = format!("{}:{MONITOR}", self.addresses[node])
             .parse()
             .expect("an address");
         let answer = http(to, "GET /healthz HTTP/1.1\r\n", "", Duration::from_secs(2));
-        answer.is_ok_and(|(status, _)| status == 200)
+        match answer {
+            Ok((200, _)) => None,
+            Ok((_, said)) => Some(said),
+            Err(error) => Some(error.to_string()),
+        }
     }
 
     /// The nodes' logs.

@@ -13,7 +13,7 @@ use crate::support::peer::Peer;
 use crate::support::{wait_at_most, wait_for};
 
 /// The peer's address; the lab's other tests have one of their own.
-pub(super) const PEER: &str = "127.77.0.71";
+const PEER: &str = "127.77.0.71";
 
 /// Records each second, and of how many users.
 const RATE: u64 = 200;
@@ -26,9 +26,9 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(15);
 const PAUSED_FOR: Duration = Duration::from_secs(20);
 
 /// The table of the source.
-pub(super) fn source() -> String {
+pub(super) fn source(peer: &str) -> String {
     format!(
-        "[[event_source]]\nname = \"dc1\"\nkind = \"domain-controller\"\ndomain = \"corp.example.com\"\nhost = \"{PEER}\"\n\
+        "[[event_source]]\nname = \"dc1\"\nkind = \"domain-controller\"\ndomain = \"corp.example.com\"\nhost = \"{peer}\"\n\
          auth = \"ntlm\"\nuser = 'CORP\\svc-jims'\npassword_file = \"directory.secret\"\n"
     )
 }
@@ -63,9 +63,9 @@ fn applied(server: &Member) -> u64 {
 }
 
 /// How many records the peer has made.
-pub(super) fn made(peer: &Peer) -> u64 {
+pub(super) fn made(peer: &Peer, address: &str) -> u64 {
     let stats = peer.tell(&json!({"cmd": "stats"}));
-    let own = &stats["stats"][PEER];
+    let own = &stats["stats"][address];
     (own["newest_record"].as_u64()).unwrap_or_else(|| panic!("{stats}"))
 }
 
@@ -73,7 +73,7 @@ pub(super) fn made(peer: &Peer) -> u64 {
 #[track_caller]
 fn wait_applied_after_now(peer: &Peer, server: &Member) -> Duration {
     let begun = Instant::now();
-    let last = made(peer) + 1;
+    let last = made(peer, PEER) + 1;
     wait_for("records to count again", || {
         (applied(server) > last).then_some(())
     });
@@ -82,7 +82,7 @@ fn wait_applied_after_now(peer: &Peer, server: &Member) -> Duration {
 
 /// What a process that is alone reads of the same log in one go.
 fn reference(records: u64) -> BTreeMap<String, Held> {
-    let mut alone = Member::start(ALONE, Role::Both, &source());
+    let mut alone = Member::start(ALONE, Role::Both, &source(PEER));
     alone.wait_ready();
     wait_for("all records", || (applied(&alone) >= records).then_some(()));
     assert_eq!(applied(&alone), records);
@@ -93,7 +93,7 @@ fn reference(records: u64) -> BTreeMap<String, Held> {
 fn a_source_goes_over_to_the_other_collector_and_each_record_counts_once() {
     let peer = Peer::spawn(&["--addresses", PEER, "--max-records", "200000"]);
     let nats = Nats::start(3);
-    let with_source = cluster(&nats) + &source();
+    let with_source = cluster(&nats) + &source(PEER);
     let mut pair = COLLECTORS.map(|address| Member::start(address, Role::Collector, &with_source));
     let mut server = Member::start(SERVERS[0], Role::Server, &cluster(&nats));
     let mut second = Member::start(SERVERS[1], Role::Server, &cluster(&nats));
@@ -143,7 +143,7 @@ fn a_source_goes_over_to_the_other_collector_and_each_record_counts_once() {
     assert_eq!(reader_of(&pair), 1 - holder);
 
     peer.tell(&json!({"cmd": "stop_generating"}));
-    let records = made(&peer);
+    let records = made(&peer, PEER);
     wait_at_most(Duration::from_secs(120), "the last record", || {
         (applied(&server) >= records).then_some(())
     });

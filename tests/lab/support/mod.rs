@@ -7,6 +7,7 @@ pub(crate) mod rsyslog;
 pub(crate) mod srx;
 pub(crate) mod wmi;
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -67,6 +68,17 @@ pub(crate) fn wait_at_most<T>(
 fn binary() -> PathBuf {
     let own = || env!("CARGO_BIN_EXE_jims").into();
     std::env::var_os("JIMS_BIN").map_or_else(own, PathBuf::from)
+}
+
+/// A program that will run here, or in the network of a process.
+pub(crate) fn program_at(host: Option<u32>, program: impl AsRef<OsStr>) -> Command {
+    let Some(pid) = host else {
+        return Command::new(program);
+    };
+    let mut command = Command::new("nsenter");
+    command.args(["--target", &pid.to_string(), "--net", "--"]);
+    command.arg(program);
+    command
 }
 
 /// Sends a signal by name.
@@ -132,6 +144,8 @@ pub(crate) struct Site {
     /// Holds configuration, secrets, state and log.
     pub(crate) folder: tempfile::TempDir,
     pub(crate) place: Place,
+    /// A process in whose network it runs, if not in that of the tests.
+    pub(crate) host: Option<u32>,
     /// More keys of `[session]`.
     session: String,
     child: Option<Child>,
@@ -167,6 +181,7 @@ impl Site {
         Self {
             folder,
             place,
+            host: None,
             session: String::new(),
             child: None,
         }
@@ -236,7 +251,7 @@ networks = ["10.0.0.0/8"]
 
     /// The binary with this site's configuration.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = program_at(self.host, binary());
         command
             .arg("--config")
             .arg(self.path("jims.toml"))
@@ -307,7 +322,7 @@ networks = ["10.0.0.0/8"]
     /// The Prometheus page.
     pub(crate) fn metrics(&self) -> String {
         let url = format!("http://{}:9592/metrics", self.place.address);
-        succeed(Command::new("curl").args(["--silent", "--max-time", "20", &url]))
+        succeed(Command::new("curl").args(["--silent", "--noproxy", "*", "--max-time", "20", &url]))
     }
 
     /// Sends a signal by name.
