@@ -24,6 +24,10 @@ mod world;
 
 use measure::Options;
 
+/// The service's allocator, as memory and time are measured of what it has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let options = Options::read(&["look-up", "memory", "memberships", "growth", memory::ALONE]);
     if options.parts == [memory::ALONE] {
