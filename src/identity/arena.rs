@@ -9,24 +9,25 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::marker::PhantomData;
+use std::num::NonZeroU32;
 
-/// A small id of a `T` in an [`Arena`].
-pub(super) struct Id<T>(u32, PhantomData<fn() -> T>);
+/// A small id of a `T` in an [`Arena`]: the place and one, so that an id or none takes no more room.
+pub(super) struct Id<T>(NonZeroU32, PhantomData<fn() -> T>);
 
 impl<T> Id<T> {
     /// The place in the arena.
     pub(super) fn index(self) -> usize {
-        self.0 as usize
+        self.number() as usize
     }
 
     /// The id of a number that [`Id::number`] gave.
     pub(super) fn of(number: u32) -> Self {
-        Self(number, PhantomData)
+        Self(NonZeroU32::MIN.saturating_add(number), PhantomData)
     }
 
     /// The id as a number, to spread work by.
     pub(super) fn number(self) -> u32 {
-        self.0
+        self.0.get() - 1
     }
 }
 
@@ -59,7 +60,7 @@ impl<T> std::hash::Hash for Id<T> {
 }
 impl<T> std::fmt::Debug for Id<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "#{}", self.0)
+        write!(f, "#{}", self.number())
     }
 }
 
@@ -152,7 +153,7 @@ impl<T> Arena<T> {
             self.free.push(Reverse(free));
         }
         self.places.push(Some(value));
-        Id(place, PhantomData)
+        Id::of(place)
     }
 
     /// Keeps a value and gives it an id.
@@ -166,15 +167,15 @@ impl<T> Arena<T> {
             u32::try_from(end).expect("fewer than 2^32 values fit in memory")
         };
         self.changed.note(place);
-        Id(place, PhantomData)
+        Id::of(place)
     }
 
     /// Takes a value out; its id may be given to another.
     pub(super) fn remove(&mut self, id: Id<T>) -> Option<T> {
         let value = self.places.get_mut(id.index())?.take();
         if value.is_some() {
-            self.free.push(Reverse(id.0));
-            self.changed.note(id.0);
+            self.free.push(Reverse(id.number()));
+            self.changed.note(id.number());
         }
         value
     }
@@ -216,7 +217,7 @@ impl<T> Arena<T> {
 
     /// The id of a value at a place; `None`: there is none.
     pub(super) fn at(&self, place: u32) -> Option<Id<T>> {
-        let id = Id(place, PhantomData);
+        let id = Id::of(place);
         self.contains(id).then_some(id)
     }
 
@@ -229,7 +230,7 @@ impl<T> Arena<T> {
     pub(super) fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
         (0u32..)
             .zip(&self.places)
-            .filter_map(|(place, value)| Some((Id(place, PhantomData), value.as_ref()?)))
+            .filter_map(|(place, value)| Some((Id::of(place), value.as_ref()?)))
     }
 
     /// The values of so many places from one on.
@@ -246,7 +247,7 @@ impl<T> Arena<T> {
     ) -> impl Iterator<Item = (Id<T>, &T)> {
         let numbers = u32::try_from(from).unwrap_or(u32::MAX)..;
         let slice = numbers.zip(self.places.iter().skip(from).take(places));
-        slice.filter_map(|(place, value)| Some((Id(place, PhantomData), value.as_ref()?)))
+        slice.filter_map(|(place, value)| Some((Id::of(place), value.as_ref()?)))
     }
 
     /// How many places there are, free ones among them.
@@ -271,7 +272,7 @@ impl<T> std::ops::Index<Id<T>> for Arena<T> {
 
 impl<T> std::ops::IndexMut<Id<T>> for Arena<T> {
     fn index_mut(&mut self, id: Id<T>) -> &mut T {
-        self.changed.note(id.0);
+        self.changed.note(id.number());
         self.places[id.index()]
             .as_mut()
             .expect("an id is kept no longer than its value")

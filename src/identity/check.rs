@@ -40,19 +40,19 @@ impl Core {
                 assert_eq!(at.next(), Some((entry.changed, id)), "journal");
             }
             assert!(self.feed.has(entry.told, id), "the feed knows its place");
-            assert_eq!(entry.has_session(), entry.empty_since.is_none());
-            if let Some(since) = entry.empty_since {
+            assert_eq!(entry.has_session(), entry.empty_since().is_none());
+            if let Some(since) = entry.empty_since() {
                 kept += 1;
                 let place = (since.after(TOMBSTONE), id);
                 assert!(self.deadlines.tombstones.contains(&place));
             }
             let shared = self.policy.shared_addresses.contains(entry.address);
-            assert_eq!(entry.reports_user, entry.user.hold().is_some() && !shared);
-            assert!(!(entry.reports_user && entry.user_ended_at.is_some()));
-            if let Some(since) = entry.doubted_since {
+            assert_eq!(entry.reports_user, entry.user().hold().is_some() && !shared);
+            assert!(!(entry.reports_user && entry.passing().user_ended_at.is_some()));
+            if let Some(since) = entry.doubted_since() {
                 doubts += 1;
                 assert!(self.deadlines.doubts.contains(&(since, entry.address)));
-                assert!(entry.user.hold().is_some(), "nobody is doubted");
+                assert!(entry.user().hold().is_some(), "nobody is doubted");
                 assert!(self.can_be_asked(entry), "who can be asked");
             }
         }
@@ -77,10 +77,7 @@ impl Core {
             assert_eq!(subject.kind, kind);
             assert!(subject.places.iter().any(|place| place == id), "places");
         }
-        let due = match kind {
-            SubjectKind::User => entry.user_due,
-            SubjectKind::Device => entry.device_due,
-        };
+        let due = entry.due(kind);
         assert_eq!(due.is_some(), slot.hold().is_some(), "every session ends");
         if let Some(due) = due {
             assert!(self.deadlines.sessions.contains(&(due, id, kind)));

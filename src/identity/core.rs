@@ -275,7 +275,7 @@ impl Core {
                         continue;
                     }
                     for entry in self.subjects.arena[user].places.to_vec() {
-                        if self.table.arena[entry].user.subject() == Some(user) {
+                        if self.table.arena[entry].user().subject() == Some(user) {
                             self.close(entry, SubjectKind::User, end, now, outcomes);
                         }
                     }

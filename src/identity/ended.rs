@@ -121,7 +121,7 @@ impl Core {
         let by = newest.map(|fact| CompactString::new(self.producers.name(fact.producer)));
         let by_record = newest.map(|fact| fact.record.clone());
         let device = match kind {
-            SubjectKind::User => entry.device.subject().map(|device| self.shown(device)),
+            SubjectKind::User => entry.device().subject().map(|device| self.shown(device)),
             SubjectKind::Device => None,
         };
         let who = &self.subjects.arena[subject];

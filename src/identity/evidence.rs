@@ -167,12 +167,12 @@ impl Core {
             .places
             .iter()
             .map(|place| &self.table.arena[place])
-            .filter(|place| place.address != address && place.device.subject() == Some(device))
+            .filter(|place| place.address != address && place.device().subject() == Some(device))
             .filter_map(|place| {
-                let last = place.user.last()?;
+                let last = place.user().last()?;
                 // Whom the machine alone brought there it brings no further.
                 (last.kind != FactKind::Carried).then_some(())?;
-                Some((last.at, Reverse(place.address), place.user.subject()?))
+                Some((last.at, Reverse(place.address), place.user().subject()?))
             })
             .max_by_key(|(at, address, _)| (*at, *address));
         if let Some((_, _, user)) = carried
@@ -187,7 +187,7 @@ impl Core {
 
     fn is_user_at(&self, user: Id<Subject>, address: IpAddr) -> bool {
         let entry = self.table.find(address);
-        entry.is_some_and(|entry| self.table.arena[entry].user.subject() == Some(user))
+        entry.is_some_and(|entry| self.table.arena[entry].user().subject() == Some(user))
     }
 
     pub(super) fn seen(
@@ -339,7 +339,7 @@ impl Core {
         let mut older = false;
         let mut ends = Vec::new();
         for place in self.subjects.arena[subject].places.iter() {
-            let slot = &self.table.arena[place].user;
+            let slot = self.table.arena[place].user();
             let Some(last) = slot.last().filter(|_| slot.subject() == Some(subject)) else {
                 continue;
             };
@@ -406,7 +406,7 @@ impl Core {
                 let places = self.subjects.arena[device].places.to_vec();
                 let at_device = |place: &Id<Entry>| {
                     let entry = &self.table.arena[*place];
-                    entry.device.subject() == Some(device)
+                    entry.device().subject() == Some(device)
                 };
                 let places: Vec<_> = places.into_iter().filter(at_device).collect();
                 self.release(device);
@@ -417,7 +417,7 @@ impl Core {
         self.admit(event, subject)?;
         let mut answer = Err(IgnoreReason::NoSession);
         for place in places {
-            let slot = &self.table.arena[place].user;
+            let slot = self.table.arena[place].user();
             let Some(last) = slot.last().filter(|_| slot.subject() == Some(subject)) else {
                 continue;
             };

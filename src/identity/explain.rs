@@ -46,8 +46,8 @@ impl Core {
         let entry = self.table.find(canonical(address));
         let entry = entry.map(|entry| &self.table.arena[entry]);
         Story {
-            user: entry.map_or_else(Vec::new, |entry| self.steps(&entry.user)),
-            device: entry.map_or_else(Vec::new, |entry| self.steps(&entry.device)),
+            user: entry.map_or_else(Vec::new, |entry| self.steps(entry.user())),
+            device: entry.map_or_else(Vec::new, |entry| self.steps(entry.device())),
         }
     }
 

@@ -258,13 +258,13 @@ pub(super) fn entry(entry: &Entry) -> AddressState {
         address: entry.address,
         changed: entry.changed,
         told: entry.told,
-        empty_since: entry.empty_since,
+        empty_since: entry.empty_since(),
         reports_user: entry.reports_user,
-        user_ended_at: entry.user_ended_at,
-        doubted_since: entry.doubted_since,
+        user_ended_at: entry.passing().user_ended_at,
+        doubted_since: entry.doubted_since(),
         last_ended: entry.last_ended.clone(),
-        user: slot(&entry.user),
-        device: slot(&entry.device),
+        user: slot(entry.user()),
+        device: slot(entry.device()),
     }
 }
 

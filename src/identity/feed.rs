@@ -233,8 +233,8 @@ impl Core {
                 let entry = &self.table.arena[*id];
                 FeedItem::Address(AddressReport {
                     address: entry.address,
-                    user: self.own_facts(&entry.user),
-                    device: self.own_facts(&entry.device),
+                    user: self.own_facts(entry.user()),
+                    device: self.own_facts(entry.device()),
                 })
             }
             Key::Object(id) => {
@@ -371,7 +371,7 @@ impl Core {
         for id in self.table.arena.ids() {
             self.table.arena[id].told = Seq(0);
             let entry = &self.table.arena[id];
-            let mut facts = entry.user.facts().iter().chain(entry.device.facts());
+            let mut facts = entry.user().facts().iter().chain(entry.device().facts());
             if facts.any(|fact| self.producers.is_own(fact.producer)) {
                 self.feed_address(id);
             }

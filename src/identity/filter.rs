@@ -206,7 +206,7 @@ impl Core {
                 continue;
             }
             let shared = self.policy.shared_addresses.contains(address);
-            if entry.user.hold().is_some() && entry.reports_user == shared {
+            if entry.user().hold().is_some() && entry.reports_user == shared {
                 self.touch(id, now);
             }
             if reschedules {

@@ -1,76 +1,71 @@
-//! Names and who has them.
+//! From names to ids, and who goes first where two have the same name.
+//!
+//! A name is kept where its owner is, and not here again: of a million addresses that is most of what a map would take.
+//! So whoever asks says what an id is called.
 //!
 //! Now and then two have one name for a moment: a directory tells of a swap of names one after the other. Then the lower
 //! id goes first, so that who is meant follows from what is there and not from what happened before.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::Hash;
+use std::hash::{BuildHasher as _, Hash};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
 use super::arena::Id;
-use super::map::Map;
 
 /// Who has which name.
 #[derive(Debug)]
-pub(super) struct Index<K, T> {
-    /// The lowest of each name.
-    first: Map<K, Id<T>>,
-    /// The others, where there are any.
-    more: BTreeMap<K, BTreeSet<Id<T>>>,
+pub(super) struct Index<T> {
+    /// By the hashes of their names.
+    ids: HashTable<Id<T>>,
+    hasher: RandomState,
 }
 
-impl<K, T> Default for Index<K, T> {
+impl<T> Default for Index<T> {
     fn default() -> Self {
         Self {
-            first: Map::default(),
-            more: BTreeMap::new(),
+            ids: HashTable::new(),
+            hasher: RandomState::default(),
         }
     }
 }
 
-impl<K: Hash + Ord + Clone, T> Index<K, T> {
-    /// Whom a name means.
-    pub(super) fn get(&self, key: &K) -> Option<Id<T>> {
-        self.first.get(key).copied()
+impl<T> Index<T> {
+    /// Whom a name means; `is` says whether somebody has it.
+    pub(super) fn get(&self, name: &impl Hash, is: impl Fn(Id<T>) -> bool) -> Option<Id<T>> {
+        self.named(name, is).min()
     }
 
     /// All who have a name, the lowest first.
-    pub(super) fn all(&self, key: &K) -> impl Iterator<Item = Id<T>> + '_ {
-        let more = self.more.get(key).into_iter().flatten();
-        self.get(key).into_iter().chain(more.copied())
+    pub(super) fn all(&self, name: &impl Hash, is: impl Fn(Id<T>) -> bool) -> Vec<Id<T>> {
+        let mut all: Vec<_> = self.named(name, is).collect();
+        all.sort_unstable();
+        all
     }
 
-    /// Makes room for so many more.
-    pub(super) fn reserve(&mut self, more: usize) {
-        self.first.reserve(more);
+    fn named(&self, name: &impl Hash, is: impl Fn(Id<T>) -> bool) -> impl Iterator<Item = Id<T>> {
+        let alike = self.ids.iter_hash(self.hasher.hash_one(name));
+        alike.copied().filter(move |id| is(*id))
     }
 
-    /// Gives somebody a name.
-    pub(super) fn insert(&mut self, key: K, id: Id<T>) {
-        let first = *self.first.entry(key.clone()).or_insert(id);
-        if first == id {
-            return;
-        }
-        let (low, high) = (first.min(id), first.max(id));
-        self.more.entry(key.clone()).or_default().insert(high);
-        self.first.insert(key, low);
+    /// Makes room for so many more; `name` says what those are called who are there.
+    pub(super) fn reserve<K: Hash>(&mut self, more: usize, name: impl Fn(Id<T>) -> K) {
+        let hasher = &self.hasher;
+        self.ids.reserve(more, |id| hasher.hash_one(name(*id)));
     }
 
-    /// Takes a name from somebody.
-    pub(super) fn remove(&mut self, key: &K, id: Id<T>) {
-        let is_first = self.first.get(key) == Some(&id);
-        let Some(more) = self.more.get_mut(key) else {
-            if is_first {
-                self.first.remove(key);
-            }
-            return;
-        };
-        if is_first && let Some(next) = more.pop_first() {
-            self.first.insert(key.clone(), next);
-        } else {
-            more.remove(&id);
-        }
-        if more.is_empty() {
-            self.more.remove(key);
+    /// Gives somebody who has none his name; `name` says what he and the others are called.
+    pub(super) fn insert<K: Hash>(&mut self, id: Id<T>, name: impl Fn(Id<T>) -> K) {
+        let hasher = &self.hasher;
+        let hash = |id: &Id<T>| hasher.hash_one(name(*id));
+        self.ids.insert_unique(hash(&id), id, hash);
+    }
+
+    /// Takes the name from somebody who has it.
+    pub(super) fn remove(&mut self, name: &impl Hash, id: Id<T>) {
+        let hash = self.hasher.hash_one(name);
+        if let Ok(place) = self.ids.find_entry(hash, |other| *other == id) {
+            place.remove();
         }
     }
 }
@@ -83,20 +78,39 @@ mod tests {
     #[test]
     fn the_lowest_of_a_name_goes_first_whoever_came_first() {
         let mut arena = Arena::default();
-        let [a, b, c] = ['a', 'b', 'c'].map(|value| arena.insert(value));
+        let [a, b, c, d] = ["x", "x", "x", "y"].map(|name| arena.insert(name));
         let mut index = Index::default();
-        for id in [b, c, b, a] {
-            index.insert("x", id);
+        for id in [b, d, c, a] {
+            index.insert(id, |id| arena[id]);
         }
-        assert_eq!(index.all(&"x").collect::<Vec<_>>(), [a, b, c]);
+        let is = |name: &'static str| {
+            let arena = &arena;
+            move |id| arena[id] == name
+        };
+        assert_eq!(index.all(&"x", is("x")), [a, b, c]);
         index.remove(&"x", b);
         index.remove(&"y", b);
-        assert_eq!(index.all(&"x").collect::<Vec<_>>(), [a, c]);
+        assert_eq!(index.all(&"x", is("x")), [a, c]);
         index.remove(&"x", a);
-        assert_eq!(index.get(&"x"), Some(c));
+        assert_eq!(index.get(&"x", is("x")), Some(c));
         index.remove(&"x", a);
         index.remove(&"x", c);
-        assert_eq!(index.get(&"x"), None);
-        assert!(index.first.is_empty() && index.more.is_empty());
+        assert_eq!(index.get(&"x", is("x")), None);
+        assert_eq!(index.get(&"y", is("y")), Some(d));
+        index.remove(&"y", d);
+        assert!(index.ids.is_empty());
+    }
+
+    #[test]
+    fn whoever_has_a_name_keeps_it_as_the_index_grows() {
+        let mut arena = Arena::default();
+        let mut index = Index::default();
+        for name in 0..10_000 {
+            let id = arena.insert(name);
+            index.insert(id, |id| arena[id]);
+        }
+        for (id, name) in arena.iter() {
+            assert_eq!(index.get(name, |other| arena[other] == *name), Some(id));
+        }
     }
 }

@@ -63,6 +63,7 @@ pub mod event;
 mod evidence;
 pub mod explain;
 mod export;
+mod facts;
 mod feed;
 mod filter;
 pub mod habit;

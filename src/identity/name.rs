@@ -79,6 +79,16 @@ impl NameKey {
         Self(CompactString::from(text.to_lowercase()))
     }
 
+    /// Whether a text folds to this.
+    #[must_use]
+    pub fn is_of(&self, text: &str) -> bool {
+        if text.is_ascii() {
+            self.0.eq_ignore_ascii_case(text)
+        } else {
+            Self::fold(text) == *self
+        }
+    }
+
     /// The folded text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -131,5 +141,10 @@ mod tests {
             Name::new("ÅNGSTRÖM").expect("name").key(),
             Name::new("ångström").expect("name").key()
         );
+        for [one, other] in [["WS-7", "ws-7"], ["ÅNGSTRÖM", "ångström"], ["ws-7", "ws-8"]] {
+            let same = NameKey::fold(one) == NameKey::fold(other);
+            assert_eq!(NameKey::fold(one).is_of(other), same);
+            assert_eq!(NameKey::fold(other).is_of(one), same);
+        }
     }
 }

@@ -67,7 +67,8 @@ impl Core {
     /// The user that a directory knows by this UPN.
     pub(super) fn user_by_upn(&self, name: &str, suffix: &str) -> Option<Id<Subject>> {
         let upn = format_compact!("{name}@{suffix}");
-        let mut objects = self.objects.by_upn(&NameKey::fold(&upn));
+        let objects = self.objects.by_upn(&NameKey::fold(&upn));
+        let mut objects = objects.into_iter();
         objects.find_map(|object| self.objects.arena[object].subject)
     }
 

@@ -11,7 +11,7 @@ use super::arena::{Arena, Id};
 use super::directory::{DirectoryObject, ObjectId, ObjectKind, Sid};
 use super::domain::Domain;
 use super::index::Index;
-use super::name::NameKey;
+use super::name::{Name, NameKey};
 use super::policy::Globs;
 use super::spans::Spans;
 use super::subject::Subject;
@@ -50,10 +50,10 @@ pub(super) struct Reading {
 pub(super) struct Objects {
     pub(super) arena: Arena<Object>,
     pub(super) readings: BTreeMap<NameKey, Reading>,
-    by_id: HashMap<ObjectId, Id<Object>>,
+    by_id: Index<Object>,
     /// Groups alone: others are found by their ids.
-    by_sid: Index<Sid, Object>,
-    by_upn: Index<NameKey, Object>,
+    by_sid: Index<Object>,
+    by_upn: Index<Object>,
     /// Groups that name an object as their member.
     parents: HashMap<ObjectId, Vec<Id<Object>>>,
     /// How many objects have this primary group.
@@ -64,12 +64,19 @@ pub(super) struct Objects {
 
 impl Objects {
     pub(super) fn find(&self, id: &ObjectId) -> Option<Id<Object>> {
-        self.by_id.get(id).copied()
+        self.by_id.get(id, |object| self.arena[object].is.id == *id)
+    }
+
+    /// The group of a SID.
+    fn group(&self, sid: &Sid) -> Option<Id<Object>> {
+        let is = |group| sid_of(&self.arena, group) == Some(sid);
+        self.by_sid.get(&Some(sid), is)
     }
 
     /// Objects of this UPN: one, but while a directory tells of a change.
-    pub(super) fn by_upn(&self, upn: &NameKey) -> impl Iterator<Item = Id<Object>> + '_ {
-        self.by_upn.all(upn)
+    pub(super) fn by_upn(&self, upn: &NameKey) -> Vec<Id<Object>> {
+        let is = |object| upn_of(&self.arena, object).is_some_and(|name| upn.is_of(name.as_str()));
+        self.by_upn.all(&Some(upn), is)
     }
 
     pub(super) fn users(&self) -> usize {
@@ -100,7 +107,7 @@ impl Objects {
 
     fn index(&mut self, id: Id<Object>) {
         let object = &self.arena[id];
-        self.by_id.insert(object.is.id, id);
+        self.by_id.insert(id, |object| self.arena[object].is.id);
         let reading = self.readings.entry(object.directory.clone());
         reading.or_default().objects += 1;
         self.link(id);
@@ -117,7 +124,7 @@ impl Objects {
     pub(super) fn remove(&mut self, id: Id<Object>) -> Option<Object> {
         self.unlink(id);
         let object = self.arena.remove(id)?;
-        self.by_id.remove(&object.is.id);
+        self.by_id.remove(&object.is.id, id);
         self.left(&object.directory, id, object.is.id);
         Some(object)
     }
@@ -159,16 +166,16 @@ impl Objects {
             ..
         } = self;
         let is = &arena[id].is;
-        if let (Some(sid), ObjectKind::Group { .. }) = (&is.sid, &is.kind) {
-            by_sid.insert(sid.clone(), id);
+        if let (Some(_), ObjectKind::Group { .. }) = (&is.sid, &is.kind) {
+            by_sid.insert(id, |group| sid_of(arena, group));
         }
         if let Some(primary) = primary_group(is) {
             *primaries.entry(primary.clone()).or_default() += 1;
         }
         counts[kind_number(&is.kind)] += 1;
         match &is.kind {
-            ObjectKind::User { upn: Some(upn), .. } => {
-                by_upn.insert(upn.key(), id);
+            ObjectKind::User { upn: Some(_), .. } => {
+                by_upn.insert(id, |user| upn_of(arena, user).map(Name::key));
             }
             ObjectKind::Group { members } => {
                 for member in members.iter().collect::<BTreeSet<_>>() {
@@ -191,7 +198,7 @@ impl Objects {
         } = self;
         let is = &arena[id].is;
         if let (Some(sid), ObjectKind::Group { .. }) = (&is.sid, &is.kind) {
-            by_sid.remove(sid, id);
+            by_sid.remove(&Some(sid), id);
         }
         if let Some(primary) = primary_group(is)
             && let Some(count) = primaries.get_mut(primary)
@@ -204,7 +211,7 @@ impl Objects {
         counts[kind_number(&is.kind)] -= 1;
         match &is.kind {
             ObjectKind::User { upn: Some(upn), .. } => {
-                by_upn.remove(&upn.key(), id);
+                by_upn.remove(&Some(upn.key()), id);
             }
             ObjectKind::Group { members } => {
                 for member in members.iter().collect::<BTreeSet<_>>() {
@@ -266,7 +273,7 @@ impl Objects {
     pub(super) fn direct_groups(&self, id: Id<Object>) -> Vec<Id<Object>> {
         let is = &self.arena[id].is;
         let mut groups = self.parents.get(&is.id).cloned().unwrap_or_default();
-        groups.extend(primary_group(is).and_then(|sid| self.by_sid.get(sid)));
+        groups.extend(primary_group(is).and_then(|sid| self.group(sid)));
         groups
     }
 
@@ -318,6 +325,17 @@ fn primary_group(is: &DirectoryObject) -> Option<&Sid> {
             primary_group.as_ref()
         }
         ObjectKind::Group { .. } => None,
+    }
+}
+
+fn sid_of(arena: &Arena<Object>, id: Id<Object>) -> Option<&Sid> {
+    arena[id].is.sid.as_ref()
+}
+
+fn upn_of(arena: &Arena<Object>, id: Id<Object>) -> Option<&Name> {
+    match &arena[id].is.kind {
+        ObjectKind::User { upn, .. } => upn.as_ref(),
+        ObjectKind::Device { .. } | ObjectKind::Group { .. } => None,
     }
 }
 

@@ -134,13 +134,13 @@ impl Core {
     pub fn probe_subject(&self, address: IpAddr) -> ProbeSubject {
         let entry = self.table.find(canonical(address));
         let entry = entry.map(|id| &self.table.arena[id]);
-        let user = entry.and_then(|entry| entry.user.subject());
+        let user = entry.and_then(|entry| entry.user().subject());
         ProbeSubject {
             ticket: entry.map(ticket).unwrap_or_default(),
-            doubted: entry.is_some_and(|entry| entry.doubted_since.is_some()),
+            doubted: entry.is_some_and(|entry| entry.doubted_since().is_some()),
             user: user.map(|user| self.shown(user)),
             host_name: entry
-                .and_then(|entry| entry.device.subject())
+                .and_then(|entry| entry.device().subject())
                 .and_then(|device| self.host_name(device)),
         }
     }
@@ -170,7 +170,7 @@ impl Core {
             return false;
         }
         let address = self.table.arena[id].address;
-        self.table.arena[id].doubted_since = Some(now);
+        self.table.arena[id].pass(|is| is.doubted_since = Some(now));
         self.deadlines.doubts.insert((now, address));
         self.reschedule(id, kind, now.after(self.policy.grace));
         true
@@ -180,8 +180,8 @@ impl Core {
     pub(super) fn is_to_be_doubted(&self, id: Id<Entry>, kind: SubjectKind) -> bool {
         let entry = &self.table.arena[id];
         kind == SubjectKind::User
-            && entry.doubted_since.is_none()
-            && entry.user.hold().is_some()
+            && entry.doubted_since().is_none()
+            && entry.user().hold().is_some()
             && self.can_be_asked(entry)
     }
 
@@ -194,14 +194,14 @@ impl Core {
     /// The doubt is over if the session is, or is no longer over its logoff time, or nobody can be asked.
     pub(super) fn end_doubt(&mut self, id: Id<Entry>, now: UtcMillis) {
         let entry = &self.table.arena[id];
-        let Some(since) = entry.doubted_since else {
+        let Some(since) = entry.doubted_since() else {
             return;
         };
         let ends = self.support_ends(entry, SubjectKind::User);
         let goes_on = ends.is_some_and(|ends| ends <= now) && self.can_be_asked(entry);
         if !goes_on {
             let address = entry.address;
-            self.table.arena[id].doubted_since = None;
+            self.table.arena[id].pass(|is| is.doubted_since = None);
             self.deadlines.doubts.remove(&(since, address));
             // It may come up earlier now, if nobody can be asked any more.
             self.schedule(id, SubjectKind::User);
@@ -277,8 +277,8 @@ impl Core {
         let entry = self.table.find(address);
         let held = entry.map(|id| &self.table.arena[id]);
         let now_held = held.map(ticket).unwrap_or_default();
-        let holder = held.and_then(|entry| entry.user.subject());
-        let doubted = held.is_some_and(|entry| entry.doubted_since.is_some());
+        let holder = held.and_then(|entry| entry.user().subject());
+        let doubted = held.is_some_and(|entry| entry.doubted_since().is_some());
         let shown = holder.map_or_else(CompactString::default, |user| self.shown(user));
         let ignored = |reason| (shown.clone(), Verdict::Ignored(reason));
         if now_held != report.ticket {
@@ -393,7 +393,7 @@ impl Core {
         };
         let shown = self.shown(holder);
         let mut fact = self.told(event, None, FactKind::Closed);
-        if let Some(last) = self.table.arena[entry].user.last() {
+        if let Some(last) = self.table.arena[entry].user().last() {
             fact.at = fact.at.max(last.at);
         }
         let settled = self.settle(entry, SubjectKind::User, fact, now);
@@ -404,6 +404,6 @@ impl Core {
 }
 
 fn ticket(entry: &Entry) -> ProbeTicket {
-    let last = entry.user.last();
+    let last = entry.user().last();
     ProbeTicket(last.and_then(|last| Some((last.subject?, last.at, last.received_at))))
 }

@@ -74,7 +74,7 @@ impl Core {
             shared: self.policy.shared_addresses.contains(entry.address),
             user: self.user_session(entry),
             device: self.device_session(entry),
-            user_ended_at: entry.user_ended_at,
+            user_ended_at: entry.passing().user_ended_at,
             last_ended: entry.last_ended.as_deref(),
         })
     }
@@ -240,7 +240,7 @@ impl Core {
     }
 
     fn user_session<'a>(&'a self, entry: &'a Entry) -> Option<UserSession<'a>> {
-        let slot = &entry.user;
+        let slot = entry.user();
         let hold = slot.hold()?;
         Some(UserSession {
             user: self.user_view(hold.subject, asserted(slot)),
@@ -248,13 +248,13 @@ impl Core {
             evidence: self.evidence_view(slot.last()?),
             deadline: self
                 .next_look(entry, SubjectKind::User)
-                .unwrap_or(entry.user_due?),
-            doubted_since: entry.doubted_since,
+                .unwrap_or(entry.due(SubjectKind::User)?),
+            doubted_since: entry.doubted_since(),
         })
     }
 
     fn device_session<'a>(&'a self, entry: &'a Entry) -> Option<DeviceSession<'a>> {
-        let slot = &entry.device;
+        let slot = entry.device();
         let hold = slot.hold()?;
         Some(DeviceSession {
             device: self.device_view(hold.subject),
@@ -262,7 +262,7 @@ impl Core {
             evidence: self.evidence_view(slot.last()?),
             deadline: self
                 .next_look(entry, SubjectKind::Device)
-                .unwrap_or(entry.device_due?),
+                .unwrap_or(entry.due(SubjectKind::Device)?),
         })
     }
 

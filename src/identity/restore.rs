@@ -175,24 +175,26 @@ impl Making<'_> {
                 what: "a change after the last one",
             });
         }
-        let entry = Entry {
-            changed: state.changed,
-            told: state.told,
-            empty_since: state.empty_since,
-            reports_user: state.reports_user,
-            user_ended_at: state.user_ended_at,
-            doubted_since: state.doubted_since,
-            last_ended: state.last_ended.take(),
-            user: self.slot(take(&mut state.user))?,
-            device: self.slot(take(&mut state.device))?,
-            ..Entry::new(state.address)
-        };
-        if entry.has_session() == entry.empty_since.is_some() {
+        let mut entry = Entry::new(state.address);
+        entry.changed = state.changed;
+        entry.told = state.told;
+        entry.reports_user = state.reports_user;
+        entry.last_ended = state.last_ended.take();
+        entry.pass(|is| {
+            is.empty_since = state.empty_since;
+            is.user_ended_at = state.user_ended_at;
+            is.doubted_since = state.doubted_since;
+        });
+        *entry.slot_mut(SubjectKind::User) = self.slot(take(&mut state.user))?;
+        if !state.device.facts.is_empty() {
+            *entry.slot_mut(SubjectKind::Device) = self.slot(take(&mut state.device))?;
+        }
+        if entry.has_session() == entry.empty_since().is_some() {
             return Err(Contradiction {
                 what: "an address that ended and has a session",
             });
         }
-        if entry.doubted_since.is_some() && entry.user.hold().is_none() {
+        if entry.doubted_since().is_some() && entry.user().hold().is_none() {
             return Err(Contradiction {
                 what: "a doubt about nobody",
             });
@@ -206,7 +208,6 @@ impl Making<'_> {
                 what: "too many facts",
             });
         }
-        // In the same memory: of a million sessions as many pieces of it that are not asked for and given back.
         let facts = state.facts.into_iter().map(|fact| self.fact(fact));
         let facts = facts.collect::<Result<Vec<Fact>, Contradiction>>()?;
         if !facts.is_sorted_by_key(|fact| (fact.at, conflict::rank(fact.kind))) {
@@ -239,25 +240,27 @@ impl Making<'_> {
 
     /// Notes what refers to an entry.
     fn note(&self, id: Id<Entry>, entry: &mut Entry, found: &mut Found) {
-        let facts = entry.user.facts().iter().chain(entry.device.facts());
+        let facts = entry.user().facts().iter().chain(entry.device().facts());
         let named = facts.filter_map(|fact| Some((fact.subject?, id)));
         found.named.extend(named);
         if entry.changed > Seq(0) {
             found.journal.push((entry.changed, id));
-            found.tombstones += usize::from(entry.empty_since.is_some());
+            found.tombstones += usize::from(entry.empty_since().is_some());
         }
         if entry.told > Seq(0) {
             found.feed.push((entry.told, id));
         }
-        let ended = entry.empty_since.map(|since| (since.after(TOMBSTONE), id));
+        let ended = entry
+            .empty_since()
+            .map(|since| (since.after(TOMBSTONE), id));
         found.ended.extend(ended);
-        let doubt = entry.doubted_since.map(|since| (since, entry.address));
+        let doubt = entry.doubted_since().map(|since| (since, entry.address));
         found.doubts.extend(doubt);
         for kind in [SubjectKind::User, SubjectKind::Device] {
             let holder = entry.slot(kind).subject().map(|holder| (kind, holder));
             found.holders.extend(holder);
             let due = self.core.next_look(entry, kind);
-            *entry.due_mut(kind) = due;
+            entry.set_due(kind, due);
             found.sessions.extend(due.map(|due| (due, id, kind)));
         }
     }

@@ -14,6 +14,7 @@ use compact_str::CompactString;
 use super::arena::Id;
 use super::conflict::{self, Effect, FactKind, Holder};
 use super::event::{LogonId, Strength};
+use super::facts::{Facts, Working};
 use super::producer::{Origin, Producers};
 use super::subject::Subject;
 use super::time::UtcMillis;
@@ -66,7 +67,7 @@ pub(super) struct Hold {
     /// Which fact the subject took the slot with.
     took: u8,
     /// Which fact is the last evidence.
-    last: u8,
+    pub(super) last: u8,
     /// Whether strong evidence came since the subject took the slot.
     pub(super) strong: bool,
 }
@@ -74,17 +75,24 @@ pub(super) struct Hold {
 /// A slot.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slot {
-    facts: Vec<Fact>,
+    facts: Facts,
     hold: Option<Hold>,
 }
 
 impl Slot {
+    /// A slot of which nothing is known.
+    pub(super) const EMPTY: Self = Self {
+        facts: Facts::None,
+        hold: None,
+    };
+
     /// A slot with these facts, as they were exported.
     pub(super) fn restore(facts: Vec<Fact>, since: Option<UtcMillis>) -> Self {
         let mut hold = fold(&facts);
         if let (Some(hold), Some(since)) = (&mut hold, since) {
             hold.since = since;
         }
+        let facts = facts.into();
         Self { facts, hold }
     }
 
@@ -100,13 +108,13 @@ impl Slot {
 
     /// The evidence that holds the session.
     pub(super) fn last(&self) -> Option<&Fact> {
-        self.hold.map(|hold| &self.facts[usize::from(hold.last)])
+        self.hold.map(|hold| &self.facts()[usize::from(hold.last)])
     }
 
     /// The holder's evidence since it took the slot, oldest first.
     pub(super) fn support(&self) -> impl Iterator<Item = &Fact> {
         let held = self.hold.map(|hold| {
-            let facts = &self.facts[usize::from(hold.took)..=usize::from(hold.last)];
+            let facts = &self.facts()[usize::from(hold.took)..=usize::from(hold.last)];
             let is_of_holder = move |fact: &&Fact| fact.subject == Some(hold.subject);
             facts.iter().filter(is_of_holder)
         });
@@ -115,13 +123,13 @@ impl Slot {
 
     /// The facts, oldest first.
     pub(super) fn facts(&self) -> &[Fact] {
-        &self.facts
+        self.facts.as_slice()
     }
 
     /// What each fact did, in order, and who was there when it came; with whether it is the evidence that holds the session.
     pub(super) fn steps(&self) -> Vec<(Holder, Effect, bool)> {
-        let mut steps = Vec::with_capacity(self.facts.len());
-        let hold = fold_seen(&self.facts, |holder, effect| {
+        let mut steps = Vec::with_capacity(self.facts().len());
+        let hold = fold_seen(self.facts(), |holder, effect| {
             steps.push((holder, effect, false))
         });
         let last = hold.and_then(|hold| steps.get_mut(usize::from(hold.last)));
@@ -134,7 +142,7 @@ impl Slot {
     /// Groups asserted for the session by its newest evidence that asserts any.
     pub(super) fn groups(&self) -> &[CompactString] {
         let Some(hold) = self.hold else { return &[] };
-        self.facts
+        self.facts()
             .iter()
             .filter(|fact| fact.subject == Some(hold.subject))
             .filter_map(|fact| fact.extra.as_ref()?.groups.as_ref())
@@ -149,54 +157,29 @@ impl Slot {
             FactKind::Left | FactKind::AllLeft | FactKind::Expired | FactKind::Closed
         );
         let before = self.hold;
-        self.insert(fact, producers);
-        self.prune(before, producers);
-        self.refold(before.filter(|_| !ends));
+        let mut facts = self.take_out();
+        facts.insert(fact, producers);
+        facts.prune(before, producers);
+        self.put_back(facts, before.filter(|_| !ends));
     }
 
     /// Replaces everything that a Collector told by what it tells now.
     pub(super) fn retell(&mut self, origin: Origin, facts: Vec<Fact>, producers: &Producers) {
         let before = self.hold;
         let is_its = |fact: &Fact| producers.origin_of_producer(fact.producer) == origin;
-        self.facts.retain(|fact| !is_its(fact));
+        let mut kept = self.take_out();
+        kept.list.retain(|fact| !is_its(fact));
         for fact in facts {
-            self.insert(fact, producers);
+            kept.insert(fact, producers);
         }
-        self.keep_bound(producers);
-        self.refold(before);
-    }
-
-    /// Over the bound of all: the oldest that Collectors told.
-    fn keep_bound(&mut self, producers: &Producers) {
-        while self.facts.len() > MAX_FACTS_OF_ALL {
-            let told = |fact: &Fact| !producers.is_own(fact.producer);
-            let oldest = self.facts.iter().position(told);
-            self.facts.remove(oldest.unwrap_or(0));
-        }
-    }
-
-    fn insert(&mut self, fact: Fact, producers: &Producers) {
-        let key = |f: &Fact| (f.at, conflict::rank(f.kind));
-        let place = self
-            .facts
-            .iter()
-            .rposition(|other| {
-                key(other)
-                    .cmp(&key(&fact))
-                    // The name that sorts first comes last; equal names keep the order of arrival.
-                    .then_with(|| producers.compare(fact.producer, other.producer))
-                    .is_le()
-            })
-            .map_or(0, |before| before + 1);
-        if self.facts.capacity() == self.facts.len() {
-            self.facts.reserve_exact(1);
-        }
-        self.facts.insert(place, fact);
+        kept.keep_bound(producers);
+        self.put_back(kept, before);
     }
 
     /// Replaces a subject by another in every fact (two names turned out to be one user).
     pub(super) fn replace(&mut self, from: Id<Subject>, into: Id<Subject>, producers: &Producers) {
-        for fact in &mut self.facts {
+        let mut facts = self.take_out();
+        for fact in &mut facts.list {
             if fact.subject == Some(from) {
                 fact.subject = Some(into);
             }
@@ -207,20 +190,20 @@ impl Slot {
             }
             hold
         });
-        self.prune(before, producers);
-        self.refold(before);
+        facts.prune(before, producers);
+        self.put_back(facts, before);
     }
 
     /// Whether there is anything about a subject that can be forgotten.
     pub(super) fn knows(&self, subject: Id<Subject>) -> bool {
-        let mut of = self.facts.iter().filter(|f| f.subject == Some(subject));
+        let mut of = self.facts().iter().filter(|f| f.subject == Some(subject));
         of.any(|fact| fact.kind != FactKind::Left)
     }
 
     /// Forgets everything about a subject that is not the session's, but when it left: it may come back, and what
     /// happened before must not sign it on then. Whom it displaced stays displaced.
     pub(super) fn forget(&mut self, subject: Id<Subject>, producers: &Producers) {
-        let Some(newest) = self.facts.iter().rfind(|f| f.subject == Some(subject)) else {
+        let Some(newest) = self.facts().iter().rfind(|f| f.subject == Some(subject)) else {
             return;
         };
         let closed = Fact {
@@ -230,136 +213,36 @@ impl Slot {
             ..newest.clone()
         };
         let before = self.hold;
-        for fact in &mut self.facts {
+        let mut facts = self.take_out();
+        for fact in &mut facts.list {
             if fact.subject == Some(subject) && fact.kind == FactKind::Strong {
                 (fact.kind, fact.subject, fact.extra) = (FactKind::AllLeft, None, None);
             }
         }
-        self.facts
+        facts
+            .list
             .retain(|fact| fact.subject != Some(subject) || fact.kind == FactKind::Left);
         // Without it somebody would come up whom it had displaced.
-        if fold(&self.facts).map(|h| h.subject) != before.map(|h| h.subject) {
-            let place = self.facts.partition_point(|fact| fact.at <= closed.at);
-            self.facts.insert(place, closed);
+        if fold(&facts.list).map(|h| h.subject) != before.map(|h| h.subject) {
+            let place = facts.list.partition_point(|fact| fact.at <= closed.at);
+            facts.list.insert(place, closed);
         }
-        self.prune(before, producers);
-        self.refold(before);
+        facts.prune(before, producers);
+        self.put_back(facts, before);
     }
 
-    fn refold(&mut self, before: Option<Hold>) {
-        self.hold = fold(&self.facts);
+    fn take_out(&mut self) -> Working {
+        std::mem::take(&mut self.facts).into()
+    }
+
+    /// Keeps facts that changed, and folds again.
+    fn put_back(&mut self, facts: Working, before: Option<Hold>) {
+        self.hold = fold(&facts.list);
+        self.facts = facts.into();
         if let (Some(now), Some(before)) = (&mut self.hold, before)
             && now.subject == before.subject
         {
             now.since = now.since.min(before.since);
-        }
-    }
-
-    /// Drops what this process heard and no fact that may still come can make matter.
-    fn prune(&mut self, before: Option<Hold>, producers: &Producers) {
-        let is_own = |fact: &Fact| producers.is_own(fact.producer);
-        if self.facts.iter().all(is_own) {
-            return self.prune_own(before);
-        }
-        let (own, told) = std::mem::take(&mut self.facts)
-            .into_iter()
-            .partition(is_own);
-        self.facts = own;
-        self.prune_own(before);
-        for fact in told {
-            self.insert(fact, producers);
-        }
-        self.keep_bound(producers);
-    }
-
-    fn prune_own(&mut self, before: Option<Hold>) {
-        if let Some(settled) = self
-            .facts
-            .iter()
-            .rposition(|f| conflict::settles_all(f.kind))
-        {
-            for index in 0..settled {
-                self.pass_groups(index, settled, before);
-            }
-            self.facts.drain(..settled);
-        }
-        self.prune_superseded(before);
-        self.merge_expired();
-        while self.facts.len() > MAX_FACTS {
-            self.drop_one();
-        }
-    }
-
-    /// Of one subject only the newest weak evidence matters, a renewal only if nothing newer renews, and where its
-    /// machine took it only if nothing newer says so.
-    fn prune_superseded(&mut self, before: Option<Hold>) {
-        let mut index = 0;
-        while index < self.facts.len() {
-            let kind = self.facts[index].kind;
-            let newer = self.facts[index + 1..].iter().position(|f| {
-                f.subject == self.facts[index].subject
-                    && (f.kind == FactKind::Weak
-                        || (f.kind == kind && matches!(kind, FactKind::Seen | FactKind::Carried)))
-            });
-            match newer {
-                Some(newer)
-                    if matches!(kind, FactKind::Weak | FactKind::Seen | FactKind::Carried) =>
-                {
-                    self.pass_groups(index, index + 1 + newer, before);
-                    self.facts.remove(index);
-                }
-                Some(_) | None => index += 1,
-            }
-        }
-    }
-
-    /// Strong evidence that expired at its own instant leaves nothing but "nobody, since then".
-    fn merge_expired(&mut self) {
-        if let [strong, expired, ..] = self.facts.as_mut_slice()
-            && strong.kind == FactKind::Strong
-            && expired.kind == FactKind::Expired
-            && strong.subject == expired.subject
-            && strong.at == expired.at
-        {
-            expired.kind = FactKind::Closed;
-            expired.subject = None;
-            self.facts.remove(0);
-        }
-    }
-
-    /// Over the bound: the oldest fact without which the session would be the same.
-    fn drop_one(&mut self) {
-        let answer = |facts: &[Fact]| {
-            fold(facts).map(|h| (h.subject, h.strong, facts[usize::from(h.last)].at))
-        };
-        let now = answer(&self.facts);
-        let idle = (0..self.facts.len()).find(|&index| {
-            let mut without = self.facts.clone();
-            without.remove(index);
-            answer(&without) == now
-        });
-        self.facts.remove(idle.unwrap_or(0));
-    }
-
-    /// Asserted groups stay with the session when newer evidence of its holder takes the place of older.
-    fn pass_groups(&mut self, from: usize, to: usize, before: Option<Hold>) {
-        let subject = self.facts[from].subject;
-        if subject.is_none()
-            || subject != before.map(|hold| hold.subject)
-            || subject != self.facts[to].subject
-        {
-            return;
-        }
-        let Some(groups) = self.facts[from]
-            .extra
-            .as_mut()
-            .and_then(|e| e.groups.take())
-        else {
-            return;
-        };
-        let extra = self.facts[to].extra.get_or_insert_default();
-        if extra.groups.as_ref().is_none_or(|(at, _)| *at < groups.0) {
-            extra.groups = Some(groups);
         }
     }
 }
@@ -375,7 +258,7 @@ impl Fact {
     }
 }
 
-fn fold(facts: &[Fact]) -> Option<Hold> {
+pub(super) fn fold(facts: &[Fact]) -> Option<Hold> {
     fold_seen(facts, |_, _| {})
 }
 

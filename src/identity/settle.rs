@@ -194,7 +194,7 @@ impl Core {
         now: UtcMillis,
         outcomes: &mut Vec<Outcome>,
     ) {
-        let reason = match self.table.arena[entry].doubted_since {
+        let reason = match self.table.arena[entry].doubted_since() {
             Some(_) if kind == SubjectKind::User => EndReason::Unconfirmed,
             Some(_) | None => EndReason::Expired,
         };
@@ -310,11 +310,11 @@ impl Core {
     pub(super) fn touch(&mut self, id: Id<Entry>, now: UtcMillis) {
         let entry = &mut self.table.arena[id];
         let shared = self.policy.shared_addresses.contains(entry.address);
-        let reports_user = entry.user.hold().is_some() && !shared;
+        let reports_user = entry.user().hold().is_some() && !shared;
         if reports_user {
-            entry.user_ended_at = None;
+            entry.pass(|is| is.user_ended_at = None);
         } else if entry.reports_user {
-            entry.user_ended_at = Some(now);
+            entry.pass(|is| is.user_ended_at = Some(now));
         }
         entry.reports_user = reports_user;
         entry.changed = self.journal.touch(entry.changed, id, now);
@@ -334,13 +334,13 @@ impl Core {
     /// right when it comes up, and a renewal costs nothing.
     pub(super) fn schedule(&mut self, id: Id<Entry>, kind: SubjectKind) {
         let wanted = self.next_look(&self.table.arena[id], kind);
-        let due = self.table.arena.quietly(id).due_mut(kind);
-        let place = match (*due, wanted) {
+        let entry = self.table.arena.quietly(id);
+        let place = match (entry.due(kind), wanted) {
             (Some(place), Some(wanted)) if place <= wanted => return,
             (None, None) => return,
             (place, _) => place,
         };
-        *due = wanted;
+        entry.set_due(kind, wanted);
         if let Some(place) = place {
             self.deadlines.sessions.remove(&(place, id, kind));
         }
@@ -351,8 +351,10 @@ impl Core {
 
     /// Moves a session's place in the order of deadlines.
     pub(super) fn reschedule(&mut self, id: Id<Entry>, kind: SubjectKind, at: UtcMillis) {
-        let due = self.table.arena.quietly(id).due_mut(kind);
-        if let Some(place) = due.replace(at) {
+        let entry = self.table.arena.quietly(id);
+        let before = entry.due(kind);
+        entry.set_due(kind, Some(at));
+        if let Some(place) = before {
             self.deadlines.sessions.remove(&(place, id, kind));
         }
         self.deadlines.sessions.insert((at, id, kind));
@@ -360,7 +362,7 @@ impl Core {
 
     /// When the session in a slot ends without new evidence; of a session in doubt without an answer.
     pub(super) fn deadline(&self, entry: &Entry, kind: SubjectKind) -> Option<UtcMillis> {
-        if let (SubjectKind::User, Some(since)) = (kind, entry.doubted_since) {
+        if let (SubjectKind::User, Some(since)) = (kind, entry.doubted_since()) {
             return Some(since.after(self.policy.grace));
         }
         self.support_ends(entry, kind)
@@ -373,18 +375,18 @@ impl Core {
         };
         self.journal.forget(entry.changed);
         self.feed.forget(entry.told);
-        if let Some(since) = entry.doubted_since {
+        if let Some(since) = entry.doubted_since() {
             self.deadlines.doubts.remove(&(since, entry.address));
         }
-        if let Some(since) = entry.empty_since {
+        if let Some(since) = entry.empty_since() {
             self.deadlines
                 .tombstones
                 .remove(&(since.after(TOMBSTONE), id));
         }
-        if entry.empty_since.is_some() && entry.changed.0 > 0 {
+        if entry.empty_since().is_some() && entry.changed.0 > 0 {
             self.tombstones -= 1;
         }
-        for slot in [&entry.user, &entry.device] {
+        for slot in [entry.user(), entry.device()] {
             for subject in named(slot).into_iter().flatten() {
                 if self.subjects.arena.contains(subject) {
                     self.subjects.arena.quietly(subject).places.remove(id);
@@ -396,9 +398,9 @@ impl Core {
 
     fn keep_or_bury(&mut self, id: Id<Entry>, now: UtcMillis) {
         let entry = &mut self.table.arena[id];
-        match (entry.has_session(), entry.empty_since) {
+        match (entry.has_session(), entry.empty_since()) {
             (true, Some(since)) => {
-                entry.empty_since = None;
+                entry.pass(|is| is.empty_since = None);
                 if entry.changed.0 > 0 {
                     self.tombstones -= 1;
                 }
@@ -407,7 +409,7 @@ impl Core {
                     .remove(&(since.after(TOMBSTONE), id));
             }
             (false, None) => {
-                entry.empty_since = Some(now);
+                entry.pass(|is| is.empty_since = Some(now));
                 if entry.changed.0 > 0 {
                     self.tombstones += 1;
                 }
@@ -424,9 +426,9 @@ impl Core {
 
     /// Keeps an address where nobody is as long as if its last session ended now.
     pub(super) fn keep_on(&mut self, id: Id<Entry>, now: UtcMillis) {
-        if let Some(since) = &mut self.table.arena[id].empty_since {
+        if let Some(since) = self.table.arena[id].empty_since() {
             let place = (since.after(TOMBSTONE), id);
-            *since = now;
+            self.table.arena[id].pass(|is| is.empty_since = Some(now));
             self.deadlines.tombstones.remove(&place);
             self.deadlines.tombstones.insert((now.after(TOMBSTONE), id));
         }

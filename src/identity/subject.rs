@@ -115,7 +115,7 @@ impl Places {
 #[derive(Debug, Default)]
 pub(super) struct Subjects {
     pub(super) arena: Arena<Subject>,
-    index: Index<(SubjectKind, Id<Domain>, NameKey), Subject>,
+    index: Index<Subject>,
 }
 
 impl Subjects {
@@ -125,28 +125,30 @@ impl Subjects {
         domain: Id<Domain>,
         key: NameKey,
     ) -> Option<Id<Subject>> {
-        self.index.get(&(kind, domain, key))
+        let is = |id| {
+            let subject = &self.arena[id];
+            subject.kind == kind && subject.domain == domain && key.is_of(&subject.name)
+        };
+        self.index.get(&(kind, domain, &key), is)
     }
 
     /// Keeps a new subject; the caller has looked that there is none of that name.
     pub(super) fn insert(&mut self, subject: Subject) -> Id<Subject> {
-        let key = (subject.kind, subject.domain, NameKey::fold(&subject.name));
         let id = self.arena.insert(subject);
-        self.index.insert(key, id);
+        self.index.insert(id, |id| called(&self.arena, id));
         id
     }
 
     /// Makes room for so many more.
     pub(super) fn reserve(&mut self, more: usize) {
         self.arena.reserve(more);
-        self.index.reserve(more);
+        self.index.reserve(more, |id| called(&self.arena, id));
     }
 
     /// Puts a subject back to its place.
     pub(super) fn restore(&mut self, place: u32, subject: Subject) {
-        let key = (subject.kind, subject.domain, NameKey::fold(&subject.name));
         let id = self.arena.restore(place, subject);
-        self.index.insert(key, id);
+        self.index.insert(id, |id| called(&self.arena, id));
     }
 
     /// Gives a subject another domain or name. Whoever has that name is the caller's to merge.
@@ -155,8 +157,7 @@ impl Subjects {
         let subject = &mut self.arena[id];
         subject.domain = domain;
         subject.name = CompactString::new(name);
-        self.index
-            .insert((subject.kind, domain, NameKey::fold(name)), id);
+        self.index.insert(id, |id| called(&self.arena, id));
     }
 
     pub(super) fn remove(&mut self, id: Id<Subject>) -> Option<Subject> {
@@ -165,10 +166,14 @@ impl Subjects {
     }
 
     fn unindex(&mut self, id: Id<Subject>) {
-        let subject = &self.arena[id];
-        let key = (subject.kind, subject.domain, NameKey::fold(&subject.name));
-        self.index.remove(&key, id);
+        self.index.remove(&called(&self.arena, id), id);
     }
+}
+
+/// What a subject is found by.
+fn called(arena: &Arena<Subject>, id: Id<Subject>) -> (SubjectKind, Id<Domain>, NameKey) {
+    let subject = &arena[id];
+    (subject.kind, subject.domain, NameKey::fold(&subject.name))
 }
 
 impl Subject {

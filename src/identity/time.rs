@@ -8,6 +8,31 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UtcMillis(pub i64);
 
+/// An instant or none, in the room of an instant: for what there are millions of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct MaybeMillis(i64);
+
+impl MaybeMillis {
+    /// None. No instant is so early.
+    pub(super) const NONE: Self = Self(i64::MIN);
+
+    pub(super) fn get(self) -> Option<UtcMillis> {
+        (self != Self::NONE).then_some(UtcMillis(self.0))
+    }
+}
+
+impl From<Option<UtcMillis>> for MaybeMillis {
+    fn from(instant: Option<UtcMillis>) -> Self {
+        instant.map_or(Self::NONE, |instant| Self(instant.0))
+    }
+}
+
+impl std::fmt::Debug for MaybeMillis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
 impl UtcMillis {
     /// The instant `by` later.
     #[must_use]

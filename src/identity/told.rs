@@ -308,7 +308,7 @@ impl Core {
         let is_its = |fact: &Fact| self.producers.origin_of_producer(fact.producer) == origin;
         let slice = self.table.arena.slice(from, limit);
         let told = slice.filter(|entry| {
-            let mut facts = entry.user.facts().iter().chain(entry.device.facts());
+            let mut facts = entry.user().facts().iter().chain(entry.device().facts());
             facts.any(is_its)
         });
         let addresses = told.map(|entry| entry.address).collect();

@@ -185,11 +185,11 @@ impl SessionScan {
 
     /// Whether a session holds all words; with the producers goes which words are in any of their names.
     fn is_meant(&self, core: &Core, entry: &Entry, producers: (&[Producer], u32)) -> bool {
-        let (user, device) = (entry.user.subject(), entry.device.subject());
+        let (user, device) = (entry.user().subject(), entry.device().subject());
         let (producers, named) = producers;
         // Not looked at where it cannot matter: evidence lies elsewhere in memory, a million times a scan.
         let producer = || {
-            let last = entry.user.last().or_else(|| entry.device.last());
+            let last = entry.user().last().or_else(|| entry.device().last());
             last.and_then(|last| producers.get(usize::from(last.producer)))
         };
         (0u32..).zip(&self.meanings).all(|(place, meaning)| {
@@ -206,7 +206,7 @@ impl SessionScan {
                 Field::Domain | Field::Group => is(user) || is(device),
                 Field::Producer => from(),
                 Field::State => {
-                    let doubted = entry.doubted_since.is_some()
+                    let doubted = entry.doubted_since().is_some()
                         || producer().is_some_and(|producer| producer.is_unconfirmed);
                     meaning.word.is_in(state(core, entry, doubted))
                 }
@@ -241,7 +241,7 @@ fn place(core: &Core, entry: &Entry, order: Order) -> Place {
         address: Some(entry.address),
         ..Place::default()
     };
-    let kind = if entry.user.hold().is_some() {
+    let kind = if entry.user().hold().is_some() {
         SubjectKind::User
     } else {
         SubjectKind::Device
@@ -249,8 +249,8 @@ fn place(core: &Core, entry: &Entry, order: Order) -> Place {
     match order {
         Order::Usual | Order::Name | Order::Sessions => usual(entry),
         Order::Address => numbered(0),
-        Order::User => named(core, entry, entry.user.subject()),
-        Order::Device => named(core, entry, entry.device.subject()),
+        Order::User => named(core, entry, entry.user().subject()),
+        Order::Device => named(core, entry, entry.device().subject()),
         Order::Since => {
             let since = entry.slot(kind).hold().map_or(0, |hold| hold.since.0);
             numbered(-since)
