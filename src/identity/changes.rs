@@ -79,7 +79,7 @@ pub struct Instant {
 pub struct Changes {
     /// Each thing once.
     pub list: Vec<Change>,
-    /// Set if no change is left: all that was taken so far is the table as it stood then.
+    /// Set if no change is left, and no batch is in the middle: all that was taken so far is the table as it stood then.
     pub instant: Option<Instant>,
 }
 
@@ -123,10 +123,11 @@ impl Core {
         }
     }
 
-    /// Whether something changed since it was taken.
+    /// Whether something changed since it was taken, or a batch is in the middle.
     #[must_use]
     pub fn has_changes(&self) -> bool {
         self.has_new_site()
+            || !self.is_whole()
             || !self.waiting.bookmarks.is_empty()
             || self.subjects.arena.has_changed()
             || self.objects.arena.has_changed()

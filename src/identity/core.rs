@@ -1,6 +1,6 @@
 //! The core's doors: what the one writer calls. What readers ask is in `read`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,11 +19,12 @@ use super::feed::Feed;
 use super::heard::Lines;
 use super::journal::Journal;
 use super::name::{Name, NameKey};
-use super::objects::{Object, Objects};
+use super::objects::Objects;
 use super::outcome::{EndReason, Outcome};
 use super::policy::Policy;
 use super::probe::ProbeReport;
 use super::producer::Producers;
+use super::regroup::{GroupLists, Regrouping};
 use super::settle::End;
 use super::subject::{SubjectKind, Subjects};
 use super::sync::Leaves;
@@ -47,8 +48,9 @@ pub struct Core {
     pub(super) feed: Feed,
     pub(super) heard: Lines,
     pub(super) bookmarks: BTreeMap<CompactString, Box<[u8]>>,
-    /// Lists of groups, each kept once however many users have it.
-    group_lists: HashSet<Arc<[Id<Object>]>>,
+    pub(super) group_lists: GroupLists,
+    /// What a directory's batch has left to be done.
+    pub(super) regrouping: Option<Box<Regrouping>>,
     /// Whom outcomes name that no producer caused.
     pub(super) own_name: ProducerName,
     pub(super) sessions: usize,
@@ -150,7 +152,8 @@ impl Core {
             feed: Feed::default(),
             heard: Lines::default(),
             bookmarks: BTreeMap::new(),
-            group_lists: HashSet::new(),
+            group_lists: GroupLists::default(),
+            regrouping: None,
             own_name: Arc::from("jims"),
             sessions: 0,
             active_users: 0,
@@ -168,6 +171,15 @@ impl Core {
     /// Applies a batch; one outcome an event is appended to `outcomes`, and one for every session that a directory or
     /// the operator ends.
     pub fn apply(&mut self, batch: Batch, now: UtcMillis, outcomes: &mut Vec<Outcome>) -> Applied {
+        let applied = self.begin(batch, now, outcomes);
+        self.finish();
+        applied
+    }
+
+    /// As [`Core::apply`], but whose groups a directory's step changes may be left to [`Core::go_on`]; it has to be done
+    /// before anything else.
+    pub fn begin(&mut self, batch: Batch, now: UtcMillis, outcomes: &mut Vec<Outcome>) -> Applied {
+        self.assert_whole();
         let now = self.clock.pass(now);
         match batch {
             Batch::Events { events, bookmark } => {
@@ -237,6 +249,7 @@ impl Core {
 
     /// Replaces the policy; new filters act on the whole table at once (rule 24).
     pub fn set_policy(&mut self, policy: Policy, now: UtcMillis, outcomes: &mut Vec<Outcome>) {
+        self.assert_whole();
         let now = self.clock.pass(now);
         self.note_site();
         self.obey(policy, now, outcomes);
@@ -324,18 +337,5 @@ impl Core {
             SubjectKind::User => &mut self.active_users,
             SubjectKind::Device => &mut self.active_devices,
         }
-    }
-
-    pub(super) fn share_groups(&mut self, groups: Vec<Id<Object>>) -> Arc<[Id<Object>]> {
-        let groups: Arc<[Id<Object>]> = groups.into();
-        if let Some(kept) = self.group_lists.get(&groups) {
-            return kept.clone();
-        }
-        self.group_lists.insert(groups.clone());
-        groups
-    }
-
-    pub(super) fn forget_unshared_groups(&mut self) {
-        self.group_lists.retain(|list| Arc::strong_count(list) > 1);
     }
 }

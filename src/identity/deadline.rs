@@ -130,6 +130,7 @@ impl Core {
     /// deadlines right, so that the table is held for a bounded time. Returns whether to call it again before. Only the
     /// time passes by this; whoever leaves it out gets the same, in one long hold after a jump of the clock.
     pub fn prepare(&mut self, now: UtcMillis, limit: usize) -> bool {
+        self.assert_whole();
         let now = self.clock.pass(now);
         if self.review(now, limit) {
             return true;
@@ -152,6 +153,7 @@ impl Core {
     /// Ends what is due, at most `limit` sessions and tombstones (a session that comes in doubt is one of them), in the
     /// order in which they come up; returns whether more is due.
     pub fn advance(&mut self, now: UtcMillis, limit: usize, outcomes: &mut Vec<Outcome>) -> bool {
+        self.assert_whole();
         let now = self.clock.pass(now);
         self.review(now, usize::MAX);
         let mut ended = 0;

@@ -57,6 +57,17 @@ pub enum ObjectKind {
     },
 }
 
+impl ObjectKind {
+    /// A group's direct members.
+    #[must_use]
+    pub fn members(&self) -> &[ObjectId] {
+        match self {
+            Self::Group { members } => members,
+            Self::User { .. } | Self::Device { .. } => &[],
+        }
+    }
+}
+
 /// What a directory says of its domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DomainFacts {

@@ -31,6 +31,7 @@ impl Core {
     /// The core as plain data, in one piece. What is kept on disk follows [`Core::take_changes`] instead.
     #[must_use]
     pub fn export(&self) -> State {
+        self.assert_whole();
         let (instant, site) = (self.instant(), self.site());
         let subjects = self.subjects.arena.iter();
         let objects = self.objects.arena.iter();

@@ -79,6 +79,7 @@ pub mod policy;
 pub mod probe;
 mod producer;
 mod read;
+mod regroup;
 mod restore;
 mod session;
 mod settle;

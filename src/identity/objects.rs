@@ -3,7 +3,7 @@
 //! Members may be named before they are known; they count once they are. Which sessions a change ends is decided by
 //! [`super::sync`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use compact_str::{CompactString, format_compact};
 
@@ -11,6 +11,7 @@ use super::arena::{Arena, Id};
 use super::directory::{DirectoryObject, ObjectId, ObjectKind, Sid};
 use super::domain::Domain;
 use super::index::Index;
+use super::map::Map;
 use super::name::{Name, NameKey};
 use super::policy::Globs;
 use super::spans::Spans;
@@ -55,9 +56,9 @@ pub(super) struct Objects {
     by_sid: Index<Object>,
     by_upn: Index<Object>,
     /// Groups that name an object as their member.
-    parents: HashMap<ObjectId, Vec<Id<Object>>>,
+    parents: Map<ObjectId, Vec<Id<Object>>>,
     /// How many objects have this primary group.
-    primaries: HashMap<Sid, usize>,
+    primaries: Map<Sid, usize>,
     /// Users, devices and groups.
     counts: [usize; 3],
 }
@@ -111,19 +112,34 @@ impl Objects {
         let reading = self.readings.entry(object.directory.clone());
         reading.or_default().objects += 1;
         self.link(id);
+        let members = without_doubles(self.arena[id].is.kind.members());
+        self.join(&members, id);
     }
 
-    /// Replaces what an object is.
-    pub(super) fn replace(&mut self, id: Id<Object>, is: DirectoryObject, foreign: CompactString) {
+    /// Replaces what an object is; returns what it was, and who joined or left it.
+    pub(super) fn replace(
+        &mut self,
+        id: Id<Object>,
+        is: DirectoryObject,
+        foreign: CompactString,
+    ) -> (DirectoryObject, Vec<ObjectId>) {
         self.unlink(id);
-        self.arena[id].is = is;
-        self.arena[id].foreign = foreign;
+        let object = &mut self.arena[id];
+        object.foreign = foreign;
+        let before = std::mem::replace(&mut object.is, is);
+        let left = missing(before.kind.members(), object.is.kind.members());
+        let mut moved = missing(object.is.kind.members(), before.kind.members());
         self.link(id);
+        self.leave(&left, id);
+        self.join(&moved, id);
+        moved.extend(left);
+        (before, moved)
     }
 
     pub(super) fn remove(&mut self, id: Id<Object>) -> Option<Object> {
         self.unlink(id);
         let object = self.arena.remove(id)?;
+        self.leave(&without_doubles(object.is.kind.members()), id);
         self.by_id.remove(&object.is.id, id);
         self.left(&object.directory, id, object.is.id);
         Some(object)
@@ -160,7 +176,6 @@ impl Objects {
             arena,
             by_sid,
             by_upn,
-            parents,
             primaries,
             counts,
             ..
@@ -173,16 +188,8 @@ impl Objects {
             *primaries.entry(primary.clone()).or_default() += 1;
         }
         counts[kind_number(&is.kind)] += 1;
-        match &is.kind {
-            ObjectKind::User { upn: Some(_), .. } => {
-                by_upn.insert(id, |user| upn_of(arena, user).map(Name::key));
-            }
-            ObjectKind::Group { members } => {
-                for member in members.iter().collect::<BTreeSet<_>>() {
-                    parents.entry(*member).or_default().push(id);
-                }
-            }
-            ObjectKind::User { upn: None, .. } | ObjectKind::Device { .. } => {}
+        if let ObjectKind::User { upn: Some(_), .. } = &is.kind {
+            by_upn.insert(id, |user| upn_of(arena, user).map(Name::key));
         }
     }
 
@@ -191,7 +198,6 @@ impl Objects {
             arena,
             by_sid,
             by_upn,
-            parents,
             primaries,
             counts,
             ..
@@ -209,29 +215,46 @@ impl Objects {
             }
         }
         counts[kind_number(&is.kind)] -= 1;
-        match &is.kind {
-            ObjectKind::User { upn: Some(upn), .. } => {
-                by_upn.remove(&Some(upn.key()), id);
-            }
-            ObjectKind::Group { members } => {
-                for member in members.iter().collect::<BTreeSet<_>>() {
-                    if let Some(groups) = parents.get_mut(member) {
-                        groups.retain(|group| *group != id);
-                        if groups.is_empty() {
-                            parents.remove(member);
-                        }
-                    }
+        if let ObjectKind::User { upn: Some(upn), .. } = &is.kind {
+            by_upn.remove(&Some(upn.key()), id);
+        }
+    }
+
+    /// A group has these members too, each named once.
+    fn join(&mut self, members: &[ObjectId], group: Id<Object>) {
+        for member in members {
+            self.parents.entry(*member).or_default().push(group);
+        }
+    }
+
+    /// A group has these members no more.
+    fn leave(&mut self, members: &[ObjectId], group: Id<Object>) {
+        for member in members {
+            if let Some(groups) = self.parents.get_mut(member) {
+                groups.retain(|other| *other != group);
+                if groups.is_empty() {
+                    self.parents.remove(member);
                 }
             }
-            ObjectKind::User { upn: None, .. } | ObjectKind::Device { .. } => {}
         }
     }
 
     /// The groups of a user or device, transitively, in order of their shown names, without the excluded ones.
     pub(super) fn groups_of(&self, id: Id<Object>, exclude: &Globs) -> Vec<Id<Object>> {
+        let mut found = self.above(self.direct_groups(id), exclude);
+        self.arrange(&mut found, self.arena[id].domain);
+        found
+    }
+
+    /// These groups and those that they are in, transitively, without the excluded ones; in no order.
+    pub(super) fn above(
+        &self,
+        groups: impl IntoIterator<Item = Id<Object>>,
+        exclude: &Globs,
+    ) -> Vec<Id<Object>> {
         let mut seen: HashSet<Id<Object>> = HashSet::new();
         let mut found = Vec::new();
-        let mut level = self.direct_groups(id);
+        let mut level: Vec<Id<Object>> = groups.into_iter().collect();
         for _ in 0..MAX_DEPTH {
             let mut next = Vec::new();
             for group in level {
@@ -245,18 +268,21 @@ impl Objects {
             }
             level = next;
         }
-        let domain = self.arena[id].domain;
         found.retain(|group| {
             !exclude.matches(self.arena[*group].is.name.as_str())
                 && !exclude.matches(&self.arena[*group].foreign)
         });
-        // Of two that are shown alike the same one stays, whichever was found first.
-        found.sort_by(|a, b| {
+        found
+    }
+
+    /// Puts groups in order of how members of a domain are shown them; of two that are shown alike the same one stays,
+    /// whichever was found first.
+    pub(super) fn arrange(&self, groups: &mut Vec<Id<Object>>, domain: Id<Domain>) {
+        groups.sort_by(|a, b| {
             let shown = self.shown(*a, domain).cmp(self.shown(*b, domain));
             shown.then(a.cmp(b))
         });
-        found.dedup_by(|a, b| self.shown(*a, domain) == self.shown(*b, domain));
-        found
+        groups.dedup_by(|a, b| self.shown(*a, domain) == self.shown(*b, domain));
     }
 
     /// How a group is written for members of a domain.
@@ -270,45 +296,49 @@ impl Objects {
     }
 
     /// The groups that name an object as their member, and its primary group.
-    pub(super) fn direct_groups(&self, id: Id<Object>) -> Vec<Id<Object>> {
+    pub(super) fn direct_groups(&self, id: Id<Object>) -> impl Iterator<Item = Id<Object>> + '_ {
         let is = &self.arena[id].is;
-        let mut groups = self.parents.get(&is.id).cloned().unwrap_or_default();
-        groups.extend(primary_group(is).and_then(|sid| self.group(sid)));
-        groups
+        let groups = self.parents.get(&is.id).into_iter().flatten().copied();
+        groups.chain(primary_group(is).and_then(|sid| self.group(sid)))
     }
 
-    /// Users and devices whose groups depend on these objects: themselves, and all below the groups among them.
-    pub(super) fn below(&self, starts: impl IntoIterator<Item = ObjectId>) -> BTreeSet<Id<Object>> {
-        let mut leaves = BTreeSet::new();
-        let mut seen = HashSet::new();
-        let mut primary_of: HashSet<&Sid> = HashSet::new();
-        let mut work: Vec<Id<Object>> =
-            starts.into_iter().filter_map(|id| self.find(&id)).collect();
-        while let Some(id) = work.pop() {
-            let is = &self.arena[id].is;
-            let ObjectKind::Group { members } = &is.kind else {
-                leaves.insert(id);
-                continue;
-            };
-            if !seen.insert(id) {
-                continue;
-            }
-            work.extend(members.iter().filter_map(|member| self.find(member)));
-            primary_of.extend(
-                is.sid
-                    .iter()
-                    .filter(|sid| self.primaries.contains_key(*sid)),
-            );
-        }
-        if !primary_of.is_empty() {
-            leaves.extend(self.arena.iter().filter_map(|(id, object)| {
-                primary_group(&object.is)
-                    .is_some_and(|sid| primary_of.contains(sid))
-                    .then_some(id)
-            }));
-        }
-        leaves
+    /// Whether somebody's primary group is of this SID.
+    pub(super) fn is_primary(&self, sid: &Sid) -> bool {
+        self.primaries.contains_key(sid)
     }
+
+    /// Whether there is a group at this place.
+    pub(super) fn is_group(&self, id: Id<Object>) -> bool {
+        let object = self.arena.get(id);
+        object.is_some_and(|object| matches!(object.is.kind, ObjectKind::Group { .. }))
+    }
+}
+
+fn without_doubles(ids: &[ObjectId]) -> Vec<ObjectId> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// Those that the others do not have, each once. Of two long lists that hardly differ, what they have in common at both ends
+/// is only run through.
+fn missing(ids: &[ObjectId], others: &[ObjectId]) -> Vec<ObjectId> {
+    let same = |(a, b): &(&ObjectId, &ObjectId)| a == b;
+    let begin = ids.iter().zip(others).take_while(same).count();
+    let (ids, rest) = (&ids[begin..], &others[begin..]);
+    let end = ids.iter().rev().zip(rest.iter().rev());
+    let end = end.take_while(same).count();
+    let mut found = without_doubles(&ids[..ids.len() - end]);
+    let mut seen = vec![false; found.len()];
+    for other in others.iter().filter(|_| !found.is_empty()) {
+        if let Ok(place) = found.binary_search(other) {
+            seen[place] = true;
+        }
+    }
+    let mut seen = seen.into_iter();
+    found.retain(|_| seen.next() == Some(false));
+    found
 }
 
 /// The name of a group for other domains.
@@ -319,7 +349,7 @@ pub(super) fn foreign_name(domain: &str, is: &DirectoryObject) -> CompactString 
     }
 }
 
-fn primary_group(is: &DirectoryObject) -> Option<&Sid> {
+pub(super) fn primary_group(is: &DirectoryObject) -> Option<&Sid> {
     match &is.kind {
         ObjectKind::User { primary_group, .. } | ObjectKind::Device { primary_group, .. } => {
             primary_group.as_ref()
@@ -344,5 +374,28 @@ fn kind_number(kind: &ObjectKind) -> usize {
         ObjectKind::User { .. } => 0,
         ObjectKind::Device { .. } => 1,
         ObjectKind::Group { .. } => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn whoever_joined_or_left_is_whom_one_list_has_alone(
+            before in prop::collection::vec(0_u8..12, 0..12),
+            after in prop::collection::vec(0_u8..12, 0..12),
+            begin in prop::collection::vec(0_u8..12, 0..4),
+        ) {
+            let ids = |rest: &[u8]| -> Vec<ObjectId> {
+                begin.iter().chain(rest).map(|id| ObjectId([*id; 16])).collect()
+            };
+            let (before, after) = (ids(&before), ids(&after));
+            let set = |ids: &[ObjectId]| ids.iter().copied().collect::<BTreeSet<_>>();
+            let plain: Vec<_> = set(&before).difference(&set(&after)).copied().collect();
+            prop_assert_eq!(missing(&before, &after), plain);
+        }
     }
 }

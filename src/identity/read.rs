@@ -319,8 +319,12 @@ impl Core {
     pub(super) fn group_names(&self, subject: &Subject) -> Vec<&str> {
         let shown = |group: &Id<_>| self.objects.shown(*group, subject.domain);
         if subject.sessions > 0 {
-            let groups = subject.groups.as_deref().unwrap_or_default();
-            return groups.iter().map(shown).collect();
+            let groups = subject.groups.as_deref().unwrap_or_default().iter();
+            // While a batch is in the middle, some may be gone.
+            return groups
+                .filter(|group| self.objects.is_group(**group))
+                .map(shown)
+                .collect();
         }
         let Some(object) = subject.object else {
             return Vec::new();

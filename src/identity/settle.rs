@@ -445,8 +445,8 @@ impl Core {
             subject.sessions -= 1;
             self.sessions -= 1;
             if subject.sessions == 0 {
-                subject.groups = None;
                 *self.active_mut(kind) -= 1;
+                self.set_groups(before, None);
             }
         }
         if let Some(after) = after {
@@ -469,12 +469,8 @@ impl Core {
                     .groups_of(object, &self.policy.filter.exclude_groups)
             })
             .filter(|groups| !groups.is_empty());
-        if groups.as_deref() == self.subjects.arena[id].groups.as_deref() {
-            return false;
-        }
-        let kept = groups.map(|groups| self.share_groups(groups));
-        self.subjects.arena.quietly(id).groups = kept;
-        true
+        let groups = groups.map(|groups| self.group_lists.share(groups));
+        self.set_groups(id, groups)
     }
 }
 

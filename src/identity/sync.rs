@@ -1,7 +1,7 @@
 //! What a directory's batch does: objects come, change and go; users who went lose their sessions; whose groups changed
 //! is reported anew.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use super::arena::Id;
 use super::core::{Applied, Core};
@@ -11,6 +11,7 @@ use super::name::{Name, NameKey};
 use super::objects::{Object, foreign_name};
 use super::outcome::{EndReason, Outcome};
 use super::producer::collector_of;
+use super::regroup::Regroup;
 use super::settle::End;
 use super::spans::Spans;
 use super::subject::{Subject, SubjectKind};
@@ -26,10 +27,7 @@ const GUARD_SHARE: usize = 10;
 /// What a batch has changed so far.
 #[derive(Default)]
 struct Changes {
-    /// Objects whose groups, or whose members' groups, may differ.
-    regroup: BTreeSet<ObjectId>,
-    /// Groups that are shown otherwise although they are the same.
-    renamed: HashSet<Id<Object>>,
+    groups: Regroup,
     objects: usize,
     unchanged: usize,
 }
@@ -46,7 +44,8 @@ pub(super) enum Leaves {
 }
 
 impl Core {
-    /// Applies one step of reading a directory. A directory that the policy does not know changes nothing.
+    /// Applies one step of reading a directory, but for what it leaves to [`Core::go_on`]. A directory that the policy does
+    /// not know changes nothing.
     pub(super) fn sync(
         &mut self,
         batch: DirectoryBatch,
@@ -80,13 +79,10 @@ impl Core {
         for id in gone {
             self.remove_object(id, Leaves::Lost, &mut changes, (source, now, outcomes));
         }
-        self.regroup(&changes, now);
         // A poll that is held back must come again, so its position is not kept.
-        if let Some(bookmark) = batch.bookmark
-            && !(held && batch.step == DirectoryStep::Poll)
-        {
-            self.keep_bookmark(bookmark.key, bookmark.value);
-        }
+        let comes_again = held && batch.step == DirectoryStep::Poll;
+        let bookmark = batch.bookmark.filter(|_| !comes_again);
+        self.regroup(changes.groups, bookmark, now);
         Applied {
             applied: changes.objects,
             ignored: changes.unchanged,
@@ -145,7 +141,8 @@ impl Core {
         }
         self.objects.readings.remove(directory);
         self.feed_without(directory);
-        self.regroup(&changes, now);
+        self.regroup(changes.groups, None, now);
+        self.finish();
         if self.domains.told.remove(directory).is_some() {
             self.rename_domains(leaves != Leaves::WithCollector, now, outcomes);
             self.refilter_subjects(now, outcomes);
@@ -194,6 +191,7 @@ impl Core {
             }
             let before = &self.objects.arena[id].is.kind;
             if std::mem::discriminant(before) != std::mem::discriminant(&is.kind) {
+                changes.groups.at_once = true;
                 let source = directory.as_str();
                 self.remove_object(id, Leaves::Lost, changes, (source, now, outcomes));
             }
@@ -203,7 +201,7 @@ impl Core {
         match self.objects.find(&object_id) {
             Some(id) => self.replace_object(id, is, changes, (now, outcomes)),
             None => {
-                changes.regroup.insert(object_id);
+                changes.groups.of.push(object_id);
                 let foreign = foreign_name(&self.domains.arena[domain].name, &is);
                 self.domains.take(domain);
                 let id = self.objects.insert(Object {
@@ -215,7 +213,7 @@ impl Core {
                     told: Seq(0),
                 });
                 self.objects.note_named(id);
-                changes.renamed.insert(id);
+                changes.groups.renamed.insert(id);
                 self.attach(id, (directory.as_str(), now, outcomes));
                 self.feed_object(id);
             }
@@ -229,32 +227,25 @@ impl Core {
         changes: &mut Changes,
         (now, outcomes): (UtcMillis, &mut Vec<Outcome>),
     ) {
-        let before = self.objects.arena[id].is.clone();
         let directory = self.objects.arena[id].directory.clone();
-        if let (ObjectKind::Group { members: old }, ObjectKind::Group { members: new }) =
-            (&before.kind, &is.kind)
-        {
-            let (old, new): (BTreeSet<_>, BTreeSet<_>) =
-                (old.iter().collect(), new.iter().collect());
-            changes
-                .regroup
-                .extend(old.symmetric_difference(&new).map(|id| **id));
-            // Else only those who joined or left, and all below them, have other groups.
-            if before.name != is.name || before.sid != is.sid {
-                changes.regroup.insert(is.id);
-                changes.renamed.insert(id);
-                if before.sid != is.sid {
-                    // Whoever had it as primary group.
-                    changes.regroup.extend(self.ids_below(before.id));
-                }
-            }
-        } else {
-            changes.regroup.insert(is.id);
-        }
-        let reported = reported_part(&before) != reported_part(&is);
         let domain = self.objects.arena[id].domain;
         let foreign = foreign_name(&self.domains.arena[domain].name, &is);
-        self.objects.replace(id, is, foreign);
+        let (before, moved) = self.objects.replace(id, is, foreign);
+        let is = &self.objects.arena[id].is;
+        // Else only those who joined or left, and all below them, have other groups.
+        let is_group = matches!(is.kind, ObjectKind::Group { .. });
+        if !is_group || before.name != is.name || before.sid != is.sid {
+            changes.groups.of.push(is.id);
+        }
+        changes.groups.of.extend(moved);
+        if is_group && (before.name != is.name || before.sid != is.sid) {
+            changes.groups.renamed.insert(id);
+        }
+        if is_group && before.sid != is.sid {
+            // Whoever had it as primary group.
+            changes.groups.primary.extend(before.sid.clone());
+        }
+        let reported = reported_part(&before) != reported_part(is);
         self.feed_object(id);
         self.attach(id, (directory.as_str(), now, outcomes));
         if reported && let Some(subject) = self.objects.arena[id].subject {
@@ -338,12 +329,6 @@ impl Core {
         self.subjects.arena[found].by_upn.then_some(found)
     }
 
-    /// Whose groups depend on an object.
-    fn ids_below(&self, object: ObjectId) -> Vec<ObjectId> {
-        let below = self.objects.below([object]).into_iter();
-        below.map(|id| self.objects.arena[id].is.id).collect()
-    }
-
     /// Takes an object out.
     fn remove_object(
         &mut self,
@@ -352,15 +337,13 @@ impl Core {
         changes: &mut Changes,
         (source, now, outcomes): (&str, UtcMillis, &mut Vec<Outcome>),
     ) {
-        if let ObjectKind::Group { members } = &self.objects.arena[id].is.kind {
-            changes.regroup.extend(members);
-            // Whoever has it as primary group is found while it is still there.
-            let ids = self.ids_below(self.objects.arena[id].is.id);
-            changes.regroup.extend(ids);
-        }
         let Some(object) = self.objects.remove(id) else {
             return;
         };
+        if let ObjectKind::Group { members } = &object.is.kind {
+            changes.groups.of.extend(members);
+            changes.groups.primary.extend(object.is.sid.clone());
+        }
         self.feed_lost(&object);
         changes.objects += 1;
         let owner = object
@@ -457,27 +440,6 @@ impl Core {
         let reading = self.objects.readings.get(directory);
         let objects = reading.map_or(0, |reading| reading.objects);
         GUARD_OBJECTS.max(objects / GUARD_SHARE)
-    }
-
-    /// Reads the groups anew of all that a batch may have changed, and reports those that differ.
-    fn regroup(&mut self, changes: &Changes, now: UtcMillis) {
-        for id in self.objects.below(changes.regroup.iter().copied()) {
-            let Some(subject) = self.objects.arena[id].subject else {
-                continue;
-            };
-            let is_active = self.subjects.arena[subject].sessions > 0;
-            if !is_active || self.subjects.arena[subject].object != Some(id) {
-                continue;
-            }
-            let differs = self.refresh_groups(subject);
-            let groups = self.subjects.arena[subject].groups.as_deref();
-            let renamed = groups
-                .is_some_and(|groups| groups.iter().any(|group| changes.renamed.contains(group)));
-            if differs || renamed {
-                self.touch_subject(subject, now);
-            }
-        }
-        self.forget_unshared_groups();
     }
 }
 

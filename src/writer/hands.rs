@@ -26,6 +26,8 @@ pub(super) struct Hands {
     step: u64,
     /// Changes are left that could not be handed over.
     pub(super) left: bool,
+    /// A batch was begun and goes on in the next hold, before anything else.
+    pub(super) begun: bool,
     /// The last step that changed something: once it is safe, all that was applied is.
     pub(super) changed_at: u64,
     pub(super) handover: Handover,
@@ -52,6 +54,7 @@ impl Hands {
             outcomes,
             step: 0,
             left: false,
+            begun: false,
             changed_at: 0,
             handover,
             changes,
@@ -86,11 +89,12 @@ impl Hands {
             ended.push(core.take_ended());
             let changed = core.has_changes();
             let left = handover.hand_over(&mut core, step);
-            (value, changed, left)
+            (value, changed, left, !core.is_whole())
         }));
-        let (value, changed, left) = result.map_err(|_| Panicked { what: what() })?;
+        let (value, changed, left, begun) = result.map_err(|_| Panicked { what: what() })?;
         self.written = Arc::from(outcomes);
         self.left = left;
+        self.begun = begun;
         if changed {
             self.changed_at = step;
         }

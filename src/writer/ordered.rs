@@ -9,7 +9,7 @@ use compact_str::CompactString;
 use tokio::sync::{mpsc, oneshot};
 
 use super::hands::Hands;
-use super::task::{self, Asked, Panicked, WriterParts};
+use super::task::{self, Asked, Panicked, SLICE_GROUPS, WriterParts};
 use super::{Done, Durability};
 use crate::identity::outcome::{Outcome, Verdict};
 use crate::identity::policy::Policy;
@@ -34,9 +34,9 @@ pub enum Ordered {
     Steps {
         /// The table's time for all of them.
         now: UtcMillis,
-        /// In this order, in one hold of the lock.
+        /// In this order, in one hold of the lock, but for groups that a directory's batch leaves to further ones.
         steps: Vec<Step>,
-        /// Bookmarks to be kept in the same hold.
+        /// Bookmarks to be kept in the last of these holds: until then nothing is a table of one instant.
         keep: Vec<(CompactString, Box<[u8]>)>,
     },
     /// Another table in place of this one.
@@ -90,7 +90,7 @@ impl OrderedWriter {
                 biased;
                 _tick = show.tick() => self.hands.show_totals(),
                 order = orders.recv() => match order {
-                    Some(order) => self.apply(order)?,
+                    Some(order) => self.apply(order).await?,
                     None => break,
                 },
                 () = tokio::time::sleep(RETRY), if self.hands.left => self.hand_over()?,
@@ -100,18 +100,18 @@ impl OrderedWriter {
         Ok(())
     }
 
-    fn apply(&mut self, order: Ordered) -> Result<(), Panicked> {
+    async fn apply(&mut self, order: Ordered) -> Result<(), Panicked> {
         match order {
-            Ordered::Steps { now, steps, keep } => self.steps(now, steps, keep),
+            Ordered::Steps { now, steps, keep } => self.steps(now, steps, keep).await,
             Ordered::Replace(core) => self.replace(*core),
         }
     }
 
-    fn steps(
+    async fn steps(
         &mut self,
         now: UtcMillis,
         steps: Vec<Step>,
-        keep: Vec<(CompactString, Box<[u8]>)>,
+        mut keep: Vec<(CompactString, Box<[u8]>)>,
     ) -> Result<(), Panicked> {
         if steps.iter().any(|step| matches!(step, Step::Advance)) {
             // In holds of its own, so that each is short; only the time passes by it.
@@ -120,17 +120,30 @@ impl OrderedWriter {
                 |core, _outcomes| core.prepare(now, ADVANCE_LIMIT),
             )? {}
         }
-        let what = describe(&steps);
-        let answers = self.hands.write(what, |core, outcomes| {
-            let mut answers = Vec::new();
-            for step in steps {
-                answers.extend(apply(core, step, now, outcomes));
+        let mut answers = Vec::new();
+        let mut steps = steps.into_iter();
+        loop {
+            let what = describe(steps.as_slice(), self.hands.begun);
+            self.hands.write(what, |core, outcomes| {
+                if core.go_on(SLICE_GROUPS) {
+                    return;
+                }
+                for step in steps.by_ref() {
+                    answers.extend(apply(core, step, now, outcomes));
+                    if !core.is_whole() {
+                        return;
+                    }
+                }
+                for (key, value) in keep.drain(..) {
+                    core.keep(key, value);
+                }
+            })?;
+            if !self.hands.begun {
+                break;
             }
-            for (key, value) in keep {
-                core.keep(key, value);
-            }
-            answers
-        })?;
+            self.hands.changed();
+            tokio::task::yield_now().await;
+        }
         let step = self.hands.changed_at;
         for answer in answers {
             // Whoever asked may have gone.
@@ -175,7 +188,8 @@ fn apply(
     let before = outcomes.len();
     match step {
         Step::Batch(batch, done) => {
-            let applied = core.apply(*batch, now, outcomes);
+            let applied = core.begin(*batch, now, outcomes);
+            core.go_on(SLICE_GROUPS);
             let verdicts = outcomes.iter().skip(before).map(|o| o.verdict.clone());
             done.map(|done| match done {
                 Done::Counts(done) => Answer::Counts(done, applied),
@@ -199,7 +213,7 @@ fn apply(
 }
 
 /// What the steps are, in a few words.
-fn describe(steps: &[Step]) -> impl FnOnce() -> String + use<> {
+fn describe(steps: &[Step], begun: bool) -> impl FnOnce() -> String + use<> {
     let first = steps.first().map(|step| match step {
         Step::Batch(batch, _) => task::describe(batch)(),
         Step::Advance => "deadlines".to_owned(),
@@ -208,5 +222,10 @@ fn describe(steps: &[Step]) -> impl FnOnce() -> String + use<> {
         Step::Tell(_) => "nothing".to_owned(),
     });
     let count = steps.len();
-    move || format!("{count} steps of the order, first {first:?}")
+    let before = if begun {
+        "groups, after a directory's batch, then "
+    } else {
+        ""
+    };
+    move || format!("{before}{count} steps of the order, first {first:?}")
 }

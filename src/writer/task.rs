@@ -23,6 +23,9 @@ use crate::runtime::report::Reports;
 /// Events applied in one hold of the lock: some hundred microseconds.
 const SLICE_EVENTS: usize = 256;
 
+/// Users and devices whose groups are read anew in one hold of the lock: a millisecond or two.
+pub(super) const SLICE_GROUPS: usize = 256;
+
 /// Deadlines and tombstones ended in one hold of the lock.
 const SLICE_DEADLINES: usize = 1024;
 
@@ -174,6 +177,10 @@ impl Writer {
                 );
             }
             tokio::task::yield_now().await;
+            while self.hands.begun {
+                self.go_on()?;
+                tokio::task::yield_now().await;
+            }
         }
         match done {
             Some(Done::Counts(done)) => {
@@ -190,10 +197,21 @@ impl Writer {
     fn apply(&mut self, batch: Batch) -> Result<Applied, Panicked> {
         let what = describe(&batch);
         let applied = self.hands.write(what, |core, outcomes| {
-            core.apply(batch, clock::utc_now(), outcomes)
+            let applied = core.begin(batch, clock::utc_now(), outcomes);
+            core.go_on(SLICE_GROUPS);
+            applied
         })?;
         self.hands.changed();
         Ok(applied)
+    }
+
+    /// Goes on with the batch that was begun.
+    fn go_on(&mut self) -> Result<(), Panicked> {
+        let what = || "groups, after a directory's batch".to_owned();
+        self.hands
+            .write(what, |core, _outcomes| core.go_on(SLICE_GROUPS))?;
+        self.hands.changed();
+        Ok(())
     }
 
     fn advance(&mut self) -> Result<(), Panicked> {

@@ -115,8 +115,8 @@ impl Meaning {
                 .iter()
                 .any(is_one),
             (false, Some(object)) => {
-                let direct = core.objects.direct_groups(object);
-                direct.iter().any(|group| self.within.contains(group))
+                let mut direct = core.objects.direct_groups(object);
+                direct.any(|group| self.within.contains(&group))
             }
             (false, None) => false,
         }
