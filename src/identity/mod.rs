@@ -10,7 +10,7 @@
 //!
 //! ```text
 //!  event ─▶ evidence ─▶ names (who is meant) ─▶ session (a slot's facts, folded by conflict) ─┐
-//!  directory ─▶ sync ─▶ objects (memberships) ─────────────────────────────────────────────┤
+//!  directory ─▶ sync ─▶ objects (memberships) ─▶ regroup (whose groups differ) ────────────┤
 //!  policy ─▶ filter ──────────────────────────────────────────────────────────────────────┤
 //!  time ─▶ deadline ──────────────────────────────────────────────────────────────────────┤
 //!  Collectors ─▶ told ────────────────────────────────────────────────────────────────────┤
@@ -35,6 +35,7 @@
 //! | 9 | a device carries its user only if told to | `tests/` |
 //! | 11 | shared addresses | `tests/` |
 //! | 12, 13 | scopes, roles | `tests/` |
+//! | | groups of many, in slices | `tests/slices.rs`, `tests/sim/twin` |
 //! | 14 | who the directory lost; removals said twice | `tests/` |
 //! | 16 | journal and cursors | `tests/`, `tests/sim` |
 //! | 17 | a user gone | `tests/` |

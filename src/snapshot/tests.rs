@@ -9,8 +9,12 @@ use super::store::{Opened, Store};
 use super::{SnapshotError, VERSION};
 use crate::access::TokenRecord;
 use crate::identity::changes::{Change, Changes, Instant};
-use crate::identity::event::{Claim, IdentityEvent};
+use crate::identity::directory::{
+    DirectoryBatch, DirectoryObject, DirectoryStep, ObjectId, ObjectKind,
+};
+use crate::identity::event::{Bookmark, Claim, IdentityEvent, Logon, Qualifier, Strength, UserRef};
 use crate::identity::heard::{Heard, Hearer, LineId};
+use crate::identity::name::Name;
 use crate::identity::policy::Policy;
 use crate::identity::state::{State, SubjectKind, SubjectState};
 use crate::identity::time::UtcMillis;
@@ -415,4 +419,107 @@ fn fold(store: &mut Store) -> bool {
         store.folded(folded).expect("noted");
     }
     is_worth_it
+}
+
+/// Somebody at an address.
+fn logon(number: u8, now: UtcMillis) -> IdentityEvent {
+    let name = |text: &str| Name::new(text).expect("a name");
+    IdentityEvent {
+        producer: "vpn".into(),
+        record: "1".into(),
+        occurred_at: now,
+        received_at: now,
+        heard: None,
+        address: Some([10, 1, 2, number].into()),
+        claim: Claim::Logon(Logon {
+            user: UserRef {
+                name: name(&format!("user{number}")),
+                qualifier: Qualifier::Domain(name("corp.example.com")),
+            },
+            device: None,
+            groups: Vec::new(),
+            strength: Strength::Strong,
+            logon_id: None,
+        }),
+    }
+}
+
+/// The directory tells of users, and that all of them are in a group.
+fn group_of(users: &[u8], bookmark: &str) -> Batch {
+    let name = |text: &str| Name::new(text).expect("a name");
+    let object = |number: u8, text: &str, kind| DirectoryObject {
+        id: ObjectId([number; 16]),
+        sid: None,
+        name: name(text),
+        kind,
+    };
+    let user = |number: &u8| {
+        let kind = ObjectKind::User {
+            upn: None,
+            enabled: true,
+            primary_group: None,
+        };
+        object(*number, &format!("user{number}"), kind)
+    };
+    let members = users.iter().map(|number| ObjectId([*number; 16])).collect();
+    let group = object(255, "Everybody", ObjectKind::Group { members });
+    Batch::Directory(DirectoryBatch {
+        directory: name("corp"),
+        domain: name("corp.example.com"),
+        facts: None,
+        step: DirectoryStep::Poll,
+        upserts: users.iter().map(user).chain([group]).collect(),
+        removed: Vec::new(),
+        bookmark: Some(Bookmark {
+            key: "directory/corp".into(),
+            value: bookmark.as_bytes().into(),
+        }),
+    })
+}
+
+#[test]
+fn a_crash_in_the_middle_of_a_batch_goes_back_to_before_it() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut store = open(folder.path()).store;
+    let name = |text: &str| Name::new(text).expect("a name");
+    let policy = Policy {
+        logoff_time: Duration::from_secs(3600),
+        directories: vec![(name("corp"), name("corp.example.com"))],
+        ..Policy::default()
+    };
+    let mut core = Core::new(Epoch(7), policy.clone());
+    let now = UtcMillis(1_700_000_000_000);
+    let users: Vec<u8> = (1..=30).collect();
+    let events = Batch::Events {
+        events: users.iter().map(|number| logon(*number, now)).collect(),
+        bookmark: None,
+    };
+    core.apply(events, now, &mut Vec::new());
+    core.apply(group_of(&users[..3], "1"), now, &mut Vec::new());
+    let mut keep = |core: &mut Core| {
+        let changes = core.take_changes(usize::MAX);
+        store.add(&changes);
+        store.write().expect("written");
+        store.sync().expect("safe");
+        changes.instant.is_some()
+    };
+    assert!(keep(&mut core));
+    let before = core.export();
+    core.begin(group_of(&users, "2"), now, &mut Vec::new());
+    let mut slices = 0;
+    while core.go_on(2) {
+        slices += 1;
+        assert!(!keep(&mut core));
+        // What a crash here leaves.
+        let found = super::load::load(folder.path()).expect("files");
+        assert_eq!(found.contents.expect("a table").state, before);
+    }
+    assert!(slices > 10, "{slices} slices");
+    assert!(keep(&mut core));
+    let after = table(folder.path());
+    assert_eq!(after, core.export());
+    assert_ne!(after.bookmarks, before.bookmarks);
+    assert!(after.last_seq > before.last_seq);
+    let again = Core::resume(after, policy).expect("a table");
+    again.check_invariants();
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::{broadcast, watch};
 
 use super::kept::Handover;
@@ -89,7 +89,12 @@ impl Hands {
             ended.push(core.take_ended());
             let changed = core.has_changes();
             let left = handover.hand_over(&mut core, step);
-            (value, changed, left, !core.is_whole())
+            let begun = !core.is_whole();
+            if begun {
+                // Whoever waits to read comes before the next hold, which follows at once.
+                RwLockWriteGuard::unlock_fair(core);
+            }
+            (value, changed, left, begun)
         }));
         let (value, changed, left, begun) = result.map_err(|_| Panicked { what: what() })?;
         self.written = Arc::from(outcomes);

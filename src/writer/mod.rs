@@ -265,6 +265,8 @@ impl PolicyGate {
 
 #[cfg(test)]
 mod tests {
+    mod slices;
+
     use super::*;
 
     const SOON: Duration = Duration::from_millis(10);

@@ -4,6 +4,7 @@ mod apart;
 mod browse;
 mod ended;
 mod heard;
+mod slices;
 
 use super::address::Networks;
 use super::core::LogOffTarget;

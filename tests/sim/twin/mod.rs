@@ -91,6 +91,7 @@ fn run(seed: u64, steps: usize, seen: &mut Seen) {
         let told = servers.apply(&message, now).unwrap_or_else(|what| {
             panic!("seed {seed}, step {step}: {what}, by {message:?} at {now:?}")
         });
+        seen.cut += std::mem::take(&mut servers.cut);
         seen.note(&message, &told, servers.through.last_seq() != before);
         servers.replace(&policy);
         if step % WHOLE_EVERY == 0 || step + 1 == steps {
@@ -113,6 +114,8 @@ struct Servers {
     from_files: Core,
     files: Kept,
     dice: Dice,
+    /// How often a batch was left in the middle.
+    cut: usize,
 }
 
 impl Servers {
@@ -125,6 +128,7 @@ impl Servers {
             from_files: core(),
             files: Kept::new(seed),
             dice: Dice::new(seed ^ 0x7715),
+            cut: 0,
         }
     }
 
@@ -143,7 +147,14 @@ impl Servers {
             ("from files", &mut self.from_files),
         ];
         for (who, core) in others {
-            let other = apply(core, message, now);
+            let other = match message {
+                // Its files follow in the middle.
+                Message::Batch(batch) if who == "from files" => {
+                    let slicing = (&mut self.files, &mut self.dice, &mut self.cut);
+                    apply_in_slices(core, batch, now, slicing)
+                }
+                _ => apply(core, message, now),
+            };
             if other != told {
                 return Err(format!("{who} tells {other:?}, not {told:?}"));
             }
@@ -203,6 +214,28 @@ fn apply(core: &mut Core, message: &Message, now: UtcMillis) -> Told {
     }
 }
 
+/// As [`apply`], with its files following in between.
+fn apply_in_slices(
+    core: &mut Core,
+    batch: &Batch,
+    now: UtcMillis,
+    (files, dice, cut): (&mut Kept, &mut Dice, &mut usize),
+) -> Told {
+    let mut outcomes = Vec::new();
+    let applied = core.begin(batch.clone(), now, &mut outcomes);
+    let ended = core.take_ended();
+    while core.go_on(1 + dice.below(3)) {
+        *cut += 1;
+        files.follow(core);
+    }
+    Told {
+        applied: Some(applied),
+        more: false,
+        outcomes,
+        ended,
+    }
+}
+
 fn sequences(core: &Core) -> [u64; 4] {
     let seqs = [
         core.last_seq(),
@@ -251,6 +284,7 @@ struct Seen {
     /// Words of outcomes, and how often each came.
     verdicts: BTreeMap<&'static str, usize>,
     stopped_by_limit: usize,
+    cut: usize,
     held_back: usize,
     dropped: usize,
     policies_that_changed: usize,
@@ -286,6 +320,7 @@ impl Seen {
     fn check(&self) {
         let counts = [
             self.stopped_by_limit,
+            self.cut,
             self.held_back,
             self.dropped,
             self.policies_that_changed,
