@@ -151,7 +151,7 @@ impl Core {
 }
 
 fn is_fold_of_its_facts(slot: &Slot) -> bool {
-    let folded = Slot::restore(slot.facts().to_vec(), None);
+    let folded = Slot::restore(slot.facts().iter().cloned().collect(), None);
     folded.subject() == slot.subject()
         && folded.last() == slot.last()
         && folded.hold().map(|hold| hold.strong) == slot.hold().map(|hold| hold.strong)

@@ -29,11 +29,17 @@ impl Facts {
     }
 }
 
-impl From<Vec<Fact>> for Facts {
-    fn from(mut facts: Vec<Fact>) -> Self {
-        match facts.len() {
-            0 | 1 => facts.pop().map_or(Self::None, Self::One),
-            _ => Self::Many(facts),
+impl FromIterator<Fact> for Facts {
+    fn from_iter<I: IntoIterator<Item = Fact>>(facts: I) -> Self {
+        let mut facts = facts.into_iter();
+        match (facts.next(), facts.next()) {
+            (None, _) => Self::None,
+            (Some(one), None) => Self::One(one),
+            (Some(first), Some(second)) => {
+                let mut many = vec![first, second];
+                many.extend(facts);
+                Self::Many(many)
+            }
         }
     }
 }

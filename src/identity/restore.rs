@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use super::arena::Id;
 use super::conflict::{self, FactKind};
 use super::core::Core;
+use super::facts::Facts;
 use super::session::{Fact, MAX_FACTS_OF_ALL, Slot};
 use super::state::{AddressState, Contradiction, FactState, SlotState};
 use super::subject::{Places, Subject, SubjectKind};
@@ -209,8 +210,9 @@ impl Making<'_> {
             });
         }
         let facts = state.facts.into_iter().map(|fact| self.fact(fact));
-        let facts = facts.collect::<Result<Vec<Fact>, Contradiction>>()?;
-        if !facts.is_sorted_by_key(|fact| (fact.at, conflict::rank(fact.kind))) {
+        let facts = facts.collect::<Result<Facts, Contradiction>>()?;
+        let order = |fact: &Fact| (fact.at, conflict::rank(fact.kind));
+        if !facts.as_slice().is_sorted_by_key(order) {
             return Err(Contradiction {
                 what: "facts out of order",
             });

@@ -87,12 +87,11 @@ impl Slot {
     };
 
     /// A slot with these facts, as they were exported.
-    pub(super) fn restore(facts: Vec<Fact>, since: Option<UtcMillis>) -> Self {
-        let mut hold = fold(&facts);
+    pub(super) fn restore(facts: Facts, since: Option<UtcMillis>) -> Self {
+        let mut hold = fold(facts.as_slice());
         if let (Some(hold), Some(since)) = (&mut hold, since) {
             hold.since = since;
         }
-        let facts = facts.into();
         Self { facts, hold }
     }
 

@@ -188,7 +188,15 @@ impl Table {
                     what: "an address occurs twice",
                 });
             }
-            by_address.insert(Id::of(*place), of);
+            let id = Id::of(*place);
+            let name = |other| {
+                if other == id {
+                    state.address
+                } else {
+                    of(other)
+                }
+            };
+            by_address.insert(id, name);
         }
         Ok(by_address)
     }
