@@ -266,13 +266,16 @@ impl Places {
     }
 }
 
+/// Lists of groups by the direct groups that lead to them.
+type ByDirect = Map<Box<[Id<Object>]>, Option<Groups>>;
+
 /// Groups in groups, found once for all who are in them. It holds while no object changes.
 #[derive(Debug, Default)]
 struct Above {
     /// A group and all that it is in.
     of_group: Map<Id<Object>, Box<[Id<Object>]>>,
-    /// By domain and direct groups: what whoever has these is in.
-    lists: Map<Id<Domain>, Map<Box<[Id<Object>]>, Option<Groups>>>,
+    /// What whoever has these direct groups is in.
+    lists: Map<Id<Domain>, ByDirect>,
     /// Direct groups of the one who is looked at.
     direct: Vec<Id<Object>>,
 }

@@ -87,10 +87,7 @@ fn a_batch_in_slices_does_what_it_does_at_once_and_a_bounded_part_at_a_time() {
     assert_eq!(seen, known.map(str::to_owned).into());
     assert_eq!(cut.core.bookmark("dir"), Some(b"2".as_slice()));
     assert!(cut.core.take_changes(usize::MAX).instant.is_some());
-    let journal = |core: &Core| -> Vec<_> {
-        let changes = core.addresses_since(Seq(0));
-        changes.map(|(seq, address)| (seq, address)).collect()
-    };
+    let journal = |core: &Core| core.addresses_since(Seq(0)).collect::<Vec<_>>();
     assert_eq!(journal(&cut.core), journal(&whole.core));
     assert_eq!(cut.core.export(), whole.core.export());
     assert_eq!(cut.outcomes, whole.outcomes);
