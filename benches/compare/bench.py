@@ -20,7 +20,7 @@ class Bench:
 
     def __init__(self, given):
         self.quick = given.quick
-        self.rounds = 2 if given.quick else 5
+        self.rounds = 2 if given.quick else 3
         self.shared = {}
         self._leaving = contextlib.ExitStack()
 

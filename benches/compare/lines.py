@@ -141,3 +141,8 @@ class Lines:
                     self.bytes += file.write("".join(lines))
                     lines.clear()
             self.bytes += file.write("".join(lines))
+
+
+def shown(words, lines):
+    """A sender's words as somebody else would write them: the file has another name each time."""
+    return " ".join("LINES" if word == lines.path else str(word) for word in words)

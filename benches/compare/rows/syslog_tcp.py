@@ -3,7 +3,7 @@ import socket
 import threading
 import time
 
-from ..lines import Lines
+from ..lines import Lines, shown
 from ..process import Failed, wait_until
 from ..syslog_peers import ADDRESS, ALL, PORT, Rsyslog
 from ..table import Figure, Measure, Target
@@ -40,7 +40,7 @@ def run(bench):
     for figure in (wall, per_cpu):
         figure.note(f"{lines.count:,} lines of {lines.bytes / lines.count:.0f} bytes, eight rules, RFC 5424 and RFC 3164 in "
                     f"turn, {SENDERS} connections; rsyslog: imptcp, and two re_extract for a line or mmnormalize; syslog-ng: network and db-parser")
-        figure.note(f"the sender is `{bench.load_name} {' '.join(map(str, words))}`; the last time it took {sent['cpu_seconds']:.2f} "
+        figure.note(f"the sender is `{bench.load_name} {shown(words, lines)}`; the last time it took {sent['cpu_seconds']:.2f} "
                     f"CPU seconds for a round, and into a reader that discards it sends {rate:,.0f} lines/s")
     yield wall
     yield per_cpu
