@@ -52,7 +52,8 @@ pub fn batch(
         let core = reader.read();
         let filter = FilterInForce::new(own, &request.filter, &core);
         let start = start(&core, request, filter.hash());
-        let pass = Pass::new(start, request.entries, Answer::new(format));
+        let answer = Answer::new(format).with_room(request.entries.min(behind(&core, start)));
+        let pass = Pass::new(start, request.entries, answer);
         (core.epoch(), pass, filter)
     };
     while pass.slice(&reader.read(), &filter, now) {}
@@ -71,6 +72,12 @@ pub fn batch(
         position: pass.position,
         full: standing.full,
     }
+}
+
+/// At most so many addresses are behind a start.
+fn behind(core: &Core, start: Start) -> usize {
+    let changes = core.last_seq().0.saturating_sub(start.position.0);
+    usize::try_from(changes).unwrap_or(usize::MAX)
 }
 
 fn start(core: &Core, request: &BatchRequest, filter: u64) -> Start {

@@ -480,6 +480,9 @@ pub struct Standing {
     pub capped: Option<usize>,
 }
 
+/// About what an entry with twenty groups takes.
+const ENTRY_BYTES: usize = 640;
+
 /// An answer while it is written.
 #[derive(Debug)]
 pub struct Answer {
@@ -501,6 +504,13 @@ impl Answer {
             bytes: head.to_vec(),
             entries: 0,
         }
+    }
+
+    /// With room for so many entries, so that a long answer is not copied as it grows.
+    #[must_use]
+    pub fn with_room(mut self, entries: usize) -> Self {
+        self.bytes.reserve(entries.saturating_mul(ENTRY_BYTES));
+        self
     }
 
     /// How many entries it has.
