@@ -9,14 +9,17 @@ all processes; starting them is not counted.
 import ipaddress
 import multiprocessing
 import os
-import socket
 import sys
 import time
 
-from impacket.dcerpc.v5 import dcomrt, transport
+from impacket.dcerpc.v5 import dcomrt
 from impacket.dcerpc.v5.dcom import wmi
 from impacket.dcerpc.v5.dtypes import NULL
 from impacket.dcerpc.v5.rpcrt import DCERPCException
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests/lab/peers"))
+# To impacket's advantage.
+import no_delay  # noqa: E402, F401
 
 QUERIES = [
     "SELECT Name, DNSHostName, Domain, UserName FROM Win32_ComputerSystem",
@@ -26,16 +29,6 @@ QUERIES = [
 END = (1, 0x40004)
 # WBEM_FLAG_RETURN_IMMEDIATELY and WBEM_FLAG_FORWARD_ONLY; as many objects as there are.
 FLAGS, OBJECTS = 0x30, 1000
-
-
-def connect(self, plain=transport.TCPTransport.connect):
-    """Without the delay that AUTH3 and the request behind it would have: to impacket's advantage."""
-    plain(self)
-    self.get_socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return 1
-
-
-transport.TCPTransport.connect = connect
 
 
 def objects(services, query):

@@ -75,6 +75,15 @@ class Bench:
         """A new folder in memory."""
         return tempfile.mkdtemp(prefix=f"{name}.", dir=self.memory)
 
+    def jims_folder(self, name, config, password):
+        """A new folder in memory with a configuration of it, a function of its path, and a file with a password."""
+        folder = self.memory_folder(name)
+        for file, text in (("password", password), ("jims.toml", config(folder))):
+            with open(os.path.join(folder, file), "w", encoding="ascii") as written:
+                written.write(text)
+            os.chmod(os.path.join(folder, file), 0o600)
+        return folder
+
     def forget(self, folder):
         shutil.rmtree(folder, ignore_errors=True)
 

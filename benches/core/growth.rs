@@ -8,16 +8,14 @@ use parking_lot::RwLock;
 use super::measure::{Options, Row, Used, processor_time, say};
 use super::world::{self, Producer, SLICE, Size, address, scattered};
 
-const EVENTS: Row = Row {
-    name: "one event in a table of 1,000,000, times its cost at 10,000",
-    unit: "×",
-    higher_is_better: false,
-};
-const QUERIES: Row = Row {
-    name: "one query in a table of 1,000,000, times its cost at 10,000",
-    unit: "×",
-    higher_is_better: false,
-};
+const EVENTS: Row = Row::less(
+    "one event in a table of 1,000,000, times its cost at 10,000",
+    "×",
+);
+const QUERIES: Row = Row::less(
+    "one query in a table of 1,000,000, times its cost at 10,000",
+    "×",
+);
 
 /// Each session's user comes to so many addresses.
 const ADDRESSES_OF_USER: u32 = 5;

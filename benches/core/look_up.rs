@@ -23,16 +23,8 @@ const OTHER_RATE: f64 = 20_000.0;
 const WARM: Duration = Duration::from_millis(300);
 const READERS: u64 = 2;
 
-const LOOK_UP: Row = Row {
-    name: "look-up in the core, two readers beside a writer",
-    unit: "/s",
-    higher_is_better: true,
-};
-const UPDATE: Row = Row {
-    name: "update in the core, one writer beside two readers",
-    unit: "/s",
-    higher_is_better: true,
-};
+const LOOK_UP: Row = Row::more("look-up in the core, two readers beside a writer", "/s");
+const UPDATE: Row = Row::more("update in the core, one writer beside two readers", "/s");
 
 /// Somewhere that sessions are.
 trait Table: Sync {

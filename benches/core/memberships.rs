@@ -29,26 +29,22 @@ const GUARD: Duration = Duration::from_secs(60);
 /// Kind of these groups' identities.
 const KIND: u8 = 9;
 
-const ALL: Row = Row {
-    name: "groups of all 500,000 users closed anew, 50,000 nested groups",
-    unit: "s",
-    higher_is_better: false,
-};
-const ONE: Row = Row {
-    name: "one user joins a group of 10,000, until his groups are right",
-    unit: "ms",
-    higher_is_better: false,
-};
-const HOLD: Row = Row {
-    name: "a group gets 100,000 below it, longest wait of a reader",
-    unit: "ms",
-    higher_is_better: false,
-};
-const WHOLE: Row = Row {
-    name: "a group gets 100,000 below it, until their groups are right",
-    unit: "ms",
-    higher_is_better: false,
-};
+const ALL: Row = Row::less(
+    "groups of all 500,000 users closed anew, 50,000 nested groups",
+    "s",
+);
+const ONE: Row = Row::less(
+    "one user joins a group of 10,000, until his groups are right",
+    "ms",
+);
+const HOLD: Row = Row::less(
+    "a group gets 100,000 below it, longest wait of a reader",
+    "ms",
+);
+const WHOLE: Row = Row::less(
+    "a group gets 100,000 below it, until their groups are right",
+    "ms",
+);
 
 pub(crate) fn run(options: &Options) {
     let (users, top_groups) = if options.quick {

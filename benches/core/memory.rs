@@ -15,11 +15,7 @@ pub(crate) const ALONE: &str = "memory-alone";
 /// Commands of one exchange.
 const PIPELINE: u32 = 1_000;
 
-const MEMORY: Row = Row {
-    name: "memory of a million sessions and their directory",
-    unit: "MB",
-    higher_is_better: false,
-};
+const MEMORY: Row = Row::less("memory of a million sessions and their directory", "MB");
 
 fn size(options: &Options) -> Size {
     if options.quick {

@@ -53,6 +53,26 @@ pub(crate) struct Row {
     pub(crate) higher_is_better: bool,
 }
 
+impl Row {
+    /// One of which more is better.
+    pub(crate) const fn more(name: &'static str, unit: &'static str) -> Self {
+        Self {
+            name,
+            unit,
+            higher_is_better: true,
+        }
+    }
+
+    /// One of which less is better.
+    pub(crate) const fn less(name: &'static str, unit: &'static str) -> Self {
+        Self {
+            name,
+            unit,
+            higher_is_better: false,
+        }
+    }
+}
+
 /// What a side took for a measure, as far as it can be told apart.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Used {

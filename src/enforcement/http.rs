@@ -16,7 +16,6 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use tower_http::limit::RequestBodyLimitLayer;
 
 use super::ahead;
 use super::call::{Call, Refusal, error_body, not_ready, peer, refusal};
@@ -56,7 +55,6 @@ pub(super) fn router(shared: Arc<Shared>, guests: Guests) -> Router {
             .route(&path("/user_query/v2/ip/{address}"), get(ip))
             .route(&path("/user_query/v2/user"), get(user));
     }
-    let tokens = tokens.layer(RequestBodyLimitLayer::new(MAX_BODY_BYTES));
     let state = Arc::clone(&shared);
     let tokens = match guests {
         Guests::HearNothing => tokens.layer(middleware::from_fn_with_state(state, clients_only)),
@@ -104,9 +102,8 @@ pub(super) fn validator_router(shared: Arc<Shared>) -> Router {
             router = router.route(&format!("{prefix}/validate/{what}"), get(handler));
         }
     }
-    let limit = RequestBodyLimitLayer::new(MAX_BODY_BYTES);
     let gate = middleware::from_fn_with_state(Arc::clone(&shared), clients_only);
-    guarded(router, tokens.layer(limit).layer(gate), shared)
+    guarded(router, tokens.layer(gate), shared)
 }
 
 /// Refuses whoever is no firewall before anything they sent is looked at.
@@ -166,7 +163,7 @@ async fn gate(
     let names = names.map_or(&[][..], |names| &*names.0);
     if known.iter().any(|client| client.is_certified(names)) {
         // Inside of the gate: a stranger is not told what is too large either (rule 31).
-        if request.body().size_hint().lower() > MAX_BODY_BYTES as u64 {
+        if is_too_large(request.body()) {
             return StatusCode::PAYLOAD_TOO_LARGE.into_response();
         }
         return next.run(request).await;
@@ -389,9 +386,13 @@ fn understood<T>(call: &Call<'_>, read: Result<T, NotUnderstood>) -> Result<T, R
     read.map_err(|why| call.not_understood(&[], &why))
 }
 
+/// What is announced as too large is not waited for.
+fn is_too_large(body: &Body) -> bool {
+    body.size_hint().lower() > MAX_BODY_BYTES as u64
+}
+
 async fn read_body(body: Body) -> Result<Bytes, Refusal> {
-    // What is announced as too large is not waited for.
-    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+    if is_too_large(&body) {
         return Err(refusal(Outcome::Invalid, StatusCode::PAYLOAD_TOO_LARGE));
     }
     axum::body::to_bytes(body, MAX_BODY_BYTES)

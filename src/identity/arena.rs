@@ -11,6 +11,8 @@ use std::collections::BinaryHeap;
 use std::marker::PhantomData;
 use std::num::NonZeroU32;
 
+use super::bits::Bits;
+
 /// A small id of a `T` in an [`Arena`]: the place and one, so that an id or none takes no more room.
 pub(super) struct Id<T>(NonZeroU32, PhantomData<fn() -> T>);
 
@@ -76,31 +78,21 @@ pub(super) struct Arena<T> {
 /// Which places changed since they were last taken out.
 #[derive(Debug, Default)]
 struct Changed {
-    /// A bit a place.
-    marks: Vec<u64>,
-    /// Those with a bit, each once.
+    marks: Bits,
+    /// Those with a mark, each once.
     list: Vec<u32>,
 }
 
 impl Changed {
     fn note(&mut self, place: u32) {
-        let (word, bit) = (place as usize / 64, 1 << (place % 64));
-        if self.marks.len() <= word {
-            self.marks.resize(word + 1, 0);
-        }
-        if let Some(marks) = self.marks.get_mut(word)
-            && *marks & bit == 0
-        {
-            *marks |= bit;
+        if self.marks.insert(place) {
             self.list.push(place);
         }
     }
 
     fn take(&mut self) -> Option<u32> {
         let place = self.list.pop()?;
-        if let Some(marks) = self.marks.get_mut(place as usize / 64) {
-            *marks &= !(1 << (place % 64));
-        }
+        self.marks.remove(place);
         if self.list.is_empty() {
             // A flood of changes must not be remembered in memory for ever.
             self.list.shrink_to(KEPT_CHANGES);

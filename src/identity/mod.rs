@@ -50,6 +50,7 @@
 
 pub mod address;
 mod arena;
+mod bits;
 pub mod browse;
 pub mod changes;
 mod check;

@@ -94,7 +94,7 @@ impl Core {
     pub(super) fn shown(&self, id: Id<Subject>) -> CompactString {
         let subject = &self.subjects.arena[id];
         let domain = &self.domains.arena[subject.domain].name;
-        // Every event tells one: without the machinery of formatting it takes a fifth of the time.
+        // Every event tells one, so without the machinery of formatting.
         let mut shown = CompactString::with_capacity(domain.len() + subject.name.len() + 2);
         shown.push_str(domain);
         shown.push('\\');

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::arena::Id;
+use super::bits::Bits;
 use super::core::Core;
 use super::directory::{ObjectId, ObjectKind, Sid};
 use super::domain::Domain;
@@ -166,12 +167,12 @@ struct Below {
     starts: Vec<ObjectId>,
     /// Groups that were met, and from which member on they were not looked at yet.
     groups: Vec<(Id<Object>, usize)>,
-    met: Places,
+    met: Bits,
     /// SIDs of groups that somebody has as his primary group.
     primary_of: HashSet<Sid>,
     /// Up to where objects were asked for their primary group.
     asked: usize,
-    leaves: Places,
+    leaves: Bits,
 }
 
 impl Below {
@@ -231,38 +232,6 @@ impl Below {
         }
         self.asked = self.asked.saturating_add(limit);
         self.asked < objects.arena.places()
-    }
-}
-
-/// A set of places.
-#[derive(Debug, Default)]
-struct Places(Vec<u64>);
-
-impl Places {
-    /// Whether it is new.
-    fn insert(&mut self, place: u32) -> bool {
-        let (word, bit) = (place as usize / 64, 1 << (place % 64));
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
-        }
-        let Some(bits) = self.0.get_mut(word) else {
-            return false;
-        };
-        let is_new = *bits & bit == 0;
-        *bits |= bit;
-        is_new
-    }
-
-    /// The first from a place on.
-    fn next(&self, from: u32) -> Option<u32> {
-        let mut seen = u64::MAX << (from % 64);
-        for (word, bits) in (from / 64..).zip(self.0.get(from as usize / 64..)?) {
-            let bits = bits & std::mem::replace(&mut seen, u64::MAX);
-            if bits != 0 {
-                return Some(word * 64 + bits.trailing_zeros());
-            }
-        }
-        None
     }
 }
 

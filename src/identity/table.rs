@@ -188,15 +188,8 @@ impl Table {
                     what: "an address occurs twice",
                 });
             }
-            let id = Id::of(*place);
-            let name = |other| {
-                if other == id {
-                    state.address
-                } else {
-                    of(other)
-                }
-            };
-            by_address.insert(id, name);
+            // There is room, so nobody else's is asked for.
+            by_address.insert(Id::of(*place), |_| state.address);
         }
         Ok(by_address)
     }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::Limited;
 use hyper::body::Incoming;
@@ -42,17 +42,9 @@ pub struct PeerNames(pub Arc<[String]>);
 /// Whether the request's `Accept` prefers XML to JSON (RFC 9110, section 12.5.1); not if it does not say.
 #[must_use]
 pub fn prefers_xml(headers: &HeaderMap) -> bool {
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok());
     let (mut json, mut xml) = (0.0_f32, 0.0_f32);
-    for range in accept.unwrap_or_default().split(',').take(MAX_RANGES) {
-        let mut parts = range.split(';').map(str::trim);
-        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let weight = parts
-            .find_map(|part| part.strip_prefix("q="))
-            .map_or(1.0, |q| q.parse().unwrap_or(0.0));
-        match kind.as_str() {
+    for (kind, weight) in weighted(headers, &header::ACCEPT) {
+        match kind.to_ascii_lowercase().as_str() {
             "application/xml" | "text/xml" => xml = xml.max(weight),
             "application/json" | "application/*" | "*/*" => json = json.max(weight),
             _ => {}
@@ -64,22 +56,26 @@ pub fn prefers_xml(headers: &HeaderMap) -> bool {
 /// Whether the request takes an answer with gzip (RFC 9110, section 12.5.3); not if it does not say.
 #[must_use]
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let codings = headers
-        .get(header::ACCEPT_ENCODING)
-        .and_then(|value| value.to_str().ok());
     let mut any = false;
-    for coding in codings.unwrap_or_default().split(',').take(MAX_RANGES) {
-        let mut parts = coding.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default();
-        let is_taken = parts
-            .find_map(|part| part.strip_prefix("q="))
-            .is_none_or(|q| q.parse().is_ok_and(|q: f32| q > 0.0));
-        if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
-            return is_taken;
+    for (coding, weight) in weighted(headers, &header::ACCEPT_ENCODING) {
+        if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") {
+            return weight > 0.0;
         }
-        any |= name == "*" && is_taken;
+        any |= coding == "*" && weight > 0.0;
     }
     any
+}
+
+/// The choices of a header and their weights (RFC 9110, section 12.4.2); one that cannot be read is 0.
+fn weighted<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = (&'h str, f32)> {
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    let choices = value.unwrap_or_default().split(',').take(MAX_CHOICES);
+    choices.map(|choice| {
+        let mut parts = choice.split(';').map(str::trim);
+        let what = parts.next().unwrap_or_default();
+        let weight = parts.find_map(|part| part.strip_prefix("q="));
+        (what, weight.map_or(1.0, |q| q.parse().unwrap_or(0.0)))
+    })
 }
 
 /// The value of `Retry-After` (RFC 9110, section 10.2.3) for a wait: whole seconds, at least one.
@@ -136,8 +132,8 @@ impl Default for Limits {
 
 /// Largest head of a request, in bytes.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
-/// Media ranges of an `Accept` that are looked at.
-const MAX_RANGES: usize = 32;
+/// Choices of an `Accept` or `Accept-Encoding` that are looked at.
+const MAX_CHOICES: usize = 32;
 /// Requests at once in one HTTP/2 connection.
 const MAX_STREAMS: u32 = 32;
 

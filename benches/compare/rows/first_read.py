@@ -95,12 +95,7 @@ page_size = {PAGE}
 
 
 def _jims(bench, samba, users):
-    folder = bench.memory_folder("first-read")
-    with open(f"{folder}/password", "w", encoding="ascii") as file:
-        file.write(PASSWORD)
-    os.chmod(f"{folder}/password", 0o600)
-    with open(f"{folder}/jims.toml", "w", encoding="ascii") as file:
-        file.write(_config(folder, samba))
+    folder = bench.jims_folder("first-read", lambda folder: _config(folder, samba), PASSWORD)
     begun = time.monotonic()
     with Process("jims", [bench.jims, "--config", f"{folder}/jims.toml", "run"], f"{folder}/log") as process:
         wait_until(lambda: os.path.exists(f"{folder}/control.sock"), GUARD, "waiting for the control socket", process)
@@ -110,7 +105,7 @@ def _jims(bench, samba, users):
             stream.readline()
             wait_until(lambda: _is_ready(stream, users), GUARD, "waiting for the directory", process)
         seconds, cpu, peak = time.monotonic() - begun, process.cpu(), process.peak()
-    shutil.rmtree(folder, ignore_errors=True)
+    bench.forget(folder)
     return seconds, cpu, peak
 
 

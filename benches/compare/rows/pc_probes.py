@@ -2,7 +2,6 @@
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -164,12 +163,7 @@ domain = "{DOMAIN}"
 
 def _jims(bench, _, count):
     """Sessions of alice expire, and all computers say that she is there."""
-    folder = bench.memory_folder("probes")
-    with open(f"{folder}/password", "w", encoding="ascii") as file:
-        file.write(PASSWORD)
-    os.chmod(f"{folder}/password", 0o600)
-    with open(f"{folder}/jims.toml", "w", encoding="ascii") as file:
-        file.write(_config(folder))
+    folder = bench.jims_folder("probes", _config, PASSWORD)
     with Process("jims", [bench.jims, "--config", f"{folder}/jims.toml", "run"], f"{folder}/log") as process:
         wait_for_port(process, ADDRESS, SYSLOG_PORT)
         stamp = time.strftime("%b %d %H:%M:%S", time.gmtime(time.time() - AGE))
@@ -185,7 +179,7 @@ def _jims(bench, _, count):
         well = sum(value for labels, value in told.items() if re.search('answer="same-user"', labels))
         if well != count:
             raise Failed(f"the computers answered {told}")
-    shutil.rmtree(folder, ignore_errors=True)
+    bench.forget(folder)
     return took, used, peak
 
 

@@ -96,8 +96,6 @@ struct Connection<'a> {
     stop: &'a CancellationToken,
     framer: Framer,
     buffer: BytesMut,
-    /// How many events the last read brought: as many as the next, more or less.
-    last_read: usize,
 }
 
 impl<'a> Connection<'a> {
@@ -116,7 +114,6 @@ impl<'a> Connection<'a> {
             stop,
             framer: Framer::new(),
             buffer: BytesMut::new(),
-            last_read: 0,
         }
     }
 
@@ -165,8 +162,7 @@ impl<'a> Connection<'a> {
     /// Interprets every whole message in the buffer.
     fn drain(&mut self, source: &Source, ended: bool) -> Vec<IdentityEvent> {
         let now = clock::utc_now();
-        let harvest = Harvest::of(self.shared.hearer());
-        let (mut harvest, mut too_long) = (harvest.with_room(self.last_read), 0);
+        let (mut harvest, mut too_long) = (Harvest::of(self.shared.hearer()), 0);
         loop {
             let consumed = match self.framer.step(&self.buffer, ended) {
                 Step::Message {
@@ -193,9 +189,7 @@ impl<'a> Connection<'a> {
         if ended && !self.buffer.is_empty() {
             source.report.count_dropped("cut-short", 1);
         }
-        let events = source.settle(&mut harvest, now);
-        self.last_read = events.len();
-        events
+        source.settle(&mut harvest, now)
     }
 
     /// Waits for room, and so stops reading; once jims is stopping, only a little longer.

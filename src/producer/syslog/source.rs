@@ -78,13 +78,6 @@ impl Harvest {
             ..Self::default()
         }
     }
-
-    /// With room for so many events.
-    #[must_use]
-    pub fn with_room(mut self, events: usize) -> Self {
-        self.events.reserve_exact(events);
-        self
-    }
 }
 
 impl Source {

@@ -22,6 +22,7 @@ from impacket.dcerpc.v5.dtypes import NULL
 from impacket.dcerpc.v5.rpcrt import DCERPCException
 from impacket.uuid import generate
 
+import no_delay  # noqa: F401
 from check_peer import Difference, expect
 from wmi_decoder import Decoder, EXAMPLE
 from wmi_objects import Property, Shape, unit
@@ -60,16 +61,6 @@ class Peer:
     def stop(self):
         self.process.stdin.close()
         expect("exit code when standard input closes", self.process.wait(10), 0)
-
-
-def connect(self, plain=transport.TCPTransport.connect):
-    """Without the delay between AUTH3, which is not answered, and the request behind it."""
-    plain(self)
-    self.get_socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return 1
-
-
-transport.TCPTransport.connect = connect
 
 
 class Session:
