@@ -24,6 +24,7 @@ pub mod entries;
 pub mod filter;
 mod forced;
 mod http;
+mod json;
 pub mod junos;
 mod metrics;
 mod oauth;

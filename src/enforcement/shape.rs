@@ -1,17 +1,16 @@
-//! Names and forms that firewalls see: parameters, fields, JSON, XML.
+//! Names and forms that firewalls see: the parameters of requests, and answers around their entries.
 //!
 //! What Junos really sends is only partly public, so everything uncertain is here: other spellings that are known from
 //! elsewhere are taken too, and what is not known is handed back for the operator to see. What is answered is decided
-//! in [`super::query`].
+//! in [`super::query`]; entries are written in [`super::json`] and [`super::xml`].
 
 use std::net::IpAddr;
 
 use bytes::Bytes;
 use ipnet::IpNet;
-use serde::Serialize;
 
 use super::filter::{MAX_REQUEST_VALUES, RequestFilter};
-use super::xml;
+use super::{json, xml};
 use crate::identity::address::canonical;
 use crate::identity::time::UtcMillis;
 
@@ -402,70 +401,10 @@ pub struct LoginDevice<'a> {
     pub os_version: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct JsonEntry<'a> {
-    ip_address: IpAddr,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    domain_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    roles: Option<&'a [&'a str]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device_groups: Option<&'a [&'a str]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device_os: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device_os_version: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    posture: Option<&'a str>,
-    timestamp: i64,
-    activity: &'a str,
-}
-
 /// Who an answer in XML says that its entries are from.
 const SOURCE: &str = "jims";
 /// Posture is not known to any producer yet.
 pub(super) const POSTURE: &str = "Unknown";
-
-impl<'a> JsonEntry<'a> {
-    fn new(entry: Entry<'a>) -> Self {
-        match entry {
-            Entry::Login(login) => {
-                let device = login.device.as_ref();
-                Self {
-                    ip_address: login.address,
-                    domain_name: Some(login.domain),
-                    user_name: login.user,
-                    roles: Some(&login.roles),
-                    device_name: device.map(|d| d.name),
-                    device_groups: device.map(|d| d.groups.as_slice()),
-                    device_os: device.and_then(|d| d.os),
-                    device_os_version: device.and_then(|d| d.os_version),
-                    posture: Some(POSTURE),
-                    timestamp: login.at.unix_seconds(),
-                    activity: "login",
-                }
-            }
-            Entry::Logout { address, at } => Self {
-                ip_address: address,
-                domain_name: None,
-                user_name: None,
-                roles: None,
-                device_name: None,
-                device_groups: None,
-                device_os: None,
-                device_os_version: None,
-                posture: None,
-                timestamp: at.unix_seconds(),
-                activity: "logout",
-            },
-        }
-    }
-}
 
 /// Where a batch stands, at the end of its answer.
 #[derive(Clone, Debug)]
@@ -526,8 +465,7 @@ impl Answer {
                 if self.entries > 0 {
                     self.bytes.push(b',');
                 }
-                serde_json::to_writer(&mut self.bytes, &JsonEntry::new(entry))
-                    .expect("writing strings and numbers to memory cannot fail");
+                json::entry(&mut self.bytes, entry);
             }
             Format::Xml => xml::entry(&mut self.bytes, SOURCE, entry),
         }
