@@ -188,7 +188,7 @@ impl Site<'_> {
         some.all(|user| {
             let view = core.address(world::address(user)).expect("an entry");
             let user = view.user.expect("a session").user;
-            user.roles.contains(&change.role.as_str()) == change.given
+            user.roles.iter().any(|role| role == change.role) == change.given
         })
     }
 }

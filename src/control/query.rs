@@ -14,6 +14,7 @@ use crate::identity::Core;
 use crate::identity::address::canonical;
 use crate::identity::core::LogOffTarget;
 use crate::identity::event::Strength;
+use crate::identity::group_names::GroupNames;
 use crate::identity::name::Name;
 use crate::identity::time::UtcMillis;
 use crate::identity::view::{
@@ -366,8 +367,8 @@ pub(super) fn standing(standing: Standing) -> &'static str {
     }
 }
 
-fn owned(names: &[&str]) -> Vec<String> {
-    names.iter().map(|&name| name.to_owned()).collect()
+fn owned(names: &GroupNames<'_>) -> Vec<String> {
+    names.iter().map(str::to_owned).collect()
 }
 
 #[cfg(test)]

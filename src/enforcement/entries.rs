@@ -125,10 +125,8 @@ fn user_login<'a>(
     session: &UserSession<'a>,
     filter: &FilterInForce<'_>,
 ) -> Login<'a> {
-    let all = &session.user.roles;
-    // Room for all at once: most points hide none.
-    let mut roles = Vec::with_capacity(all.len());
-    roles.extend(all.iter().copied().filter(|role| filter.shows_role(role)));
+    let mut roles = session.user.roles.to_vec();
+    roles.retain(|role| filter.shows_role(role));
     Login {
         address: view.address,
         domain: session.user.domain,
@@ -158,7 +156,7 @@ fn device_login<'a>(
 fn login_device<'a>(session: &DeviceSession<'a>) -> LoginDevice<'a> {
     LoginDevice {
         name: session.device.name,
-        groups: session.device.groups.clone(),
+        groups: session.device.groups.to_vec(),
         os: session.device.os,
         os_version: session.device.os_version,
     }
@@ -225,7 +223,7 @@ mod tests {
                 user: UserView {
                     name: "alice",
                     domain: "corp.example.com",
-                    roles: vec!["Engineering", "VPN-Users"],
+                    roles: vec!["Engineering", "VPN-Users"].into(),
                     standing: Standing::InDirectory,
                 },
                 since: UtcMillis(2_000),
@@ -240,7 +238,7 @@ mod tests {
                 device: DeviceView {
                     name: "ws-0042",
                     domain: "corp.example.com",
-                    groups: vec!["Workstations"],
+                    groups: vec!["Workstations"].into(),
                     os: None,
                     os_version: None,
                     standing: Standing::InDirectory,

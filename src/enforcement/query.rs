@@ -110,7 +110,7 @@ pub fn ip(
     format: Format,
     now: UtcMillis,
 ) -> SingleAnswer {
-    let mut answer = Answer::new(format);
+    let mut answer = Answer::new(format).with_room(1);
     {
         let core = reader.read();
         let filter = FilterInForce::new(own, &RequestFilter::default(), &core);
@@ -255,7 +255,7 @@ fn seen_at(
         return None;
     }
     let Some(session) = view.as_ref().and_then(|v| v.user.as_ref()) else {
-        let roles = user.roles.iter().copied();
+        let roles = user.roles.iter();
         answer.push(Entry::Login(&Login {
             address,
             domain: user.domain,

@@ -68,6 +68,7 @@ mod export;
 mod facts;
 mod feed;
 mod filter;
+pub mod group_names;
 pub mod habit;
 pub mod heard;
 mod index;

@@ -6,6 +6,7 @@ use super::address::canonical;
 use super::arena::Id;
 use super::core::Core;
 use super::directory::ObjectKind;
+use super::group_names::GroupNames;
 use super::name::NameKey;
 use super::policy::Policy;
 use super::session::{Fact, Slot};
@@ -284,9 +285,11 @@ impl Core {
         let subject = &self.subjects.arena[id];
         let mut roles = self.group_names(subject);
         if !asserted.is_empty() {
-            roles.extend(asserted.iter().map(compact_str::CompactString::as_str));
-            roles.sort_unstable();
-            roles.dedup_by_key(|role| NameKey::fold(role));
+            let mut all = roles.to_vec();
+            all.extend(asserted.iter().map(compact_str::CompactString::as_str));
+            all.sort_unstable();
+            all.dedup_by_key(|role| NameKey::fold(role));
+            roles = all.into();
         }
         UserView {
             name: &subject.name,
@@ -316,22 +319,20 @@ impl Core {
     }
 
     /// The groups of a user or device as its reports show them, transitively.
-    pub(super) fn group_names(&self, subject: &Subject) -> Vec<&str> {
-        let shown = |group: &Id<_>| self.objects.shown(*group, subject.domain);
+    pub(super) fn group_names<'a>(&'a self, subject: &'a Subject) -> GroupNames<'a> {
         if subject.sessions > 0 {
-            let groups = subject.groups.as_deref().unwrap_or_default().iter();
+            let groups = subject.groups.as_deref().unwrap_or_default();
             // While a batch is in the middle, some may be gone.
-            return groups
-                .filter(|group| self.objects.is_group(**group))
-                .map(shown)
-                .collect();
+            let is_whole = self.is_whole();
+            return GroupNames::kept(&self.objects, groups, (subject.domain, is_whole));
         }
         let Some(object) = subject.object else {
-            return Vec::new();
+            return GroupNames::default();
         };
         let exclude = &self.policy.filter.exclude_groups;
         let groups = self.objects.groups_of(object, exclude);
-        groups.iter().map(shown).collect()
+        let shown = |group: &Id<_>| self.objects.shown(*group, subject.domain);
+        groups.iter().map(shown).collect::<Vec<_>>().into()
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use compact_str::CompactString;
 
 use super::event::{ProducerName, Strength};
+use super::group_names::GroupNames;
 use super::outcome::EndReason;
 use super::time::UtcMillis;
 
@@ -96,7 +97,7 @@ pub struct UserView<'a> {
     /// DNS domain.
     pub domain: &'a str,
     /// `sAMAccountName`s of his groups, transitively, sorted; foreign ones as `domain\group` (rule 13).
-    pub roles: Vec<&'a str>,
+    pub roles: GroupNames<'a>,
     /// What the directory says of him.
     pub standing: Standing,
 }
@@ -109,7 +110,7 @@ pub struct DeviceView<'a> {
     /// DNS domain.
     pub domain: &'a str,
     /// Groups of the computer account, transitively, sorted.
-    pub groups: Vec<&'a str>,
+    pub groups: GroupNames<'a>,
     /// `operatingSystem`.
     pub os: Option<&'a str>,
     /// `operatingSystemVersion`.

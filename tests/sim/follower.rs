@@ -39,14 +39,14 @@ pub(crate) fn told(core: &Core, address: IpAddr) -> Told {
         let user = session.user;
         (
             format!("{}\\{}", user.domain, user.name),
-            sorted(&user.roles),
+            sorted(&user.roles.to_vec()),
         )
     });
     let device = view.device.map(|session| {
         let device = session.device;
         (
             format!("{}\\{}", device.domain, device.name),
-            sorted(&device.groups),
+            sorted(&device.groups.to_vec()),
         )
     });
     Told { user, device }

@@ -232,7 +232,7 @@ fn view_of_subject(core: &Core, id: Id<Subject>, subject: &Subject) -> NameView 
             .take(MAX_ADDRESSES)
             .collect(),
         sessions: u64::from(subject.sessions),
-        groups: core.group_names(subject).len() as u64,
+        groups: core.group_names(subject).iter().count() as u64,
     }
 }
 

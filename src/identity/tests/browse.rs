@@ -58,7 +58,7 @@ fn all(core: &Core) -> Vec<AddressView<'_>> {
 
 fn is_member(view: &AddressView<'_>, group: &str) -> bool {
     let user = view.user.as_ref();
-    user.is_some_and(|user| user.user.roles.contains(&group))
+    user.is_some_and(|user| user.user.roles.iter().any(|role| role == group))
 }
 
 proptest! {

@@ -126,8 +126,8 @@ impl World {
     fn roles(&self, address: &str) -> Vec<String> {
         let view = self.core.address(address.parse().expect("an address"));
         let roles = view.and_then(|view| Some(view.user?.user.roles));
-        let roles = roles.unwrap_or_default().into_iter();
-        roles.map(str::to_owned).collect()
+        let roles = roles.unwrap_or_default();
+        roles.iter().map(str::to_owned).collect()
     }
 
     fn policy(&mut self, policy: Policy) {

@@ -51,8 +51,8 @@ fn change() -> Batch {
 
 fn roles(core: &Core, user: u32) -> Vec<String> {
     let view = core.address(address(user)).expect("an entry");
-    let roles = view.user.expect("a session").user.roles.into_iter();
-    roles.map(str::to_owned).collect()
+    let roles = view.user.expect("a session").user.roles;
+    roles.iter().map(str::to_owned).collect()
 }
 
 #[test]
