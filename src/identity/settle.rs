@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use compact_str::{CompactString, format_compact};
+use smallvec::SmallVec;
 
 use super::arena::Id;
 use super::conflict::FactKind;
@@ -44,15 +45,14 @@ pub(super) struct End<'a> {
     pub(super) source: &'a str,
 }
 
-/// Subjects of a slot's facts; with one place for a fact just added.
-type Named = [Option<Id<Subject>>; MAX_FACTS_OF_ALL + 1];
+/// Subjects of a slot's facts; nearly always of one or two.
+type Named = SmallVec<[Id<Subject>; 4]>;
 
 fn named(slot: &Slot) -> Named {
-    let mut named = [None; MAX_FACTS_OF_ALL + 1];
-    for (place, fact) in named.iter_mut().zip(slot.facts()) {
-        *place = fact.subject;
-    }
-    named
+    slot.facts()
+        .iter()
+        .filter_map(|fact| fact.subject)
+        .collect()
 }
 
 impl Core {
@@ -111,8 +111,10 @@ impl Core {
             .filter(|_| before != after)
             .zip(past)
             .map(|past| self.keep_end(id, kind, past, now));
-        for subject in named_after.into_iter().flatten() {
-            self.subjects.arena.quietly(subject).places.insert(id);
+        for subject in &named_after {
+            if !named_before.contains(subject) {
+                self.subjects.arena.quietly(*subject).places.insert(id);
+            }
         }
         if before != after {
             self.moved(kind, before, after);
@@ -124,8 +126,8 @@ impl Core {
         if reported && self.table.arena.contains(id) {
             self.touch(id, now);
         }
-        for subject in named_before.into_iter().flatten() {
-            if !named_after.contains(&Some(subject)) && self.subjects.arena.contains(subject) {
+        for subject in named_before {
+            if !named_after.contains(&subject) && self.subjects.arena.contains(subject) {
                 self.subjects.arena.quietly(subject).places.remove(id);
                 self.release(subject);
             }
@@ -387,7 +389,7 @@ impl Core {
             self.tombstones -= 1;
         }
         for slot in [entry.user(), entry.device()] {
-            for subject in named(slot).into_iter().flatten() {
+            for subject in named(slot) {
                 if self.subjects.arena.contains(subject) {
                     self.subjects.arena.quietly(subject).places.remove(id);
                     self.release(subject);
