@@ -41,7 +41,7 @@ use crate::runtime::telemetry::{LogTo, Telemetry, TelemetryError};
 use crate::tui::DashboardError;
 
 pub use self::dashboard::Dashboard;
-pub use self::probe::{probe, probe_targets};
+pub use self::probe::{CLUSTER, probe, probe_targets};
 pub use self::pushes::{Join, JoinEnding, Joined, is_cut_code, is_onboarded, join};
 pub use self::serve::App;
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::serve::Inner;
+use crate::cluster;
 use crate::config::{Config, DirectorySource, PcProbe};
 use crate::control::protocol::{Probed, ProbedStep, Refusal};
 use crate::directory;
@@ -14,6 +15,9 @@ use crate::net::resolve::Resolver;
 use crate::producer::{event_log, pc_probe};
 use crate::runtime::preflight::{Preflight, Step};
 use crate::runtime::probing::{Answer, NotAsked, Probed as Asked};
+
+/// What the NATS servers of `[cluster]` are called here.
+pub const CLUSTER: &str = "cluster";
 
 /// What a computer waits for its turn at most, beside the time of the probe itself.
 const TURN: Duration = Duration::from_secs(60);
@@ -28,6 +32,7 @@ pub fn probe_targets(config: &Config) -> Vec<String> {
     let directories = config.directories.iter();
     sources
         .chain(directories.map(|directory| directory.name.to_string()))
+        .chain(config.cluster.iter().map(|_| CLUSTER.to_owned()))
         .collect()
 }
 
@@ -91,7 +96,12 @@ async fn source(config: &Config, target: &str, resolver: &Resolver) -> Option<Pr
     let directory = config
         .directories
         .iter()
-        .find(|d| d.name.as_str() == target)?;
+        .find(|d| d.name.as_str() == target);
+    let Some(directory) = directory else {
+        let cluster = config.cluster.as_ref().filter(|_| target == CLUSTER)?;
+        cluster::preflight(cluster, &mut preflight).await;
+        return Some(probed(target, CLUSTER, preflight));
+    };
     match &directory.source {
         DirectorySource::Ldap(ldap) => {
             directory::preflight(ldap, &directory.domain, resolver, &mut preflight).await;

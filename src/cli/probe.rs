@@ -19,10 +19,11 @@ const NAMES: usize = 16;
 
 /// Try configured sources, or ask computers who is signed on, step by step
 ///
-/// TARGET is the name of an event source or a directory: name, ports, clock, sign-on, rights, what can be read. Any other
-/// TARGET is the address or name of a computer inside the probed networks: it is asked once who is signed on. Each
-/// step shows its time, and what to do if it fails. A running service is asked to try, and takes a computer's answer into
-/// account; without one, this command reads the configuration and tries itself.
+/// TARGET is the name of an event source or a directory: name, ports, clock, sign-on, rights, what can be read; or
+/// `cluster`: each NATS server of [cluster], JetStream, and the copies of the stream. Any other TARGET is the address or
+/// name of a computer inside the probed networks: it is asked once who is signed on. Each step shows its time, and what to
+/// do if it fails. A running service is asked to try, and takes a computer's answer into account; without one, this command
+/// reads the configuration and tries itself.
 ///
 /// Exit codes: 0 everything that is needed works, the computer told; 1 something does not, it did not; 2 error.
 #[derive(Debug, clap::Args)]
@@ -33,10 +34,10 @@ Examples:
   jims probe 10.1.2.50
   jims probe dc1 --json | jq -r '.[].steps[] | select(.ok | not) | .remedy'")]
 pub(super) struct Args {
-    /// Names of event sources and directories; addresses and names of computers
+    /// Names of event sources and directories; `cluster`; addresses and names of computers
     #[arg(value_name = "TARGET", required_unless_present = "all")]
     targets: Vec<String>,
-    /// Every event source and directory of the configuration
+    /// Every event source and directory of the configuration, and its cluster
     #[arg(long, conflicts_with = "targets")]
     all: bool,
     /// Print JSON
@@ -58,7 +59,7 @@ pub(super) fn run(
     };
     if targets.is_empty() {
         return Err(Failure::new(
-            "there is nothing to try: no event source and no directory with a server is configured",
+            "there is nothing to try: no event source, no directory with a server and no cluster is configured",
             "add an [[event_source]] or a [[directory_service]]",
         ));
     }
@@ -157,9 +158,10 @@ impl<'a> Prober<'a> {
                     return Err(ask::unexpected());
                 };
                 let sources = status.producers.iter().filter(|p| p.kind == "event-source");
-                Ok(sources
-                    .chain(&status.directories)
+                let names = sources.chain(&status.directories);
+                Ok(names
                     .map(|source| source.name.clone())
+                    .chain(status.cluster.map(|_| app::CLUSTER.to_owned()))
                     .collect())
             }
         }

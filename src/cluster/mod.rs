@@ -15,7 +15,8 @@
 //! * `shape/`: what a message holds. `order`: which messages count. `outbox`: what was not heard. `roster`: who is there.
 //!   `trail`: what was applied lately. All pure.
 //! * `check`: whether that is what the stream has.
-//! * `service`: how a member gets the table that belongs to the stream, and follows.
+//! * `service`: how a member gets the table that belongs to the stream, and follows. `preflight`: whether NATS would do, for
+//!   `jims probe`.
 //!
 //! While NATS does not answer, tables stay as they are and queries are answered; nothing that changes a table is taken. What
 //! is stored in NATS: the stream, a bucket `STREAM_members`, an object store `STREAM_tables`.
@@ -23,10 +24,14 @@
 //! # A stream that loses its end
 //!
 //! nats-server 2.9.10, with nodes killed and paused at random, was seen to deliver 160 messages to one member and then to store
-//! them again under other sequences. So nobody believes for ever what was delivered: members say a digest of all that they have
-//! applied (`trail`), and where two differ the stream is read again (`check`). Whoever is wrong starts over from a stored
-//! table; a table is stored only when the stream was found to have what it holds. Then a message begins another epoch of
-//! cookies, because those that a wrong Server gave mean other places.
+//! them again under other sequences; a node of 2.9.25 came back from a kill without the beginning of its copy. So nobody
+//! believes for ever what was delivered: members say a digest of all that they have applied (`trail`), and where two differ
+//! the stream is read again (`check`). Whoever is wrong starts over from a stored table; a table is stored only when the stream
+//! was found to have what it holds. Then a message begins another epoch of cookies, because those that a wrong Server gave mean
+//! other places.
+//!
+//! Nor is anybody wrong at once: after an election whoever leads may end before what others have, and a copy that lags may
+//! leave messages out, until they have caught up.
 //!
 //! Which sources there are, and what starts with a lease, is not known here.
 
@@ -36,6 +41,7 @@ mod follow;
 mod lease;
 pub mod order;
 mod outbox;
+mod preflight;
 mod publish;
 pub mod roster;
 mod service;
@@ -51,6 +57,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+
+pub use self::preflight::preflight;
 
 use self::follow::Place;
 use self::order::Order;

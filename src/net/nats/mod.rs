@@ -4,6 +4,7 @@
 //! bytes mean is the cluster's business, never this module's.
 
 mod bucket;
+mod look;
 mod object;
 mod stream;
 
@@ -26,6 +27,7 @@ use crate::identity::time::UtcMillis;
 use crate::runtime::clock;
 
 pub use self::bucket::{Bucket, Entry, Watching};
+pub use self::look::{Copies, JetStreamFacts};
 pub use self::object::Objects;
 pub use self::stream::{Following, Message, Publishing, Stream, StreamFacts};
 

@@ -27,6 +27,7 @@ pub(crate) struct Nats {
     folder: tempfile::TempDir,
     /// What every configuration holds beside the common part.
     more: String,
+    has_jetstream: bool,
     addresses: [&'static str; 3],
     /// Where each runs, if apart from the tests.
     hosts: Vec<Host>,
@@ -44,6 +45,14 @@ impl Nats {
         Self::start_at(NODES, Vec::new(), nodes, more)
     }
 
+    /// One server that stores nothing.
+    pub(crate) fn start_without_jetstream() -> Self {
+        let mut nats = Self::new(NODES, Vec::new(), 1, "");
+        nats.has_jetstream = false;
+        nats.start_all();
+        nats
+    }
+
     /// Three that are one, each on a host of its own.
     pub(crate) fn start_on(network: &Network) -> Self {
         let hosts = hosts::NODES.map(|address| network.host(address));
@@ -51,22 +60,31 @@ impl Nats {
     }
 
     fn start_at(addresses: [&'static str; 3], hosts: Vec<Host>, nodes: usize, more: &str) -> Self {
+        let mut nats = Self::new(addresses, hosts, nodes, more);
+        nats.start_all();
+        nats
+    }
+
+    fn new(addresses: [&'static str; 3], hosts: Vec<Host>, nodes: usize, more: &str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("nats.")
             .tempdir_in(lab())
             .expect("folder");
-        let mut nats = Self {
+        Self {
             folder,
             more: more.to_owned(),
+            has_jetstream: true,
             addresses,
             hosts,
             children: (0..nodes).map(|_| None).collect(),
-        };
-        for node in 0..nodes {
-            nats.start_node(node);
         }
-        nats.wait_until_it_listens();
-        nats
+    }
+
+    fn start_all(&mut self) {
+        for node in 0..self.nodes() {
+            self.start_node(node);
+        }
+        self.wait_until_it_listens();
     }
 
     /// A file in their folder.
@@ -101,11 +119,17 @@ impl Nats {
             let routes = routes.join(", ");
             format!("cluster {{ name: lab, listen: \"{address}:6222\", routes: [{routes}] }}\n")
         };
+        let jetstream = if self.has_jetstream {
+            format!(
+                "jetstream {{ store_dir: \"{}\", max_memory_store: 64MB, max_file_store: 4GB }}\n",
+                store.display()
+            )
+        } else {
+            String::new()
+        };
         let configuration = self.path(&format!("node{node}.conf"));
         let text = format!(
-            "server_name: n{node}\nlisten: \"{address}:{PORT}\"\nhttp: \"{address}:{MONITOR}\"\n\
-             jetstream {{ store_dir: \"{}\", max_memory_store: 64MB, max_file_store: 4GB }}\n{cluster}{}\n",
-            store.display(),
+            "server_name: n{node}\nlisten: \"{address}:{PORT}\"\nhttp: \"{address}:{MONITOR}\"\n{jetstream}{cluster}{}\n",
             self.more
         );
         fs::write(&configuration, text).expect("configuration");

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
+
 use super::member::{Member, Role, SERVERS};
 use super::nats::{NODES, Nats};
 use super::{syslog_to, wait_user};
@@ -19,11 +21,31 @@ fn works(mut member: Member) {
     use std::io::Write as _;
 
     member.wait_ready();
+    assert_eq!(tried(&member), WELL);
     let mut vpn = syslog_to(&member);
     let line = super::feeder::logon(1, "u000001", "10.5.0.1");
     vpn.write_all(line.as_bytes()).expect("sent");
     wait_user(&member, "10.5.0.1", "u000001");
     member.site.stop();
+}
+
+/// What `jims probe` says of a server that does.
+const WELL: &str = "connect: ok\njetstream: ok\nstream: ok\n";
+
+/// What `jims probe` says of NATS, a step a line.
+#[track_caller]
+fn tried(member: &Member) -> String {
+    let output = member.site.run(&["probe", "cluster", "--json"]);
+    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let steps = said[0]["steps"].as_array().expect("steps");
+    let all_well = steps.iter().all(|step| step["ok"] == true);
+    assert_eq!(output.status.code(), Some(i32::from(!all_well)), "{said}");
+    println!("{said}");
+    let step = |step: &Value| {
+        let ok = if step["ok"] == true { "ok" } else { "NO" };
+        format!("{}: {ok}\n", step["name"].as_str().expect("a name"))
+    };
+    steps.iter().map(step).collect()
 }
 
 /// A member with `[cluster]` of these keys, running.
@@ -63,6 +85,7 @@ fn with_a_password() {
         "authorization violation",
         "check user and password_file",
     );
+    assert_eq!(tried(&wrong), "connect: NO\n");
     // It tries again, with what is in the file by then.
     wrong.site.secret("nats.secret", "s3cret-nats");
     wrong.wait_ready();
@@ -92,6 +115,35 @@ fn with_an_nkey() {
         "SUAHC6RS",
     );
     wait_told(&broken, "NATS", "nkey_seed_file");
+}
+
+#[test]
+fn a_server_without_jetstream_and_one_that_is_down_are_told_apart() {
+    let mut nats = Nats::start_with(3, "");
+    let mut member = member(&nats, "nats", "replicas = 3", "");
+    member.wait_ready();
+    wait_for("all three to be well", || {
+        (tried(&member) == WELL.repeat(3)).then_some(())
+    });
+    nats.kill_node(1);
+    let output = member.site.run(&["probe", "cluster"]);
+    let shown = crate::support::text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("cluster (cluster): no"), "{shown}");
+    assert!(shown.contains("NO  connect"), "{shown}");
+    assert!(shown.contains(NODES[1]), "{shown}");
+    assert!(
+        shown.contains("check that the NATS servers run and can be reached"),
+        "{shown}"
+    );
+    member.site.stop();
+    drop(nats);
+    let plain = Nats::start_without_jetstream();
+    assert_eq!(
+        tried(&member),
+        "connect: ok\njetstream: NO\nconnect: NO\nconnect: NO\n"
+    );
+    drop(plain);
 }
 
 /// A certificate authority and two certificates, of a server and of a client.
