@@ -152,6 +152,12 @@ impl Checking {
         while known.seq < seq {
             let next = tokio::time::timeout(NEXT_WITHIN, stamps.next()).await;
             let next = next.map_err(|_late| NatsError::silent("reading the stream again"))??;
+            // A consumer that was made anew may begin before.
+            if next.seq <= known.seq {
+                continue;
+            }
+            // What a copy that lags does not deliver is not yet what the stream does not have.
+            self.stream.lacks(known.seq + 1, next.seq).await?;
             if next.seq > seq {
                 break;
             }

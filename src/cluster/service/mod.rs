@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -29,6 +29,7 @@ use crate::identity::policy::Policy;
 use crate::identity::time::UtcMillis;
 use crate::net::nats::{Bucket, Following, Nats, NatsError, Objects, Stream, StreamFacts};
 use crate::runtime::backoff::Backoff;
+use crate::runtime::clock;
 use crate::runtime::readiness::Latch;
 use crate::runtime::supervisor::Tasks;
 use crate::snapshot::Keeper;
@@ -44,8 +45,9 @@ const ASK_EVERY: Duration = Duration::from_secs(3);
 /// How long a Server that has a table waits for the stream before it answers from what it has.
 const ANSWERS_WITHOUT: Duration = Duration::from_secs(10);
 
-/// Most messages that are looked for one by one where the stream has a hole.
-const MAX_HOLE: u64 = 64;
+/// How long a stream may end before what this table holds: whoever leads it after an election may say so while it still
+/// applies what it has. After that the stream lost its end.
+const CATCHES_UP_WITHIN: Duration = Duration::from_secs(20);
 
 /// What a member works with.
 pub struct ClusterParts {
@@ -87,6 +89,8 @@ struct Member {
     begun: bool,
     /// The table is not the stream's.
     is_wrong: bool,
+    /// Since when the stream ends before what the table holds.
+    behind_since: Option<Instant>,
     /// A life of ours that gave cookies from such a table, which was not said yet.
     doubted: Option<u64>,
     tasks: Tasks,
@@ -200,6 +204,7 @@ impl Cluster {
             stop,
             begun: false,
             is_wrong: false,
+            behind_since: None,
             doubted: None,
         };
         tasks.spawn_vital("cluster", member.run());
@@ -376,8 +381,8 @@ impl Member {
         let of = identity_of(&self.parts.config.stream, &facts);
         let is_own = self.follower.order.stream() == of;
         let reaches = self.follower.order.needs() >= facts.first;
-        let is_behind = self.follower.order.applied() > facts.last;
-        self.is_wrong = is_own && (self.is_wrong || is_behind);
+        let lost_its_end = is_own && self.stays_behind(&facts);
+        self.is_wrong = is_own && (self.is_wrong || lost_its_end);
         if !is_own || !reaches || self.is_wrong {
             self.start_over(stores, (of, facts.first)).await?;
         }
@@ -399,6 +404,17 @@ impl Member {
         loop {
             next = self.next(stores, &mut following, next, &facts).await?;
         }
+    }
+
+    /// Whether the stream has ended before what this table holds for so long that it will not have it again.
+    fn stays_behind(&mut self, facts: &StreamFacts) -> bool {
+        if self.follower.order.applied() <= facts.last {
+            self.behind_since = None;
+            return false;
+        }
+        let now = clock::monotonic_now();
+        let since = *self.behind_since.get_or_insert(now);
+        now.saturating_duration_since(since) > CATCHES_UP_WITHIN
     }
 
     /// Takes the messages up to the last one there was when following began.
@@ -445,25 +461,16 @@ impl Member {
             return Ok(expected);
         }
         if message.seq > expected {
-            self.look_for_hole(stores, expected, message.seq).await?;
+            stores.stream.lacks(expected, message.seq).await?;
+            tracing::warn!(
+                from = expected,
+                to = message.seq,
+                "the stream has no such messages"
+            );
         }
         let next = message.seq + 1;
         self.follower.take(message).await?;
         Ok(next)
-    }
-
-    /// Messages were skipped: whether the stream does not have them either.
-    async fn look_for_hole(&self, stores: &Stores, from: u64, to: u64) -> Result<(), Broken> {
-        if to - from > MAX_HOLE {
-            return Err(Broken::Stalled);
-        }
-        for seq in from..to {
-            if stores.stream.has(seq).await? {
-                return Err(Broken::Stalled);
-            }
-        }
-        tracing::warn!(from, to, "the stream has no such messages");
-        Ok(())
     }
 
     /// Gets the table that belongs to the stream.
@@ -503,6 +510,7 @@ impl Member {
         self.follower.order = order;
         let replaced = self.follower.orders.send(Ordered::Replace(Box::new(core)));
         replaced.await.map_err(|_gone| FollowError::Stopping)?;
+        self.behind_since = None;
         if std::mem::take(&mut self.is_wrong) {
             self.shared.replaced.fetch_add(1, Ordering::Relaxed);
             self.doubted = (life > 0).then_some(life);

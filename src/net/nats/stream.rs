@@ -12,6 +12,9 @@ use futures_util::StreamExt as _;
 use super::{Nats, NatsError};
 use crate::identity::time::UtcMillis;
 
+/// Most messages that are looked for one by one where the stream has a hole.
+const MAX_HOLE: u64 = 64;
+
 /// A stream.
 #[derive(Clone, Debug)]
 pub struct Stream {
@@ -205,11 +208,29 @@ impl Stream {
         })
     }
 
-    /// Whether the stream has a message of this sequence.
+    /// Makes sure that the stream has none of the messages from `from` up to, and without, `to`, which were not delivered.
     ///
     /// # Errors
-    /// NATS does not answer.
-    pub async fn has(&self, seq: u64) -> Result<bool, NatsError> {
+    /// It has one, or they are more than [`MAX_HOLE`]: they are to be delivered again. Or NATS does not answer.
+    pub async fn lacks(&self, from: u64, to: u64) -> Result<(), NatsError> {
+        let doing = "following the stream";
+        if to.saturating_sub(from) > MAX_HOLE {
+            let skipped = format!("messages {from} to {to} were skipped");
+            return Err(NatsError::refused(doing, skipped));
+        }
+        for seq in from..to {
+            if self.has(seq).await? {
+                return Err(NatsError::refused(
+                    doing,
+                    format!("message {seq} was skipped"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the stream has a message of this sequence.
+    async fn has(&self, seq: u64) -> Result<bool, NatsError> {
         use async_nats::jetstream::stream::RawMessageErrorKind;
         match self.stream.get_raw_message(seq).await {
             Ok(_) => Ok(true),

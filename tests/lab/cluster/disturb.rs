@@ -213,12 +213,13 @@ fn wait_caught_up(server: &mut Member, witness: &Member) -> Duration {
     begun.elapsed()
 }
 
-pub(super) fn disturb_nats(nats: &mut Nats, turn: &mut Turn) {
+/// A node at a time, or now and then all of them.
+pub(super) fn disturb_nats(nats: &mut Nats, also_all: bool, turn: &mut Turn) {
     while !turn.is_over() {
         turn.pause(1000, 5000);
         let chosen = turn.random.below(nats.nodes());
         let nodes = match turn.random.below(8) {
-            0 => (0..nats.nodes()).collect(),
+            0 if also_all => (0..nats.nodes()).collect(),
             _ => vec![chosen],
         };
         let harm = turn.random.below(3);

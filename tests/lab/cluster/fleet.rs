@@ -107,6 +107,8 @@ impl Srx {
             match status {
                 200 => return Ok(serde_json::from_str(&body).expect("JSON")),
                 401 => self.tokens[self.at] = None,
+                // Whoever compares tables asks more often than a firewall.
+                429 => std::thread::sleep(Duration::from_secs(1)),
                 other => return Err(Unreachable(format!("{other} to a query"))),
             }
         }

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::disturb::OVER_WITHIN;
 use super::hosts::Host;
 use super::nats::Nats;
-use crate::support::{Place, Site, wait_for};
+use crate::support::{Place, Site, wait_at_most, wait_for};
 
 /// Where members listen.
 pub(crate) const COLLECTORS: [&str; 2] = ["127.77.0.64", "127.77.0.65"];
@@ -139,7 +140,10 @@ netbios = "CORP"
         self.site.write(&changed);
         let before = reloads();
         self.site.signal("HUP");
-        wait_for("a reload", || (reloads() > before).then_some(()));
+        // The policy goes through the stream, and NATS may be away.
+        wait_at_most(OVER_WITHIN, "a reload", || {
+            (reloads() > before).then_some(())
+        });
     }
 
     /// What it says of itself, if it answers.
