@@ -1,7 +1,8 @@
-//! The table alone, in this process: look-up and update beside Redis and a bare map, memory beside Redis, memberships, and
-//! whether cost grows with the table.
+//! The table alone, in this process: look-up and update beside Redis and a bare map, memory beside Redis, memberships, whether
+//! cost grows with the table, and what the machine's memory can do.
 //!
-//! `cargo bench --bench core [-- --json] [--quick] [look-up] [memory] [memberships] [growth]`. The public doors of
+//! `cargo bench --bench core [-- --json] [--quick] [look-up] [memory] [memberships] [growth]
+//! [limits]`. The public doors of
 //! `jims::identity` and `jims::writer` are used as the service uses them; what is left out (sockets, formats, the disk)
 //! says each part. Redis is a process of its own on loopback, without persistence, and ends with this one.
 
@@ -9,6 +10,8 @@
 mod bare;
 #[path = "core/growth.rs"]
 mod growth;
+#[path = "core/limits.rs"]
+mod limits;
 #[path = "core/look_up.rs"]
 mod look_up;
 #[path = "measure/mod.rs"]
@@ -25,7 +28,14 @@ mod world;
 use measure::Options;
 
 fn main() {
-    let options = Options::read(&["look-up", "memory", "memberships", "growth", memory::ALONE]);
+    let options = Options::read(&[
+        "look-up",
+        "memory",
+        "memberships",
+        "growth",
+        "limits",
+        memory::ALONE,
+    ]);
     if options.parts == [memory::ALONE] {
         return memory::alone(&options);
     }
@@ -40,5 +50,8 @@ fn main() {
     }
     if options.wants("growth") {
         growth::run(&options);
+    }
+    if options.wants("limits") {
+        limits::run(&options);
     }
 }

@@ -37,6 +37,8 @@ def run(bench):
                 for figure in (wall, per_cpu):
                     figure.note(f"{side.name}: {hearer.check(lines)}" if side.name == "jims" else "")
     rate = _alone(bench, words, lines)
+    limit = Figure("limit: the same lines into a reader that discards them", "lines/s", True, command=wall.command)
+    limit.add("loopback", Measure(rate))
     for figure in (wall, per_cpu):
         figure.note(f"{lines.count:,} lines of {lines.bytes / lines.count:.0f} bytes, eight rules, RFC 5424 and RFC 3164 in "
                     f"turn, {SENDERS} connections; rsyslog: imptcp, and two re_extract for a line or mmnormalize; syslog-ng: network and db-parser")
@@ -45,6 +47,7 @@ def run(bench):
     yield wall
     yield per_cpu
     yield other
+    yield limit
 
 
 def _round(bench, hearer, words, lines):
