@@ -6,8 +6,8 @@
 //!
 //! `JIMS_CHAOS_SECONDS`, `JIMS_CHAOS_RATE` (lines each second) and `JIMS_CHAOS_SEED` change it; `JIMS_BIN` names a binary that
 //! was built for release. `JIMS_CHAOS_NATS=1` kills, pauses and cuts off one node of NATS at a time as well, by which nothing is
-//! lost with nats-server 2.10.27; `=2` sometimes all of them. A node of 2.9 is not always healthy again by itself (it is
-//! restarted then), and a cluster of it was seen to deliver messages that it did not keep. Members that were given some
+//! lost with nats-server 2.10.27; `=2` sometimes all of them. A node is not always healthy again by its own word (it is
+//! restarted then), and a cluster of 2.9 was seen to deliver messages that it did not keep. Members that were given some
 //! start over; they count again what they apply again, and cookies of before are rejected, so that only the tables are compared
 //! then. What becomes of members without NATS for a time is in `outage`, and of messages that are not kept in `wrong`.
 
