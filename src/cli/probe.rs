@@ -20,7 +20,7 @@ const NAMES: usize = 16;
 /// Try configured sources, or ask computers who is signed on, step by step
 ///
 /// TARGET is the name of an event source or a directory: name, ports, clock, sign-on, rights, what can be read; or
-/// `cluster`: each NATS server of [cluster], JetStream, and the copies of the stream. Any other TARGET is the address or
+/// `cluster`: each configured NATS server, JetStream, and the copies of the stream. Any other TARGET is the address or
 /// name of a computer inside the probed networks: it is asked once who is signed on. Each step shows its time, and what to
 /// do if it fails. A running service is asked to try, and takes a computer's answer into account; without one, this command
 /// reads the configuration and tries itself.

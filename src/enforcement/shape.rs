@@ -2,7 +2,7 @@
 //!
 //! What Junos really sends is only partly public, so everything uncertain is here: other spellings that are known from
 //! elsewhere are taken too, and what is not known is handed back for the operator to see. What is answered is decided
-//! in [`super::query`]; entries are written in [`super::json`] and [`super::xml`].
+//! in [`super::query`]; entries are written in `json` and `xml`.
 
 use std::net::IpAddr;
 

@@ -1,7 +1,7 @@
 //! The names of somebody's groups, looked up as a reader goes through them: whoever only wants to know who is at an address
 //! pays nothing for the twenty groups of that user.
 //!
-//! Which groups those are is decided in [`super::objects`], in which order in [`super::regroup`].
+//! Which groups those are is decided in `objects`, in which order in `regroup`.
 
 use std::fmt;
 use std::slice;

@@ -211,7 +211,7 @@ impl Stream {
     /// Makes sure that the stream has none of the messages from `from` up to, and without, `to`, which were not delivered.
     ///
     /// # Errors
-    /// It has one, or they are more than [`MAX_HOLE`]: they are to be delivered again. Or NATS does not answer.
+    /// It has one, or they are more than 64: they are to be delivered again. Or NATS does not answer.
     pub async fn lacks(&self, from: u64, to: u64) -> Result<(), NatsError> {
         let doing = "following the stream";
         if to.saturating_sub(from) > MAX_HOLE {
