@@ -1,9 +1,8 @@
 //! The table alone, in this process: look-up and update beside Redis and a bare map, memory beside Redis, memberships, whether
 //! cost grows with the table, and what the machine's memory can do.
 //!
-//! `cargo bench --bench core [-- --json] [--quick] [look-up] [memory] [memberships] [growth]
-//! [limits]`. The public doors of
-//! `jims::identity` and `jims::writer` are used as the service uses them; what is left out (sockets, formats, the disk)
+//! `cargo bench --bench core [-- --json] [--quick] [look-up] [memory] [memberships] [growth] [limits]`. The public
+//! doors of `jims::identity` and `jims::writer` are used as the service uses them; what is left out (sockets, formats, the disk)
 //! says each part. Redis is a process of its own on loopback, without persistence, and ends with this one.
 
 #[path = "core/bare.rs"]

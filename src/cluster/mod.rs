@@ -13,7 +13,7 @@
 //! ```
 //!
 //! * `shape/`: what a message holds. `order`: which messages count. `outbox`: what was not heard. `roster`: who is there.
-//!   `trail`: what was applied lately. All pure.
+//!   `trail`: what was applied lately. `ending`: whether the stream lost its end. All pure.
 //! * `check`: whether that is what the stream has.
 //! * `service`: how a member gets the table that belongs to the stream, and follows. `preflight`: whether NATS would do, for
 //!   `jims probe`.
@@ -37,6 +37,7 @@
 
 mod check;
 mod clock;
+mod ending;
 mod follow;
 mod lease;
 pub mod order;

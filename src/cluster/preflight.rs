@@ -43,8 +43,8 @@ async fn one_server(cluster: &Cluster, url: &str, steps: &mut Preflight) -> Opti
     match nats.jetstream().await {
         Ok(facts) => steps.pass("jetstream", stored(facts)),
         Err(error) => {
-            let remedy =
-                "add `jetstream { store_dir: … }` to its configuration, and let our account use it";
+            let remedy = "if it has none, add `jetstream { store_dir: … }` to its configuration and let our account use it; else \
+                look at its log";
             steps.fail("jetstream", error.to_string(), remedy);
             return None;
         }
@@ -82,7 +82,7 @@ async fn stream(cluster: &Cluster, nats: &Nats, steps: &mut Preflight) {
 
 fn judge(cluster: &Cluster, copies: &Copies, steps: &mut Preflight) {
     let (name, last) = (&cluster.stream, copies.last);
-    if copies.leader.is_none() {
+    if !copies.has_leader {
         let remedy = "more than half of the servers that keep it must run and reach each other";
         return steps.fail("stream", format!("{name} has no leader"), remedy);
     }

@@ -19,7 +19,7 @@ use crate::identity::address::canonical;
 const BACKLOG: i32 = 1024;
 
 /// What we ask the kernel for, in bytes, so that a burst of datagrams survives; it may give less. It takes the memory only
-/// while datagrams wait, several times the size of each: half a second of 200,000 lines a second.
+/// while datagrams wait, several times the size of each.
 const UDP_RECEIVE_BUFFER_BYTES: usize = 64 << 20;
 
 /// Pause after an accept that failed for want of file descriptors or memory.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::ending::Ending;
 use super::follow::{FollowError, Follower, Place};
 use super::lease::Held;
 use super::order::Order;
@@ -44,10 +45,6 @@ const ASK_EVERY: Duration = Duration::from_secs(3);
 
 /// How long a Server that has a table waits for the stream before it answers from what it has.
 const ANSWERS_WITHOUT: Duration = Duration::from_secs(10);
-
-/// How long a stream may end before what this table holds: whoever leads it after an election may say so while it still
-/// applies what it has. After that the stream lost its end.
-const CATCHES_UP_WITHIN: Duration = Duration::from_secs(20);
 
 /// What a member works with.
 pub struct ClusterParts {
@@ -89,8 +86,8 @@ struct Member {
     begun: bool,
     /// The table is not the stream's.
     is_wrong: bool,
-    /// Since when the stream ends before what the table holds.
-    behind_since: Option<Instant>,
+    /// Whether the stream ends before what the table holds.
+    ending: Ending,
     /// A life of ours that gave cookies from such a table, which was not said yet.
     doubted: Option<u64>,
     tasks: Tasks,
@@ -204,7 +201,7 @@ impl Cluster {
             stop,
             begun: false,
             is_wrong: false,
-            behind_since: None,
+            ending: Ending::default(),
             doubted: None,
         };
         tasks.spawn_vital("cluster", member.run());
@@ -381,8 +378,9 @@ impl Member {
         let of = identity_of(&self.parts.config.stream, &facts);
         let is_own = self.follower.order.stream() == of;
         let reaches = self.follower.order.needs() >= facts.first;
-        let lost_its_end = is_own && self.stays_behind(&facts);
-        self.is_wrong = is_own && (self.is_wrong || lost_its_end);
+        let applied = self.follower.order.applied();
+        let is_lost = (self.ending).is_lost(applied, facts.last, clock::monotonic_now());
+        self.is_wrong = is_own && (self.is_wrong || is_lost);
         if !is_own || !reaches || self.is_wrong {
             self.start_over(stores, (of, facts.first)).await?;
         }
@@ -404,17 +402,6 @@ impl Member {
         loop {
             next = self.next(stores, &mut following, next, &facts).await?;
         }
-    }
-
-    /// Whether the stream has ended before what this table holds for so long that it will not have it again.
-    fn stays_behind(&mut self, facts: &StreamFacts) -> bool {
-        if self.follower.order.applied() <= facts.last {
-            self.behind_since = None;
-            return false;
-        }
-        let now = clock::monotonic_now();
-        let since = *self.behind_since.get_or_insert(now);
-        now.saturating_duration_since(since) > CATCHES_UP_WITHIN
     }
 
     /// Takes the messages up to the last one there was when following began.
@@ -510,7 +497,7 @@ impl Member {
         self.follower.order = order;
         let replaced = self.follower.orders.send(Ordered::Replace(Box::new(core)));
         replaced.await.map_err(|_gone| FollowError::Stopping)?;
-        self.behind_since = None;
+        self.ending = Ending::default();
         if std::mem::take(&mut self.is_wrong) {
             self.shared.replaced.fetch_add(1, Ordering::Relaxed);
             self.doubted = (life > 0).then_some(life);

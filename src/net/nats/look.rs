@@ -2,7 +2,6 @@
 
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::{ErrorCode, stream};
-
 use bytes::Bytes;
 use serde::Deserialize;
 
@@ -25,8 +24,8 @@ pub struct JetStreamFacts {
 pub struct Copies {
     /// How many it is to have.
     pub wanted: usize,
-    /// Who leads; `None`: nobody does, so that nothing is taken.
-    pub leader: Option<String>,
+    /// Whether somebody leads; else nothing is taken.
+    pub has_leader: bool,
     /// Those that are behind or away.
     pub ailing: Vec<String>,
     /// The last sequence.
@@ -117,7 +116,7 @@ fn copies(info: &stream::Info) -> Copies {
     Copies {
         wanted: info.config.num_replicas,
         // One server that is no cluster says nothing of leaders.
-        leader: cluster.map_or(Some(String::new()), |cluster| cluster.leader.clone()),
+        has_leader: cluster.is_none_or(|cluster| cluster.leader.is_some()),
         ailing: ailing
             .filter(|peer| peer.offline || !peer.current)
             .map(|peer| peer.name.clone())

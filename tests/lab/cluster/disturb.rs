@@ -251,8 +251,8 @@ pub(super) fn disturb_nats(nats: &mut Nats, also_all: bool, turn: &mut Turn) {
 
 /// Waits until every node has said once that it has caught up with the others: under load each falls a message behind again
 /// and again, so that all of them seldom say so at once. One that never does is restarted, as an operator would: with
-/// nats-server 2.9.10 and 2.10.27 a consumer whose client is gone may stay on a node that stood still, which then does not say that
-/// it is healthy again.
+/// nats-server 2.9.10 and 2.10.27 a consumer whose client is gone may stay on a node that stood still, which then does not say
+/// that it is healthy again.
 fn wait_healthy(nats: &mut Nats, turn: &mut Turn) {
     let mut ailing: Vec<_> = (0..nats.nodes()).collect();
     let mut restarted = Vec::new();
