@@ -6,9 +6,10 @@
 //! The keys are addresses: every report is about one. Whoever needs users, groups or domains pushed by themselves
 //! adds keys of their kind to the same order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::arena::Id;
+use super::order::Order;
 use super::table::Entry;
 use super::time::UtcMillis;
 use super::view::Seq;
@@ -22,7 +23,7 @@ const MARK_EVERY_MS: i64 = 1_000;
 /// The order of changes.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    order: BTreeMap<Seq, Id<Entry>>,
+    order: Order,
     last: Seq,
     floor: Seq,
     /// (instant, last sequence before the first change at or after it), both rising.
@@ -37,7 +38,7 @@ impl Journal {
     /// A journal that goes on where an exported one stood.
     pub(super) fn restore(last: Seq, floor: Seq, marks: Vec<(UtcMillis, Seq)>) -> Self {
         Self {
-            order: BTreeMap::new(),
+            order: Order::default(),
             last,
             floor,
             marks: marks.into(),
@@ -47,13 +48,12 @@ impl Journal {
     }
 
     /// Puts back all exported keys.
-    pub(super) fn restore_keys(&mut self, keys: BTreeMap<Seq, Id<Entry>>) {
+    pub(super) fn restore_keys(&mut self, keys: Order) {
         self.order = keys;
     }
 
     /// Moves a key to the end; `before` is where it stood.
     pub(super) fn touch(&mut self, before: Seq, entry: Id<Entry>, now: UtcMillis) -> Seq {
-        self.order.remove(&before);
         if self
             .marks
             .back()
@@ -69,25 +69,25 @@ impl Journal {
             }
         }
         self.last = Seq(self.last.0 + 1);
-        self.order.insert(self.last, entry);
+        self.order.push(self.last, entry);
+        self.order.remove(before);
         self.last
     }
 
     /// Forgets a key: cursors before it have missed its end.
     pub(super) fn forget(&mut self, seq: Seq) {
-        if self.order.remove(&seq).is_some() {
+        if self.order.remove(seq) {
             self.floor = self.floor.max(seq);
         }
     }
 
     pub(super) fn since(&self, cursor: Seq) -> impl Iterator<Item = (Seq, Id<Entry>)> + '_ {
-        let after = Seq(cursor.0.saturating_add(1));
-        self.order.range(after..).map(|(seq, entry)| (*seq, *entry))
+        self.order.after(cursor)
     }
 
     /// Keys by their last change, the latest first.
     pub(super) fn newest_first(&self) -> impl Iterator<Item = (Seq, Id<Entry>)> + '_ {
-        self.order.iter().rev().map(|(seq, entry)| (*seq, *entry))
+        self.order.newest_first()
     }
 
     /// A position with every change at or after the instant behind it; 0 if that is not known.

@@ -77,6 +77,7 @@ mod map;
 pub mod name;
 mod names;
 mod objects;
+mod order;
 pub mod outcome;
 pub mod policy;
 pub mod probe;

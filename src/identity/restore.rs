@@ -4,7 +4,7 @@
 //! (the orders, users and devices) is made of all of them at once, each kind by itself. That costs a fraction of putting
 //! them in one by one, and none of it needs the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::mem::take;
 use std::net::IpAddr;
 use std::panic::resume_unwind;
@@ -16,6 +16,7 @@ use super::arena::Id;
 use super::conflict::{self, FactKind};
 use super::core::Core;
 use super::facts::Facts;
+use super::order::Order;
 use super::session::{Fact, MAX_FACTS_OF_ALL, Slot};
 use super::state::{AddressState, Contradiction, FactState, SlotState};
 use super::subject::{Places, Subject, SubjectKind};
@@ -68,6 +69,7 @@ impl Core {
                 self.refer(&found);
             },
         );
+        let orders = orders?;
         self.journal.restore_keys(orders.journal);
         self.feed.restore_addresses(orders.feed);
         self.deadlines.sessions = orders.sessions;
@@ -270,7 +272,7 @@ impl Making<'_> {
 
 /// Where entries stand in each order.
 struct Orders {
-    journal: BTreeMap<Seq, Id<Entry>>,
+    journal: Order,
     feed: Vec<(Seq, Id<Entry>)>,
     sessions: BTreeSet<(UtcMillis, Id<Entry>, SubjectKind)>,
     tombstones: BTreeSet<(UtcMillis, Id<Entry>)>,
@@ -278,18 +280,32 @@ struct Orders {
 }
 
 impl Orders {
-    fn of(found: &[Found]) -> Self {
+    fn of(found: &[Found]) -> Result<Self, Contradiction> {
         let sessions = found.iter().flat_map(|found| &found.sessions);
         let tombstones = found.iter().flat_map(|found| &found.ended);
         let doubts = found.iter().flat_map(|found| &found.doubts);
         let journal = found.iter().flat_map(|found| &found.journal);
         let feed = found.iter().flat_map(|found| &found.feed);
-        Self {
-            journal: journal.copied().collect(),
+        Ok(Self {
+            journal: journal_of(journal.copied().collect())?,
             feed: feed.copied().collect(),
             sessions: sessions.copied().collect(),
             tombstones: tombstones.copied().collect(),
             doubts: doubts.copied().collect(),
-        }
+        })
     }
+}
+
+fn journal_of(mut keys: Vec<(Seq, Id<Entry>)>) -> Result<Order, Contradiction> {
+    keys.sort_unstable();
+    if keys.windows(2).any(|two| two[0].0 == two[1].0) {
+        return Err(Contradiction {
+            what: "two addresses changed at once",
+        });
+    }
+    let mut order = Order::default();
+    for (seq, entry) in keys {
+        order.push(seq, entry);
+    }
+    Ok(order)
 }
