@@ -47,33 +47,58 @@ pub(super) struct Subject {
     pub(super) places: Places,
 }
 
-/// A set of addresses, nearly always one.
+/// Places of a subject with a few, so that they are together.
+const FEW: usize = 8;
+
+/// A set of addresses, nearly always one. Every subject has one of these, so 16 bytes is all that they take.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Places {
     #[default]
     None,
     One(Id<Entry>),
+    /// Two to [`FEW`], which rise, and then nothing.
+    Few(Box<[Option<Id<Entry>>; FEW]>),
     #[expect(
         clippy::box_collection,
-        reason = "every subject has one of these, and few have more than one place: 16 bytes, not 32"
+        reason = "hardly anybody has so many, and for him one step more does not count"
     )]
     Many(Box<BTreeSet<Id<Entry>>>),
 }
 
 impl Places {
     /// The set of these, each of which comes once.
-    pub(super) fn of(mut ids: impl ExactSizeIterator<Item = Id<Entry>>) -> Self {
-        match ids.len() {
-            0 | 1 => ids.next().map_or(Self::None, Self::One),
-            _ => Self::Many(Box::new(ids.collect())),
+    pub(super) fn of(ids: impl Iterator<Item = Id<Entry>>) -> Self {
+        let mut places = Self::None;
+        for id in ids {
+            places.insert(id);
         }
+        places
     }
 
     pub(super) fn insert(&mut self, id: Id<Entry>) {
         match self {
             Self::None => *self = Self::One(id),
             Self::One(one) if *one == id => {}
-            Self::One(one) => *self = Self::Many(Box::new(BTreeSet::from([*one, id]))),
+            Self::One(one) => {
+                let mut few = [None; FEW];
+                few[0] = Some(id.min(*one));
+                few[1] = Some(id.max(*one));
+                *self = Self::Few(Box::new(few));
+            }
+            Self::Few(few) if few.contains(&Some(id)) => {}
+            Self::Few(few) if few[FEW - 1].is_some() => {
+                let mut many: BTreeSet<_> = few.iter().copied().flatten().collect();
+                many.insert(id);
+                *self = Self::Many(Box::new(many));
+            }
+            Self::Few(few) => {
+                let behind = few
+                    .iter()
+                    .position(|held| held.is_none_or(|held| held > id));
+                let behind = &mut few[behind.unwrap_or(FEW - 1)..];
+                behind.rotate_right(1);
+                behind[0] = Some(id);
+            }
             Self::Many(many) => {
                 many.insert(id);
             }
@@ -83,6 +108,16 @@ impl Places {
     pub(super) fn remove(&mut self, id: Id<Entry>) {
         match self {
             Self::One(one) if *one == id => *self = Self::None,
+            Self::Few(few) => {
+                let Some(at) = few.iter().position(|held| *held == Some(id)) else {
+                    return;
+                };
+                few[at] = None;
+                few[at..].rotate_left(1);
+                if few[1].is_none() {
+                    *self = few[0].map_or(Self::None, Self::One);
+                }
+            }
             Self::Many(many) => {
                 many.remove(&id);
                 if many.is_empty() {
@@ -98,12 +133,14 @@ impl Places {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Id<Entry>> + '_ {
-        let (one, many) = match self {
-            Self::None => (None, None),
-            Self::One(one) => (Some(*one), None),
-            Self::Many(many) => (None, Some(many.iter().copied())),
+        let (one, few, many) = match self {
+            Self::None => (None, None, None),
+            Self::One(one) => (Some(*one), None, None),
+            Self::Few(few) => (None, Some(few.iter().copied().flatten()), None),
+            Self::Many(many) => (None, None, Some(many.iter().copied())),
         };
-        one.into_iter().chain(many.into_iter().flatten())
+        let few = few.into_iter().flatten();
+        one.into_iter().chain(few).chain(many.into_iter().flatten())
     }
 
     pub(super) fn to_vec(&self) -> Vec<Id<Entry>> {
@@ -196,5 +233,35 @@ impl Subject {
     /// Whether nothing needs it any more.
     pub(super) fn is_unused(&self) -> bool {
         self.places.is_empty() && self.object.is_none() && !self.gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn places_are_what_a_set_holds(steps in prop::collection::vec((0_u32..14, any::<bool>()), 0..80)) {
+            let (mut places, mut set) = (Places::default(), BTreeSet::new());
+            for (number, comes) in steps {
+                let id = Id::of(number);
+                if comes {
+                    places.insert(id);
+                    set.insert(id);
+                } else {
+                    places.remove(id);
+                    set.remove(&id);
+                }
+                prop_assert!(places.iter().eq(set.iter().copied()));
+                prop_assert_eq!(places.is_empty(), set.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_subject_takes_no_more_room_for_its_places_than_this() {
+        assert_eq!(size_of::<Places>(), 16);
     }
 }
