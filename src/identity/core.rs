@@ -51,6 +51,8 @@ pub struct Core {
     pub(super) group_lists: GroupLists,
     /// What a directory's batch has left to be done.
     pub(super) regrouping: Option<Box<Regrouping>>,
+    /// That of a batch that is done, of which nothing but its memory is left.
+    pub(super) rest: Option<Box<Regrouping>>,
     /// Whom outcomes name that no producer caused.
     pub(super) own_name: ProducerName,
     pub(super) sessions: usize,
@@ -154,6 +156,7 @@ impl Core {
             bookmarks: BTreeMap::new(),
             group_lists: GroupLists::default(),
             regrouping: None,
+            rest: None,
             own_name: Arc::from("jims"),
             sessions: 0,
             active_users: 0,

@@ -5,6 +5,8 @@
 //!
 //! Now and then two have one name for a moment: a directory tells of a swap of names one after the other. Then the lower
 //! id goes first, so that who is meant follows from what is there and not from what happened before.
+//!
+//! Ids are in many tables, because one of a million takes some hundred milliseconds to grow, all in one hold of the core.
 
 use std::hash::{BuildHasher as _, Hash};
 
@@ -13,18 +15,21 @@ use hashbrown::HashTable;
 
 use super::arena::Id;
 
+/// How many tables there are.
+const TABLES: usize = 256;
+
 /// Who has which name.
 #[derive(Debug)]
 pub(super) struct Index<T> {
     /// By the hashes of their names.
-    ids: HashTable<Id<T>>,
+    tables: Box<[HashTable<Id<T>>]>,
     hasher: RandomState,
 }
 
 impl<T> Default for Index<T> {
     fn default() -> Self {
         Self {
-            ids: HashTable::new(),
+            tables: (0..TABLES).map(|_| HashTable::new()).collect(),
             hasher: RandomState::default(),
         }
     }
@@ -44,30 +49,43 @@ impl<T> Index<T> {
     }
 
     fn named(&self, name: &impl Hash, is: impl Fn(Id<T>) -> bool) -> impl Iterator<Item = Id<T>> {
-        let alike = self.ids.iter_hash(self.hasher.hash_one(name));
+        let hash = self.hasher.hash_one(name);
+        let alike = self.tables[table(hash)].iter_hash(hash);
         alike.copied().filter(move |id| is(*id))
     }
 
     /// Makes room for so many more; `name` says what those are called who are there.
     pub(super) fn reserve<K: Hash>(&mut self, more: usize, name: impl Fn(Id<T>) -> K) {
         let hasher = &self.hasher;
-        self.ids.reserve(more, |id| hasher.hash_one(name(*id)));
+        // Some get a few more than others.
+        let each = more.div_ceil(TABLES);
+        let each = each + each / 8;
+        for ids in &mut self.tables {
+            ids.reserve(each, |id| hasher.hash_one(name(*id)));
+        }
     }
 
     /// Gives somebody who has none his name; `name` says what he and the others are called.
     pub(super) fn insert<K: Hash>(&mut self, id: Id<T>, name: impl Fn(Id<T>) -> K) {
         let hasher = &self.hasher;
-        let hash = |id: &Id<T>| hasher.hash_one(name(*id));
-        self.ids.insert_unique(hash(&id), id, hash);
+        let hash_of = |id: &Id<T>| hasher.hash_one(name(*id));
+        let hash = hash_of(&id);
+        self.tables[table(hash)].insert_unique(hash, id, hash_of);
     }
 
     /// Takes the name from somebody who has it.
     pub(super) fn remove(&mut self, name: &impl Hash, id: Id<T>) {
         let hash = self.hasher.hash_one(name);
-        if let Ok(place) = self.ids.find_entry(hash, |other| *other == id) {
+        let ids = &mut self.tables[table(hash)];
+        if let Ok(place) = ids.find_entry(hash, |other| *other == id) {
             place.remove();
         }
     }
+}
+
+/// By bits of the hash that the tables themselves use least.
+fn table(hash: u64) -> usize {
+    (hash >> 32) as usize % TABLES
 }
 
 #[cfg(test)]
@@ -98,7 +116,7 @@ mod tests {
         assert_eq!(index.get(&"x", is("x")), None);
         assert_eq!(index.get(&"y", is("y")), Some(d));
         index.remove(&"y", d);
-        assert!(index.ids.is_empty());
+        assert!(index.tables.iter().all(HashTable::is_empty));
     }
 
     #[test]

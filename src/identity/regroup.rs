@@ -14,13 +14,13 @@ use super::core::Core;
 use super::directory::{ObjectId, ObjectKind, Sid};
 use super::domain::Domain;
 use super::event::Bookmark;
-use super::map::Map;
+use super::map::{Map, Wide};
 use super::objects::{Object, Objects, primary_group};
 use super::policy::Globs;
 use super::subject::Subject;
 use super::time::UtcMillis;
 
-/// Members that are looked at for one user whose groups are read.
+/// Members that are looked at for one user whose groups are read, and lists that are forgotten.
 const MEMBERS_A_USER: usize = 16;
 
 /// The groups of a user or device, in order of their shown names.
@@ -65,15 +65,25 @@ impl Core {
         let Some(mut work) = self.regrouping.take() else {
             return false;
         };
-        let members = limit.saturating_mul(MEMBERS_A_USER);
-        if work.below.look(&self.objects, members) || self.read_groups(&mut work, limit) {
+        let many = limit.saturating_mul(MEMBERS_A_USER);
+        if work.below.look(&self.objects, many)
+            || self.read_groups(&mut work, limit)
+            || work.above.forget(many, &mut self.group_lists)
+        {
             self.regrouping = Some(work);
             return true;
         }
-        if let Some(Bookmark { key, value }) = work.bookmark {
+        if let Some(Bookmark { key, value }) = work.bookmark.take() {
             self.keep_bookmark(key, value);
         }
+        self.rest = Some(work);
         false
+    }
+
+    /// What a batch that is done has left in memory. To give it back may take longer than the table is to be held, so
+    /// whoever lets others wait for the table drops it afterwards.
+    pub fn take_rest(&mut self) -> impl Sized + use<> {
+        self.rest.take()
     }
 
     /// Leaves to be done what follows from a batch's changes; the bookmark is kept after it.
@@ -107,6 +117,7 @@ impl Core {
     /// Goes on until nothing is left.
     pub(super) fn finish(&mut self) {
         while self.go_on(usize::MAX) {}
+        self.rest = None;
     }
 
     /// Nothing but what was begun may change the table meanwhile.
@@ -236,7 +247,7 @@ impl Below {
 }
 
 /// Lists of groups by the direct groups that lead to them.
-type ByDirect = Map<Box<[Id<Object>]>, Option<Groups>>;
+type ByDirect = Wide<Box<[Id<Object>]>, Option<Groups>>;
 
 /// Groups in groups, found once for all who are in them. It holds while no object changes.
 #[derive(Debug, Default)]
@@ -262,7 +273,7 @@ impl Above {
         self.direct.extend(objects.direct_groups(id));
         self.direct.sort_unstable();
         let lists = self.lists.entry(domain).or_default();
-        if let Some(list) = lists.get(&*self.direct) {
+        if let Some((_, list)) = lists.get_key_value(&*self.direct) {
             return list.clone();
         }
         let mut all = Vec::new();
@@ -279,11 +290,27 @@ impl Above {
         lists.insert(self.direct.as_slice().into(), list.clone());
         list
     }
+
+    /// Forgets so many lists; whether there may be others.
+    #[expect(
+        clippy::iter_over_hash_type,
+        reason = "when all are forgotten, it is the same in which order"
+    )]
+    fn forget(&mut self, limit: usize, shared: &mut GroupLists) -> bool {
+        let mut left = limit;
+        for lists in self.lists.values_mut() {
+            for (_, list) in lists.take(left) {
+                shared.let_go(list);
+                left -= 1;
+            }
+        }
+        left == 0
+    }
 }
 
 /// Lists of groups, each kept once however many have it.
 #[derive(Debug, Default)]
-pub(super) struct GroupLists(Map<Groups, ()>);
+pub(super) struct GroupLists(Wide<Groups, ()>);
 
 impl GroupLists {
     /// The list that is kept of these.

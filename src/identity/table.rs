@@ -188,8 +188,11 @@ impl Table {
                     what: "an address occurs twice",
                 });
             }
-            // There is room, so nobody else's is asked for.
-            by_address.insert(Id::of(*place), |_| state.address);
+            let this = Id::of(*place);
+            by_address.insert(this, |id| match id == this {
+                true => state.address,
+                false => of(id),
+            });
         }
         Ok(by_address)
     }

@@ -90,10 +90,15 @@ impl Hands {
             let changed = core.has_changes();
             let left = handover.hand_over(&mut core, step);
             let begun = !core.is_whole();
+            let rest = core.take_rest();
             if begun {
                 // Whoever waits to read comes before the next hold, which follows at once.
                 RwLockWriteGuard::unlock_fair(core);
+            } else {
+                drop(core);
             }
+            // Not in the hold: it may take longer than everything else in it.
+            drop(rest);
             (value, changed, left, begun)
         }));
         let (value, changed, left, begun) = result.map_err(|_| Panicked { what: what() })?;
