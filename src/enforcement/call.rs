@@ -85,6 +85,9 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn parameters(&self) -> Result<Parameters, NotUnderstood> {
+        if self.parts.uri.query().is_none() {
+            return Ok(Parameters::new(Vec::new()));
+        }
         let pairs = Query::<Vec<(String, String)>>::try_from_uri(&self.parts.uri)
             .map_err(|_| NotUnderstood("the query is not form-urlencoded".to_owned()))?
             .0;

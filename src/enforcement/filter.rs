@@ -60,7 +60,6 @@ pub struct FilterInForce<'a> {
     exclude: Networks,
     /// Resolved and folded; a user must be in each set that is not empty.
     domains: [Vec<NameKey>; 2],
-    hash: u64,
 }
 
 impl<'a> FilterInForce<'a> {
@@ -70,21 +69,12 @@ impl<'a> FilterInForce<'a> {
         let resolve = |name: &str| NameKey::fold(core.domain(name).unwrap_or(name));
         let own_domains = own.written.domains.iter().map(|d| resolve(d.as_str()));
         let request_domains = request.domains.iter().map(|d| resolve(d));
-        let mut filter = Self {
+        Self {
             own,
             include: Networks::new(request.include.iter().copied()),
             exclude: Networks::new(request.exclude.iter().copied()),
             domains: [own_domains.collect(), request_domains.collect()],
-            hash: 0,
-        };
-        filter.hash = filter.hash_now();
-        filter
-    }
-
-    /// Identifies the filters in force; equal filters in another order have the same hash (rule 18).
-    #[must_use]
-    pub fn hash(&self) -> u64 {
-        self.hash
+        }
     }
 
     /// Whether the point is to hear of the address at all.
@@ -115,7 +105,10 @@ impl<'a> FilterInForce<'a> {
         self.own.groups.is_empty() || self.own.groups.matches(role)
     }
 
-    fn hash_now(&self) -> u64 {
+    /// Identifies the filters in force; equal filters in another order have the same hash (rule 18). Each call makes it
+    /// anew.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
         let networks = |set: &Networks| sorted(set.as_slice().iter().map(IpNet::to_string));
         let domains = |set: &[NameKey]| sorted(set.iter().map(|key| key.as_str().to_owned()));
         let groups = self.own.written.groups.iter().map(|g| g.to_lowercase());

@@ -48,17 +48,18 @@ pub fn batch(
     format: Format,
     now: UtcMillis,
 ) -> BatchAnswer {
-    let (epoch, mut pass, filter) = {
+    let (epoch, mut pass, filter, hash) = {
         let core = reader.read();
         let filter = FilterInForce::new(own, &request.filter, &core);
-        let start = start(&core, request, filter.hash());
+        let hash = filter.hash();
+        let start = start(&core, request, hash);
         let answer = Answer::new(format).with_room(request.entries.min(behind(&core, start)));
         let pass = Pass::new(start, request.entries, answer);
-        (core.epoch(), pass, filter)
+        (core.epoch(), pass, filter, hash)
     };
     while pass.slice(&reader.read(), &filter, now) {}
     let last = reader.read().last_seq();
-    let cookie = pass.cookie(epoch, filter.hash());
+    let cookie = pass.cookie(epoch, hash);
     let standing = Standing {
         cookie: cookie.encode(),
         more: pass.more,

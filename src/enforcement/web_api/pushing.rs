@@ -196,18 +196,19 @@ impl Pushing {
     fn next(&self, limit: usize) -> Next {
         let now = clock::utc_now();
         let reader = &self.setup.reader;
-        let (start, filter, epoch) = {
+        let (start, filter, hash, epoch) = {
             let core = reader.read();
             let own = &self.setup.point.filter;
             let filter = FilterInForce::new(own, &RequestFilter::default(), &core);
             let journal = Journal::from(&*core);
-            let start = journal.from_place(self.place, filter.hash());
-            (start, filter, journal.epoch)
+            let hash = filter.hash();
+            let start = journal.from_place(self.place, hash);
+            (start, filter, hash, journal.epoch)
         };
         let document = Document::new(Arc::clone(&self.setup.style));
         let mut pass = Pass::new(start, limit, document);
         while pass.slice(&reader.read(), &filter, now) {}
-        let place = pass.cookie(epoch, filter.hash());
+        let place = pass.cookie(epoch, hash);
         Next { pass, place }
     }
 
