@@ -28,7 +28,10 @@ impl Core {
             Qualifier::Domain(domain) => {
                 let domain = self.domains.resolve(domain.as_str());
                 let id = self.subject(SubjectKind::User, domain, key);
-                self.subjects.arena[id].by_upn = false;
+                // Not each time: whoever is changed is written to the disk.
+                if self.subjects.arena[id].by_upn {
+                    self.subjects.arena[id].by_upn = false;
+                }
                 Ok(id)
             }
             Qualifier::Upn(suffix) => {

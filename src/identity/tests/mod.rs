@@ -2,6 +2,7 @@
 
 mod apart;
 mod browse;
+mod changes;
 mod ended;
 mod heard;
 mod slices;
