@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::broadcast::error::RecvError;
@@ -13,26 +14,59 @@ use crate::identity::address::Networks;
 use crate::identity::habit::{Habits, Proposal};
 use crate::identity::outcome::{Outcome, Verdict};
 use crate::identity::time::UtcMillis;
+use crate::runtime::clock;
 use crate::writer::Outcomes;
 
 /// Proposals in one line of the configuration; more come when these are dealt with.
 const SHOWN: usize = 10;
+
+/// Logons that are looked at in one [`PERIOD`]: many more than a site has but for a flood of them, which whoever only counts
+/// habits must not slow down.
+const MOST_LOOKS: usize = 2_000;
+const PERIOD: Duration = Duration::from_millis(100);
 
 /// Habits as the process shares them.
 pub(super) type SharedHabits = Arc<Mutex<Habits>>;
 
 /// Looks at what becomes of events until `stop`. What a busy moment drops is missing from a count, no more.
 pub(super) async fn watch(outcomes: Outcomes, habits: SharedHabits, stop: CancellationToken) {
-    let mut heard = outcomes.listen();
+    let (mut heard, mut looks) = (outcomes.listen(), Looks::new(clock::monotonic_now()));
     while let Some(received) = stop.run_until_cancelled(heard.recv()).await {
         match received {
             Ok(batch) => {
+                let some = looks.take(batch.len(), clock::monotonic_now());
                 let mut habits = habits.lock();
-                batch.iter().for_each(|outcome| note(&mut habits, outcome));
+                let some = batch.iter().take(some);
+                some.for_each(|outcome| note(&mut habits, outcome));
             }
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }
+    }
+}
+
+/// How many looks are left in a period.
+struct Looks {
+    begun: Instant,
+    left: usize,
+}
+
+impl Looks {
+    fn new(now: Instant) -> Self {
+        Self {
+            begun: now,
+            left: MOST_LOOKS,
+        }
+    }
+
+    /// At most so many; how many it may be.
+    fn take(&mut self, wanted: usize, now: Instant) -> usize {
+        if now.saturating_duration_since(self.begun) >= PERIOD {
+            *self = Self::new(now);
+        }
+        let taken = wanted.min(self.left);
+        self.left -= taken;
+        taken
     }
 }
 
@@ -154,6 +188,16 @@ mod tests {
 
     fn address(number: u8) -> IpAddr {
         IpAddr::from([10, 0, 0, number])
+    }
+
+    #[test]
+    fn a_flood_is_looked_at_in_part() {
+        let begun = clock::monotonic_now();
+        let mut looks = Looks::new(begun);
+        let in_a_second =
+            (0..1_000).map(|milli| looks.take(256, begun + Duration::from_millis(milli)));
+        assert_eq!(in_a_second.sum::<usize>(), 10 * MOST_LOOKS);
+        assert_eq!(looks.take(256, begun + Duration::from_secs(2)), 256);
     }
 
     #[test]

@@ -14,7 +14,9 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use compact_str::CompactString;
 use foldhash::quality::FixedState;
+use smallvec::SmallVec;
 
 use super::time::UtcMillis;
 
@@ -59,7 +61,7 @@ pub struct Proposal<W> {
 /// What was seen of late.
 #[derive(Clone, Debug)]
 pub struct Habits {
-    users: Table<Box<str>>,
+    users: Table<CompactString>,
     addresses: Table<IpAddr>,
 }
 
@@ -80,7 +82,7 @@ impl Habits {
     }
 
     /// A user (`domain\user`, always written alike) logged on at an address. Takes constant time but for one pass over
-    /// the table in 512 new names; allocates nothing for a pair that is known.
+    /// the table in 512 new names; allocates nothing for a pair that is known, or the first of a short name.
     pub fn saw(&mut self, user: &str, address: IpAddr, at: UtcMillis) {
         let (user_hash, address_hash) = (hash(user), hash(&address));
         let seen = self.users.seen(user_hash, at, || user.into());
@@ -134,7 +136,7 @@ struct Key<K> {
     /// When it was last seen.
     last: UtcMillis,
     /// Whom it was seen with, and when last.
-    others: Vec<(u64, UtcMillis)>,
+    others: SmallVec<[(u64, UtcMillis); 1]>,
     /// How many there were when it was last a habit, and when.
     habit: Option<(usize, UtcMillis)>,
 }
@@ -160,7 +162,7 @@ impl<K: Ord> Table<K> {
                     hash,
                     threshold: self.threshold,
                     last: at,
-                    others: Vec::with_capacity(1),
+                    others: SmallVec::new(),
                     habit: None,
                 });
                 *new.insert(self.keys.len() - 1)
@@ -178,9 +180,11 @@ impl<K: Ord> Table<K> {
             .iter()
             .map(|key| key.last)
             .fold(at, UtcMillis::max);
-        let mut all: Vec<_> = self.keys.iter().map(|key| key.worth(now)).collect();
-        let (_, least, _) = all.select_nth_unstable(MOST_KEYS / 4);
-        self.keys.retain(|key| key.worth(now) >= *least);
+        let worths: Vec<_> = self.keys.iter().map(|key| key.worth(now)).collect();
+        let mut sorted = worths.clone();
+        let (_, least, _) = sorted.select_nth_unstable(MOST_KEYS / 4);
+        let mut worths = worths.iter();
+        self.keys.retain(|_| worths.next() >= Some(&*least));
         self.places.clear();
         let hashes = self.keys.iter().map(|key| key.hash);
         self.places.extend(hashes.zip(0..));
@@ -235,7 +239,7 @@ impl<K> Key<K> {
     }
 
     /// How much it says; of no two the same.
-    fn worth(&self, now: UtcMillis) -> impl Ord + use<K> {
+    fn worth(&self, now: UtcMillis) -> impl Ord + Clone + use<K> {
         let habit = self.habit_at(now).map(|(_, last)| last);
         (habit, self.count(now), self.last, self.hash)
     }
