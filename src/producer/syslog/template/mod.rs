@@ -15,6 +15,7 @@ use compact_str::CompactString;
 use regex_automata::meta::{self, Regex};
 use regex_automata::nfa::thompson;
 use regex_automata::{MatchKind, PatternID, PatternSet};
+use smallvec::{SmallVec, smallvec};
 use thiserror::Error;
 
 pub use self::built_in::{built_in, built_in_names};
@@ -210,7 +211,7 @@ impl Rule {
     #[must_use]
     pub fn captures<'v>(&self, view: &'v View<'_>) -> Option<Captures<'v>> {
         let text = view.seen_by(self.input)?;
-        let mut bounds = vec![None; self.pattern.group_info().slot_len()];
+        let mut bounds: SmallVec<[_; 16]> = smallvec![None; self.pattern.group_info().slot_len()];
         self.pattern.search_slots(&text.into(), &mut bounds)?;
         let get = |at: usize| {
             let group = self.captures.get(at).copied().flatten()?;
