@@ -5,12 +5,12 @@
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::Query;
 use axum::http::request::Parts;
-use axum::http::{Extensions, StatusCode, header};
+use axum::http::{Extensions, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -21,7 +21,7 @@ use super::requests::Raw;
 use super::server::Shared;
 use super::shape::{Format, NotUnderstood, Parameters};
 use crate::access::bearer;
-use crate::net::http::{Peer, accepts_gzip, prefers_xml};
+use crate::net::http::{Peer, accepts_gzip, prefers_xml, retry_after};
 use crate::runtime::clock;
 
 /// When a firewall that came too early should come again, in seconds.
@@ -111,6 +111,7 @@ impl<'a> Call<'a> {
             (header::CONTENT_TYPE, format.content_type()),
             (header::CACHE_CONTROL, "no-store"),
         ];
+        let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
         if body.len() >= MIN_PACKED_BYTES && accepts_gzip(&self.parts.headers) {
             // Writing to memory does not fail; if it did, the answer is as good without.
             if let Ok(packed) = packed(&body) {
@@ -214,6 +215,13 @@ fn packed(body: &[u8]) -> io::Result<Bytes> {
 pub(super) fn not_ready() -> Response {
     let retry = [(header::RETRY_AFTER, RETRY_NOT_READY_S.to_string())];
     (StatusCode::SERVICE_UNAVAILABLE, retry).into_response()
+}
+
+/// 429, and when to come again.
+pub(super) fn too_many(wait: Duration, why: &str) -> Response {
+    let retry = [(header::RETRY_AFTER, retry_after(wait))];
+    let body = error_body("temporarily_unavailable", why);
+    (StatusCode::TOO_MANY_REQUESTS, retry, body).into_response()
 }
 
 /// An error as OAuth2 writes it.

@@ -1,24 +1,22 @@
 //! The HTTPS face of the Server: who may ask, what is asked, with which status it is answered.
 //!
 //! Routes, order of checks and error bodies are here; the answers come from [`super::query`], the names in them from
-//! [`super::shape`], tokens from [`super::oauth`]. Order for a query: known address (403), not too many (429), token
+//! [`super::shape`], tokens from [`super::oauth`], and who may come in at all is judged in [`super::gate`]. Order for a query: known address (403), not too many (429), token
 //! (401), understood (400), ready (503).
 
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes, HttpBody as _};
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::ahead;
-use super::call::{Call, Refusal, error_body, not_ready, peer, refusal};
+use super::call::{Call, Refusal, not_ready, refusal};
+use super::gate::{self, Gate, is_too_large};
 use super::oauth;
 use super::point::Point;
 use super::query::{self, SingleAnswer};
@@ -26,11 +24,9 @@ use super::reading::{Kind, Outcome};
 use super::server::Shared;
 use super::shape::{Format, MAX_ENTRIES, NotUnderstood, address_of};
 use super::validator;
-use crate::access::{Client, Role};
+use crate::access::Role;
 use crate::identity::Batch;
-use crate::net::http::{PeerNames, retry_after};
 use crate::runtime::clock;
-use crate::runtime::strangers::Tried;
 
 /// Largest body of a request, in bytes.
 pub(super) const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -57,11 +53,8 @@ pub(super) fn router(shared: Arc<Shared>, guests: Guests) -> Router {
     }
     let state = Arc::clone(&shared);
     let tokens = match guests {
-        Guests::HearNothing => tokens.layer(middleware::from_fn_with_state(state, clients_only)),
-        Guests::MayShowCredentials => tokens.layer(middleware::from_fn_with_state(
-            state,
-            clients_and_collectors,
-        )),
+        Guests::HearNothing => tokens.layer(Gate::new(state, gate::clients_only)),
+        Guests::MayShowCredentials => tokens.layer(Gate::new(state, gate::clients_and_collectors)),
     };
     guarded(router, tokens, shared)
 }
@@ -75,10 +68,7 @@ fn guarded(
     router
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&shared),
-            firewalls_only,
-        ))
+        .layer(Gate::new(Arc::clone(&shared), gate::firewalls_only))
         .merge(tokens)
         // Load balancers are no enforcement points, so these stand outside (rule 31).
         .route("/healthz", get(async || StatusCode::OK))
@@ -102,108 +92,8 @@ pub(super) fn validator_router(shared: Arc<Shared>) -> Router {
             router = router.route(&format!("{prefix}/validate/{what}"), get(handler));
         }
     }
-    let gate = middleware::from_fn_with_state(Arc::clone(&shared), clients_only);
+    let gate = Gate::new(Arc::clone(&shared), gate::clients_only);
     guarded(router, tokens.layer(gate), shared)
-}
-
-/// Refuses whoever is no firewall before anything they sent is looked at.
-async fn firewalls_only(
-    State(shared): State<Arc<Shared>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let known = |address: IpAddr| {
-        let clients = shared.access.clients();
-        let firewalls = clients.at(Role::Enforcement, address);
-        firewalls.into_iter().map(Arc::clone).collect()
-    };
-    gate(&shared, request, next, known).await
-}
-
-/// Refuses strangers: who is no client of any role.
-async fn clients_only(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let known = |address: IpAddr| shared.access.clients().everyone_at(address);
-    gate(&shared, request, next, known).await
-}
-
-/// The same, but where Collectors are onboarded, who may call from anywhere, a stranger may show a credential.
-async fn clients_and_collectors(
-    State(shared): State<Arc<Shared>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let clients = shared.access.clients();
-    let known = |address: IpAddr| clients.everyone_at(address);
-    let guest = peer(request.extensions()).filter(|address| known(*address).is_empty());
-    let Some(guest) = guest.filter(|_| clients.has(Role::Collect)) else {
-        return gate(&shared, request, next, known).await;
-    };
-    if let Err(wait) = shared.access.admit(guest, 1, clock::monotonic_now()) {
-        shared.metrics.count(Kind::Token, Outcome::RateLimited);
-        return too_many(wait, "too many requests");
-    }
-    next.run(request).await
-}
-
-/// Lets through whose address and certificate are those of one of the known.
-async fn gate(
-    shared: &Shared,
-    request: Request,
-    next: Next,
-    known: impl Fn(IpAddr) -> Vec<Arc<Client>>,
-) -> Response {
-    let Some(address) = peer(request.extensions()) else {
-        return StatusCode::FORBIDDEN.into_response();
-    };
-    let known = known(address);
-    if let Err(wait) = paced(shared, address, &known) {
-        return too_many(wait, "too many requests");
-    }
-    let names = request.extensions().get::<PeerNames>();
-    let names = names.map_or(&[][..], |names| &*names.0);
-    if known.iter().any(|client| client.is_certified(names)) {
-        // Inside of the gate: a stranger is not told what is too large either (rule 31).
-        if is_too_large(request.body()) {
-            return StatusCode::PAYLOAD_TOO_LARGE.into_response();
-        }
-        return next.run(request).await;
-    }
-    let now = clock::utc_now();
-    let outcome = match known.first() {
-        None => {
-            shared.strangers.note(Tried::Query, address, now);
-            Outcome::Stranger
-        }
-        Some(client) => {
-            if client.role == Role::Enforcement {
-                shared
-                    .states
-                    .refused(&client.name, Outcome::Uncertified, now);
-            }
-            Outcome::Uncertified
-        }
-    };
-    shared.metrics.count(Kind::Unknown, outcome);
-    StatusCode::FORBIDDEN.into_response()
-}
-
-/// Counts a request of somebody known against what his address may ask.
-fn paced(shared: &Shared, address: IpAddr, known: &[Arc<Client>]) -> Result<(), Duration> {
-    let Some(first) = known.first() else {
-        return Ok(());
-    };
-    let now = clock::monotonic_now();
-    shared
-        .access
-        .admit(address, known.len(), now)
-        .inspect_err(|_| {
-            if first.role == Role::Enforcement {
-                let now = clock::utc_now();
-                let outcome = Outcome::RateLimited;
-                shared.states.refused(&first.name, outcome, now);
-            }
-            shared.metrics.count(Kind::Unknown, Outcome::RateLimited);
-        })
 }
 
 async fn ready(State(shared): State<Arc<Shared>>) -> Response {
@@ -386,11 +276,6 @@ fn understood<T>(call: &Call<'_>, read: Result<T, NotUnderstood>) -> Result<T, R
     read.map_err(|why| call.not_understood(&[], &why))
 }
 
-/// What is announced as too large is not waited for.
-fn is_too_large(body: &Body) -> bool {
-    body.size_hint().lower() > MAX_BODY_BYTES as u64
-}
-
 async fn read_body(body: Body) -> Result<Bytes, Refusal> {
     if is_too_large(&body) {
         return Err(refusal(Outcome::Invalid, StatusCode::PAYLOAD_TOO_LARGE));
@@ -398,11 +283,4 @@ async fn read_body(body: Body) -> Result<Bytes, Refusal> {
     axum::body::to_bytes(body, MAX_BODY_BYTES)
         .await
         .map_err(|_| refusal(Outcome::Invalid, StatusCode::PAYLOAD_TOO_LARGE))
-}
-
-/// 429, and when to come again.
-pub(super) fn too_many(wait: Duration, why: &str) -> Response {
-    let retry = [(header::RETRY_AFTER, retry_after(wait))];
-    let body = error_body("temporarily_unavailable", why);
-    (StatusCode::TOO_MANY_REQUESTS, retry, body).into_response()
 }

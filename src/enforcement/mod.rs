@@ -23,6 +23,7 @@ pub mod cookie;
 pub mod entries;
 pub mod filter;
 mod forced;
+mod gate;
 mod http;
 mod json;
 pub mod junos;

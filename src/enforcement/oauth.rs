@@ -11,8 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::call::{Call, Refusal, error_body, refusal};
-use super::http::too_many;
+use super::call::{Call, Refusal, error_body, refusal, too_many};
 use super::reading::Outcome;
 use super::shape::NotUnderstood;
 use crate::access::{Client, LoginRefused, basic};
