@@ -1,8 +1,8 @@
 //! The HTTPS face of the Server: who may ask, what is asked, with which status it is answered.
 //!
 //! Routes, order of checks and error bodies are here; the answers come from [`super::query`], the names in them from
-//! [`super::shape`], tokens from [`super::oauth`], and who may come in at all is judged in [`super::gate`]. Order for a query: known address (403), not too many (429), token
-//! (401), understood (400), ready (503).
+//! [`super::shape`], tokens from [`super::oauth`], and who may come in at all is judged in [`super::gate`]. Order for a
+//! query: known address (403), not too many (429), token (401), understood (400), ready (503).
 
 use std::sync::Arc;
 
