@@ -6,7 +6,7 @@
 //! Now and then two have one name for a moment: a directory tells of a swap of names one after the other. Then the lower
 //! id goes first, so that who is meant follows from what is there and not from what happened before.
 //!
-//! Ids are in many tables, because one of a million takes some hundred milliseconds to grow, all in one hold of the core.
+//! Ids are in many tables: one large one would ask for all names anew when it grows, in one hold of the core.
 
 use std::hash::{BuildHasher as _, Hash};
 

@@ -1,4 +1,4 @@
-//! Hash maps of the table: what they hash with.
+//! Hash maps of the table: what they hash with, and how large ones grow a piece at a time.
 //!
 //! Seeded anew in each process, so that whoever chooses names and addresses cannot choose them to collide, and quicker than
 //! the standard library's hasher: looking up names and addresses is a good part of what an event costs.
@@ -15,8 +15,8 @@ pub(super) type Map<K, V> = HashMap<K, V, RandomState>;
 /// Maps of a [`Wide`].
 const MAPS: usize = 256;
 
-/// A map in many, of a share of the keys each: one of some hundred thousand keys takes ten milliseconds and more to grow,
-/// all in one hold of the table.
+/// A map in many, of a share of the keys each: one large one would hash all its keys anew when it grows, in one hold of the
+/// table.
 #[derive(Debug)]
 pub(super) struct Wide<K, V> {
     maps: Box<[Map<K, V>]>,
